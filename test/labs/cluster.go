@@ -1,0 +1,203 @@
+package labs
+
+// This file owns a whole lab: laying it out, starting it, waiting for it, ending it with its test.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/test/labs/jars"
+)
+
+// User is the user that every lab knows; Cluster.Password is the password.
+const User = "neo4j"
+
+// readyTime bounds WaitReady: a causal cluster of four took 45 to 70 s on two cores.
+const readyTime = 4 * time.Minute
+
+// Cluster is a lab that runs.
+type Cluster struct {
+	Lab      Lab
+	Members  []*Member // cores first
+	User     string
+	Password string
+
+	t       testing.TB
+	started time.Time
+}
+
+// Start starts the lab's servers, all at once, and returns without waiting for them: see WaitReady. Where the machine lacks what the lab
+// needs the test is skipped, in CI it fails (see Require). The servers end, and another lab may start, when the test has ended; their logs are in
+// the test's artifact folder (kept with go test -artifacts), and the end of each is printed when the test failed.
+func Start(t testing.TB, lab Lab) *Cluster {
+	t.Helper()
+	Require(t, "lab "+lab.Name, lab.Available())
+	cache, err := jars.Cache()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := jars.Lock(filepath.Join(cache, "lab.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(unlock)
+	begun := time.Now()
+	in, err := lab.dist.install(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Cluster{Lab: lab, User: User, Password: in.password, t: t, started: time.Now()}
+	t.Cleanup(c.end)
+	if err := c.layOut(in); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range c.Members {
+		if err := m.start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("lab %s: %d servers %s started on Java %d (jars ready after %.1fs)", lab.Name, len(c.Members), in.version, in.jdk.Major, c.started.Sub(begun).Seconds())
+	return c
+}
+
+// layOut makes each member's folder with its configuration and first password.
+func (c *Cluster) layOut(in *install) error {
+	auth, err := in.authFile(c.t.Context())
+	if err != nil {
+		return err
+	}
+	secret, err := os.ReadFile(auth)
+	if err != nil {
+		return fmt.Errorf("labs: %w", err)
+	}
+	all, err := layOut(c.Lab.Cores + c.Lab.Replicas)
+	if err != nil {
+		return err
+	}
+	base, logs := c.t.TempDir(), c.t.ArtifactDir()
+	for i, p := range all {
+		name := string(rune('a' + i))
+		m := &Member{Name: name, Bolt: loopback(p.bolt), HTTP: loopback(p.http), Home: filepath.Join(base, name),
+			install: in, kind: c.Lab.Kind, password: in.password, replica: i >= c.Lab.Cores, console: filepath.Join(logs, name+"-console.log")}
+		if c.Lab.Kind != Alone {
+			m.Backup = loopback(p.backup)
+		}
+		if err := m.write(c.Lab.conf(all, i, filepath.Join(logs, name)), secret); err != nil {
+			return err
+		}
+		c.Members = append(c.Members, m)
+	}
+	return nil
+}
+
+func (m *Member) write(conf string, auth []byte) error {
+	for _, dir := range []string{"conf", "data/dbms", "plugins", "import", "run"} {
+		if err := os.MkdirAll(filepath.Join(m.Home, dir), 0o755); err != nil {
+			return fmt.Errorf("labs: %s: %w", m.Name, err)
+		}
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(m.Home, "conf", "neo4j.conf"), []byte(conf), 0o644),
+		os.WriteFile(filepath.Join(m.Home, "data", "dbms", m.install.settings.authFile), auth, 0o600))
+}
+
+// WaitReady returns when every member that runs answers and has a role, and exactly one of them is the leader. It fails the test after 4
+// minutes, or as soon as a member ends.
+func (c *Cluster) WaitReady() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), readyTime)
+	defer cancel()
+	begun := time.Now()
+	if err := c.AwaitReady(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Logf("lab %s: ready %.1fs after it was started (%.1fs of waiting)", c.Lab.Name, time.Since(c.started).Seconds(), time.Since(begun).Seconds())
+}
+
+// AwaitReady is WaitReady for goroutines other than the test's, with a deadline of the caller.
+func (c *Cluster) AwaitReady(ctx context.Context) error {
+	for _, m := range c.Members {
+		if m.Running() {
+			if _, err := m.Await(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := c.AwaitLeader(ctx)
+	return err
+}
+
+// Leader returns the member that takes writes, waiting up to a minute until there is exactly one; without one it fails the test.
+func (c *Cluster) Leader() *Member {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	defer cancel()
+	m, err := c.AwaitLeader(ctx)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return m
+}
+
+// AwaitLeader polls until exactly one running member says that it is the leader, or ctx is done.
+func (c *Cluster) AwaitLeader(ctx context.Context) (*Member, error) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		leaders, said := c.leaders(ctx)
+		if len(leaders) == 1 {
+			return leaders[0], nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("labs: no single leader in lab %s: %w (members say: %s)", c.Lab.Name, context.Cause(ctx), said)
+		case <-tick.C:
+		}
+	}
+}
+
+func (c *Cluster) leaders(ctx context.Context) (leaders []*Member, said string) {
+	for _, m := range c.Members {
+		if !m.Running() {
+			said += m.Name + " does not run; "
+			continue
+		}
+		role, err := m.Role(ctx)
+		said += fmt.Sprintf("%s is %q (%v); ", m.Name, role, err)
+		if role == Leader {
+			leaders = append(leaders, m)
+		}
+	}
+	return leaders, said
+}
+
+// Others returns the members that are not m.
+func (c *Cluster) Others(m *Member) []*Member {
+	var others []*Member
+	for _, o := range c.Members {
+		if o != m {
+			others = append(others, o)
+		}
+	}
+	return others
+}
+
+// end kills what runs: the data is thrown away, so nobody waits for an orderly end.
+func (c *Cluster) end() {
+	ran := time.Since(c.started)
+	for _, m := range c.Members {
+		if err := m.Kill(); err != nil {
+			c.t.Error(err)
+		}
+		if c.t.Failed() {
+			c.t.Logf("lab %s: the end of what %s printed:\n%s", c.Lab.Name, m.Name, m.tail())
+		}
+	}
+	c.t.Logf("lab %s: took %.1fs in all", c.Lab.Name, ran.Seconds())
+	recordTime(c.Lab.Name, ran)
+}
