@@ -276,3 +276,14 @@ func (c *Client) Close() error {
 	}
 	return c.Conn.Close()
 }
+
+// Trim frees the buffers of a connection that is about to lie idle or be relayed. Bytes that were read beyond the last
+// answer are an error: the connection is not in step.
+func (c *Client) Trim() error {
+	if n := c.read.Buffered(); n > 0 {
+		return fmt.Errorf("bolt: %d bytes came that nobody asked for", n)
+	}
+	c.read.buf, c.read.scratch, c.out = nil, nil, nil
+	c.read.start, c.read.end = 0, 0
+	return nil
+}

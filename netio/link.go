@@ -1,0 +1,249 @@
+// Package netio is a connection as the data path wants it: it waits for bytes without holding a buffer, sends and then
+// waits in one step, writes what the socket takes without blocking, and can be looked at without being read. On plain
+// TCP and unix sockets these save system calls and memory; on anything else (TLS, WebSocket, a network in memory) they
+// fall back to what net.Conn offers.
+package netio
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// ErrDirty says that bytes lay waiting on a connection that should have been silent.
+var ErrDirty = errors.New("netio: unexpected bytes on an idle connection")
+
+// Link is one connection. One goroutine at a time may read, and one may write.
+type Link struct {
+	Conn net.Conn
+	raw  syscall.RawConn // nil when Conn is not a plain socket
+
+	// What the callbacks work on; each is owned by its caller while it runs.
+	read  op
+	write op
+}
+
+// op is one pending operation on the raw socket. The callback is made once, so that waiting allocates nothing.
+type op struct {
+	call func(fd uintptr) bool
+	get  func() []byte // lends a buffer when bytes are there
+	put  func([]byte)  // takes it back when they were not
+	buf  []byte
+	send []byte // to be sent before waiting
+	n    int
+	err  error
+}
+
+// New returns a Link on conn, which it does not own: whoever made conn closes it.
+func New(conn net.Conn) *Link {
+	l := &Link{Conn: conn}
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		if raw, err := conn.(syscall.Conn).SyscallConn(); err == nil {
+			l.raw = raw
+			l.read.call = l.readReady
+			l.write.call = l.writeOnce
+		}
+	}
+	return l
+}
+
+// Raw tells whether the link is a plain socket, so that TryWrite does not block.
+func (l *Link) Raw() bool { return l.raw != nil }
+
+func sysRead(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(int(fd), p)
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}
+
+func sysWrite(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := syscall.Write(int(fd), p)
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}
+
+// readReady is the callback of every wait on a raw socket: it first sends what is to be sent, after a look that saw
+// nothing waiting, then reads when there is something. The look comes after the poller was made ready, so that an
+// answer that comes at once is not missed.
+func (l *Link) readReady(fd uintptr) bool {
+	o := &l.read
+	if o.get != nil {
+		o.buf = o.get()
+	}
+	n, err := sysRead(fd, o.buf)
+	if len(o.send) > 0 {
+		return l.sendAfterLook(fd, n, err)
+	}
+	if err == syscall.EAGAIN {
+		if o.put != nil {
+			o.put(o.buf)
+			o.buf = nil
+		}
+		return false
+	}
+	o.n, o.err = max(n, 0), err
+	if err == nil && n == 0 {
+		o.err = io.EOF
+	}
+	return true
+}
+
+func (l *Link) sendAfterLook(fd uintptr, n int, err error) bool {
+	o := &l.read
+	switch {
+	case err == nil && n > 0:
+		o.err = ErrDirty
+	case err == nil:
+		o.err = io.EOF
+	case err != syscall.EAGAIN:
+		o.err = err
+	}
+	if o.err != nil {
+		return true // nothing was sent: o.send is still whole
+	}
+	n, err = sysWrite(fd, o.send)
+	if err != nil && err != syscall.EAGAIN {
+		o.err = err
+		return true
+	}
+	o.send = o.send[max(n, 0):]
+	return len(o.send) > 0 // the rest is sent outside, with waiting
+}
+
+// Read reads into p, which it holds while it waits.
+func (l *Link) Read(p []byte) (int, error) { return l.Conn.Read(p) }
+
+// ReadLent waits for bytes without a buffer. When some are there it borrows one by get and returns it with n bytes in it;
+// in case of an error it has given the buffer back by put, and buf is nil. On other than plain sockets the buffer is held
+// while waiting.
+func (l *Link) ReadLent(get func() []byte, put func([]byte)) (buf []byte, n int, err error) {
+	if l.raw == nil {
+		buf = get()
+		n, err = l.Conn.Read(buf)
+	} else {
+		o := &l.read
+		o.get, o.put, o.send, o.n, o.err = get, put, nil, 0, nil
+		if err = l.raw.Read(o.call); err == nil {
+			err = o.err
+		}
+		buf, n = o.buf, o.n
+		o.get, o.put, o.buf = nil, nil, nil
+	}
+	if n == 0 && err != nil {
+		if buf != nil {
+			put(buf)
+		}
+		return nil, 0, wrap("read", l.Conn, err)
+	}
+	return buf, n, nil
+}
+
+// Exchange sends request on a connection that should be silent, and waits for the first bytes of the answer, which it
+// reads into p. unsent is true when an error, EOF or ErrDirty was met before a byte of request left, so that another
+// connection may be tried. A deadline set before counts for the wait: then err is os.ErrDeadlineExceeded and Read goes on
+// waiting.
+func (l *Link) Exchange(request, p []byte) (n int, unsent bool, err error) {
+	if l.raw == nil {
+		if sent, err := l.Conn.Write(request); err != nil {
+			return 0, sent == 0, err
+		}
+		n, err = l.Conn.Read(p)
+		return n, false, err
+	}
+	o := &l.read
+	o.get, o.put, o.buf, o.send, o.n, o.err = nil, nil, p, request, 0, nil
+	err = l.raw.Read(o.call)
+	if err == nil {
+		err = o.err
+	}
+	rest := o.send
+	n = o.n
+	o.buf, o.send = nil, nil
+	if err != nil || len(rest) == 0 {
+		return n, err != nil && len(rest) == len(request), wrap("exchange", l.Conn, err)
+	}
+	if _, err = l.Conn.Write(rest); err != nil {
+		return 0, false, err
+	}
+	n, err = l.Conn.Read(p)
+	return n, false, err
+}
+
+// TryWrite writes as much of p as the socket takes now, without waiting. On other than plain sockets it writes all.
+func (l *Link) TryWrite(p []byte) (n int, err error) {
+	if l.raw == nil {
+		return l.Conn.Write(p)
+	}
+	o := &l.write
+	o.buf, o.n, o.err = p, 0, nil
+	err = l.raw.Write(o.call)
+	o.buf = nil
+	if err == nil {
+		err = o.err
+	}
+	return o.n, wrap("write", l.Conn, err)
+}
+
+func (l *Link) writeOnce(fd uintptr) bool {
+	o := &l.write
+	n, err := sysWrite(fd, o.buf)
+	if err == syscall.EAGAIN {
+		err = nil
+	}
+	o.n, o.err = max(n, 0), err
+	return true
+}
+
+// Write writes all of p, waiting as long as it takes.
+func (l *Link) Write(p []byte) (int, error) { return l.Conn.Write(p) }
+
+// Quiet looks at an idle connection without reading from it or waiting: nil when it is open and silent, io.EOF when the
+// other side closed it, ErrDirty when bytes lie there. On other than plain sockets a byte found is consumed, so anything
+// but nil must end the connection.
+func (l *Link) Quiet() error {
+	var one [1]byte
+	if l.raw == nil {
+		l.Conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a closed connection shows in Read
+		n, err := l.Conn.Read(one[:])
+		l.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+		switch {
+		case n > 0:
+			return ErrDirty
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil
+		}
+		return err
+	}
+	var result error
+	err := l.raw.Control(func(fd uintptr) {
+		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		switch {
+		case err == syscall.EAGAIN || err == syscall.EINTR:
+		case err != nil:
+			result = err
+		case n == 0:
+			result = io.EOF
+		default:
+			result = ErrDirty
+		}
+	})
+	return errors.Join(err, result)
+}
+
+// wrap gives a bare errno its place, as package net does; other errors are passed on.
+func wrap(what string, conn net.Conn, err error) error {
+	if errno, ok := err.(syscall.Errno); ok {
+		return &net.OpError{Op: what, Net: conn.RemoteAddr().Network(), Addr: conn.RemoteAddr(), Err: os.NewSyscallError(what, errno)}
+	}
+	return err
+}

@@ -1,0 +1,270 @@
+package pool
+
+import (
+	"context"
+	"sync"
+	"time"
+	"unique"
+
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// staleAfter is how long a Bolt connection may lie idle and still be lent unasked; an older one answers a RESET first.
+const staleAfter = 30 * time.Second
+
+// memberPool is one member's connections, its slots and its line.
+type memberPool struct {
+	set *Set
+
+	mu       sync.Mutex // guards all below; held for look-ups only, never over I/O
+	member   *cluster.Member
+	retired  bool
+	open     int // Bolt connections, those being dialled included
+	inFlight int // slots taken, of both protocols
+	idle     map[unique.Handle[Key]]*Lease
+	oldest   *Lease // of all idle, the one that came back first; doubly linked towards newest
+	newest   *Lease
+	idleN    int
+	line     []*waiter // who waits for a slot, in order
+}
+
+// waiter is somebody in line; granted is closed when a slot is theirs.
+type waiter struct {
+	granted chan struct{}
+	ok      bool // guarded by the pool's mu
+}
+
+func newMemberPool(s *Set, m *cluster.Member) *memberPool {
+	return &memberPool{set: s, member: m, idle: map[unique.Handle[Key]]*Lease{}}
+}
+
+func (p *memberPool) serves(m *cluster.Member) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.member == m
+}
+
+// retarget points the pool at a member of the same name with another address: idle connections go.
+func (p *memberPool) retarget(m *cluster.Member) {
+	p.mu.Lock()
+	moved := p.member.Bolt != m.Bolt || p.member.HTTP != m.HTTP
+	p.member = m
+	p.mu.Unlock()
+	if moved {
+		p.dropIdle(func(*Lease) bool { return true })
+	}
+}
+
+func (p *memberPool) retire() {
+	p.mu.Lock()
+	p.retired = true
+	line := p.line
+	p.line = nil
+	p.mu.Unlock()
+	for _, w := range line {
+		close(w.granted)
+	}
+	p.dropIdle(func(*Lease) bool { return true })
+}
+
+// slots is how many units of work the member takes at once.
+func (p *memberPool) slots() int {
+	if n := p.member.MaxInFlight; n > 0 {
+		return n
+	}
+	return p.set.options.MaxPerMember
+}
+
+// tryTake is the quick way to a lease: a free slot, nobody in line, a fresh idle connection.
+func (p *memberPool) tryTake(id *Identity) *Lease {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inFlight >= p.slots() || len(p.line) > 0 || p.retired {
+		return nil
+	}
+	l := p.idle[id.Key]
+	if l == nil {
+		return nil
+	}
+	now := time.Now()
+	if now.Sub(l.idleSince) > staleAfter || now.Sub(l.born) > p.set.options.MaxLifetime {
+		return nil
+	}
+	p.unlink(l)
+	p.inFlight++
+	return l
+}
+
+// acquire waits for a slot, then finds or makes a connection.
+func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool) (*Lease, error) {
+	if err := p.waitForSlot(ctx); err != nil {
+		return nil, err
+	}
+	l, err := p.connect(ctx, id, fresh)
+	if err != nil {
+		p.freeSlot()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (p *memberPool) waitForSlot(ctx context.Context) error {
+	p.mu.Lock()
+	switch {
+	case p.retired:
+		p.mu.Unlock()
+		return ErrClosed
+	case p.inFlight < p.slots() && len(p.line) == 0:
+		p.inFlight++
+		p.mu.Unlock()
+		return nil
+	case len(p.line) >= p.set.options.MaxQueue:
+		p.mu.Unlock()
+		return ErrFull
+	}
+	w := &waiter{granted: make(chan struct{})}
+	p.line = append(p.line, w)
+	p.mu.Unlock()
+	select {
+	case <-w.granted:
+	case <-ctx.Done():
+		p.leaveLine(w)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case w.ok && ctx.Err() == nil:
+		return nil
+	case w.ok: // granted while leaving: pass it on
+		p.handOn()
+		return context.Cause(ctx)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return ErrClosed
+}
+
+func (p *memberPool) leaveLine(w *waiter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, have := range p.line {
+		if have == w {
+			p.line = append(p.line[:i], p.line[i+1:]...)
+			return
+		}
+	}
+}
+
+func (p *memberPool) freeSlot() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.handOn()
+}
+
+// handOn gives a slot that became free to the first in line. The caller holds mu.
+func (p *memberPool) handOn() {
+	if len(p.line) == 0 || p.inFlight > p.slots() {
+		p.inFlight--
+		return
+	}
+	w := p.line[0]
+	p.line = p.line[1:]
+	w.ok = true
+	close(w.granted)
+}
+
+// link puts l at the newest end of the idle list and on top of its key's stack. The caller holds mu.
+func (p *memberPool) link(l *Lease) {
+	l.prev, l.next = p.newest, nil
+	if p.newest != nil {
+		p.newest.next = l
+	} else {
+		p.oldest = l
+	}
+	p.newest = l
+	l.under = p.idle[l.id.Key]
+	p.idle[l.id.Key] = l
+	p.idleN++
+}
+
+// unlink takes l out of the idle list and its stack. The caller holds mu.
+func (p *memberPool) unlink(l *Lease) {
+	if l.prev != nil {
+		l.prev.next = l.next
+	} else {
+		p.oldest = l.next
+	}
+	if l.next != nil {
+		l.next.prev = l.prev
+	} else {
+		p.newest = l.prev
+	}
+	if top := p.idle[l.id.Key]; top == l {
+		if l.under == nil {
+			delete(p.idle, l.id.Key)
+		} else {
+			p.idle[l.id.Key] = l.under
+		}
+	} else {
+		for top.under != l {
+			top = top.under
+		}
+		top.under = l.under
+	}
+	l.prev, l.next, l.under = nil, nil, nil
+	p.idleN--
+}
+
+// giveBack ends a lease: a clean connection is idle again, or not when it should not be lent any more.
+func (p *memberPool) giveBack(l *Lease, clean bool) (kept bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept = clean && !p.retired && !l.id.single && l.sameTarget(p.member)
+	if kept {
+		l.idleSince = time.Now()
+		p.link(l)
+	} else if l.id != HTTP {
+		p.open--
+	}
+	p.handOn()
+	return kept
+}
+
+// dropIdle closes the idle connections that which names.
+func (p *memberPool) dropIdle(which func(*Lease) bool) {
+	p.mu.Lock()
+	var gone []*Lease
+	for l := p.oldest; l != nil; {
+		next := l.next
+		if which(l) {
+			p.unlink(l)
+			if l.id != HTTP {
+				p.open--
+			}
+			gone = append(gone, l)
+		}
+		l = next
+	}
+	p.mu.Unlock()
+	for _, l := range gone {
+		l.close()
+	}
+}
+
+// sweep closes what lay idle too long, is too old, or was closed from the other side.
+func (p *memberPool) sweep(now time.Time) {
+	o := &p.set.options
+	p.dropIdle(func(l *Lease) bool {
+		limit := o.IdleTimeout
+		if l.id == HTTP {
+			limit = o.HTTPIdle
+		}
+		return now.Sub(l.idleSince) > limit || now.Sub(l.born) > o.MaxLifetime || l.Link.Quiet() != nil
+	})
+}
+
+func (p *memberPool) stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Stats{Open: p.open, Idle: p.idleN, InFlight: p.inFlight, Queued: len(p.line)}
+}

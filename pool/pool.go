@@ -1,0 +1,230 @@
+// Package pool keeps the connections to members: it dials, logs on, lends for one unit of work, takes back, limits and
+// queues. What was lent comes back in one place, Release, which closes whatever is not clean.
+package pool
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+	"unique"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// Options are the limits of a Set; see design "pool" in the configuration reference.
+type Options struct {
+	MaxPerMember   int           // Bolt connections to one member, log-ons included; 0 means 100
+	ConnectTimeout time.Duration // for dial, TLS, handshake and log-on together; 0 means 5 s
+	IdleTimeout    time.Duration // a Bolt connection idle for longer is closed; 0 means 5 min
+	HTTPIdle       time.Duration // the same for HTTP; 0 means 20 s
+	MaxLifetime    time.Duration // an older connection is not lent again; 0 means 1 h
+	MaxQueue       int           // units of work that may wait for one member; 0 means 10,000
+	TLS            *tls.Config   // to members; nil: plain
+	Agent          string        // what we call ourselves in HELLO; "" means boltgate/1
+	Dial           func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func (o Options) withDefaults() Options {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&o.ConnectTimeout, 5*time.Second)
+	def(&o.IdleTimeout, 5*time.Minute)
+	def(&o.HTTPIdle, 20*time.Second)
+	def(&o.MaxLifetime, time.Hour)
+	if o.MaxPerMember == 0 {
+		o.MaxPerMember = 100
+	}
+	if o.MaxQueue == 0 {
+		o.MaxQueue = 10000
+	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+	}
+	return o
+}
+
+// Errors of Acquire. A *bolt.Failure is the member's refusal of the log-on.
+var (
+	ErrFull   = errors.New("pool: too many wait for this member")
+	ErrClosed = errors.New("pool: the gate shuts down")
+	ErrDial   = errors.New("pool: no connection to the member") // wraps dial, TLS and handshake errors
+)
+
+// Key says which connections are alike: any of them may serve a unit of work that asks for this key.
+type Key struct {
+	Version bolt.Version // 0: HTTP
+	UTC     bool         // patch_bolt ["utc"] was accepted (4.3 and 4.4)
+	Routed  bool         // HELLO carries a routing map
+	Notify  string       // encoded notification filters of HELLO, where RUN and BEGIN cannot carry them
+	Auth    string       // bolt.Auth.Entries; "" for HTTP
+}
+
+// Identity is a Key made ready for look-ups, with what a log-on needs. Sessions make one per log-on and keep it.
+type Identity struct {
+	Key         unique.Handle[Key]
+	shape       unique.Handle[Key] // Key without Auth
+	auth        bolt.Auth
+	notifyCount int
+	single      bool // presented once: such a connection is never lent again (kerberos, custom)
+}
+
+// NewIdentity returns the identity of a session. notifyCount is how many pairs k.Notify holds.
+func NewIdentity(k Key, auth bolt.Auth, notifyCount int) *Identity {
+	k.Auth = auth.Entries
+	shape := k
+	shape.Auth = ""
+	return &Identity{
+		Key: unique.Make(k), shape: unique.Make(shape), auth: auth, notifyCount: notifyCount,
+		single: auth.Scheme == "kerberos" || auth.Scheme == "custom",
+	}
+}
+
+// HTTP is the identity of every HTTP connection: requests carry their own credentials.
+var HTTP = NewIdentity(Key{}, bolt.Auth{}, 0)
+
+// Set is the pools of all members. Safe for concurrent use.
+type Set struct {
+	options Options
+	log     *slog.Logger
+
+	mu      sync.RWMutex // guards members; held only to look up or add one
+	members map[string]*memberPool
+	closed  chan struct{}
+	once    sync.Once
+	sweeps  sync.WaitGroup
+}
+
+// NewSet returns an empty Set and starts its sweeper; Close ends it.
+func NewSet(o Options, log *slog.Logger) *Set {
+	s := &Set{options: o.withDefaults(), log: log, members: map[string]*memberPool{}, closed: make(chan struct{})}
+	s.sweeps.Go(s.sweepEverySecond)
+	return s
+}
+
+// pool finds or makes the pool of a member. A member whose address changed gets a new pool; the old one drains.
+func (s *Set) pool(m *cluster.Member) *memberPool {
+	s.mu.RLock()
+	p := s.members[m.Name]
+	s.mu.RUnlock()
+	if p != nil && p.serves(m) {
+		return p
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p = s.members[m.Name]
+	switch {
+	case p == nil:
+		p = newMemberPool(s, m)
+		s.members[m.Name] = p
+	case !p.serves(m):
+		p.retarget(m)
+	}
+	return p
+}
+
+// TryAcquire lends an idle connection when a slot is free, nobody waits, and one is there that was used within the last
+// 30 s; else nil. It never blocks.
+func (s *Set) TryAcquire(m *cluster.Member, id *Identity) *Lease {
+	p := s.pool(m)
+	for {
+		l := p.tryTake(id)
+		if l == nil || id == HTTP {
+			return l
+		}
+		// Bolt looks while it sends (netio.Link.Exchange), so an idle one is lent as it is.
+		return l
+	}
+}
+
+// Acquire lends a connection to m, logged on as id: an idle one, or a new one; when all slots are taken it waits in line
+// until ctx ends. Errors: ErrFull, ErrClosed, ErrDial, context.Cause(ctx), or the member's *bolt.Failure.
+func (s *Set) Acquire(ctx context.Context, m *cluster.Member, id *Identity) (*Lease, error) {
+	return s.pool(m).acquire(ctx, id, false)
+}
+
+// Verify logs on to m on a connection of its own and, when the member accepts, lends it: how a client's credentials are
+// checked. Errors as Acquire's.
+func (s *Set) Verify(ctx context.Context, m *cluster.Member, id *Identity) (*Lease, error) {
+	return s.pool(m).acquire(ctx, id, true)
+}
+
+// Forget closes the idle connections of a credential, for its password is known to have changed.
+func (s *Set) Forget(auth bolt.Auth) {
+	s.each(func(p *memberPool) {
+		p.dropIdle(func(l *Lease) bool { return l.id.auth.Entries == auth.Entries })
+	})
+}
+
+// Retain drops the idle connections of members that are not in the list any more; a reload calls it.
+func (s *Set) Retain(members []*cluster.Member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keep := map[string]bool{}
+	for _, m := range members {
+		keep[m.Name] = true
+	}
+	for name, p := range s.members {
+		if !keep[name] {
+			p.retire()
+			delete(s.members, name)
+		}
+	}
+}
+
+func (s *Set) each(f func(*memberPool)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, p := range s.members {
+		f(p)
+	}
+}
+
+func (s *Set) sweepEverySecond() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.closed:
+			return
+		case now := <-t.C:
+			s.each(func(p *memberPool) { p.sweep(now) })
+		}
+	}
+}
+
+// Close refuses new leases, closes idle connections and wakes everybody who waits. Connections that are lent are closed
+// by their Release.
+func (s *Set) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	s.sweeps.Wait()
+	s.each(func(p *memberPool) { p.retire() })
+	return nil
+}
+
+// Stats is what one member's pool holds.
+type Stats struct{ Open, Idle, InFlight, Queued int }
+
+// Stats of the member's pool; zero when nothing was ever asked of it.
+func (s *Set) Stats(member string) Stats {
+	s.mu.RLock()
+	p := s.members[member]
+	s.mu.RUnlock()
+	if p == nil {
+		return Stats{}
+	}
+	return p.stats()
+}
+
+// dialError marks what Acquire met before a byte of a request could leave.
+func dialError(m *cluster.Member, err error) error {
+	return fmt.Errorf("%w %s: %w", ErrDial, m.Name, err)
+}

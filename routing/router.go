@@ -1,0 +1,184 @@
+// Package routing chooses: an Intent and a View give a member. It does no I/O and reads no clock.
+package routing
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// Mode is the access mode that a unit of work needs.
+type Mode uint8
+
+// The modes. Write is the zero value: in doubt it is a write.
+const (
+	Write Mode = iota
+	Read
+)
+
+// Intent is what a unit of work needs.
+type Intent struct {
+	Mode    Mode
+	DB      string       // "" is the default database
+	Version bolt.Version // that the member must speak; 0 for HTTP
+	UTC     bool         // the session runs with patch_bolt ["utc"]
+}
+
+// Why no member could be picked.
+var (
+	ErrNoLeader = errors.New("routing: no leader is known")                       // writes wait for one
+	ErrNoReader = errors.New("routing: no member serves reads")                   // reads wait too
+	ErrVersion  = errors.New("routing: the member speaks another version")        // the session has to be opened anew
+	ErrTried    = errors.New("routing: every member that could serve was tried")  // give up, or wait for the next View
+	ErrAbsent   = errors.New("routing: the frontend's member is not in the View") // as if it were down
+)
+
+// Policy is how a Router chooses.
+type Policy struct {
+	LeaderAlwaysReads bool   // leader_reads: always; else the leader reads only when nobody else can
+	First             bool   // balance: first; else round-robin by weight
+	Member            string // this one member only; "" means all
+}
+
+// Router picks members. Safe for concurrent use; its zero value balances round-robin.
+type Router struct {
+	Policy Policy
+	next   atomic.Uint64 // reads handed out so far
+}
+
+// Pick chooses the member for in by the View, leaving out those in tried. The error says why there is none.
+func (r *Router) Pick(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
+	if hasUpper(in.DB) { // database names have no case
+		in.DB = strings.ToLower(in.DB)
+	}
+	switch {
+	case r.Policy.Member != "":
+		return r.pinned(v, in, tried)
+	case !known(v, in.DB):
+		return r.stranger(v, in, tried)
+	case in.Mode == Read:
+		return r.reader(v, in, tried)
+	}
+	return leader(v, in, tried)
+}
+
+func hasUpper(s string) bool {
+	return strings.ContainsFunc(s, func(c rune) bool { return 'A' <= c && c <= 'Z' || c > 0x7F })
+}
+
+// usable says whether a member speaks what the session speaks.
+func usable(s *cluster.Status, in Intent) bool {
+	return s.Speaks(in.Version) && (!in.UTC || s.UTC || in.Version >= bolt.V5_0)
+}
+
+func leader(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
+	s := v.Leader(in.DB)
+	switch {
+	case s == nil:
+		return nil, ErrNoLeader
+	case !usable(s, in):
+		return nil, ErrVersion
+	case slices.Contains(tried, s.Member):
+		return nil, ErrTried
+	}
+	return s, nil
+}
+
+// reader takes its turn over those who serve reads, by weight; the leader stands in when there is no other.
+func (r *Router) reader(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
+	var room [16]*cluster.Status
+	can := room[:0]
+	total := 0
+	add := func(s *cluster.Status) {
+		if usable(s, in) && !slices.Contains(tried, s.Member) {
+			can = append(can, s)
+			total += weight(s)
+		}
+	}
+	if l := v.Leader(in.DB); l != nil && r.Policy.LeaderAlwaysReads {
+		add(l)
+	}
+	for s := range v.Readers(in.DB) {
+		add(s)
+	}
+	if len(can) > 0 {
+		return r.turn(can, total), nil
+	}
+	switch s, err := leader(v, in, tried); {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, ErrNoLeader) && len(tried) == 0:
+		return nil, ErrNoReader
+	default:
+		return nil, err
+	}
+}
+
+func weight(s *cluster.Status) int { return max(s.Weight, 1) }
+
+func (r *Router) turn(can []*cluster.Status, total int) *cluster.Status {
+	if r.Policy.First {
+		return can[0]
+	}
+	n := int((r.next.Add(1) - 1) % uint64(total))
+	for _, s := range can {
+		if n -= weight(s); n < 0 {
+			return s
+		}
+	}
+	return can[0]
+}
+
+// known tells whether any member has a role for the database. For one that nobody knows a member is asked all the same,
+// and its own refusal is the answer.
+func known(v *cluster.View, db string) bool {
+	if db == "" {
+		db = v.Default
+	}
+	for _, s := range v.Members {
+		if _, ok := s.Roles[db]; ok {
+			return true
+		}
+		if _, ok := s.Roles[cluster.AnyDatabase]; ok {
+			return true
+		}
+	}
+	return !anyUp(v) || v.Generation == cluster.UnknownGeneration
+}
+
+func anyUp(v *cluster.View) bool {
+	for range v.Up() {
+		return true
+	}
+	return false
+}
+
+// stranger serves a database that no member was seen to host: the default's leader first, then anybody.
+func (r *Router) stranger(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
+	if s := v.Leader(""); s != nil && usable(s, in) && !slices.Contains(tried, s.Member) {
+		return s, nil
+	}
+	for s := range v.Up() {
+		if usable(s, in) && !slices.Contains(tried, s.Member) {
+			return s, nil
+		}
+	}
+	return nil, ErrTried
+}
+
+func (r *Router) pinned(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
+	s := v.Member(r.Policy.Member)
+	switch {
+	case s == nil || !s.Up || s.Condition == cluster.Maint:
+		return nil, ErrAbsent
+	case !usable(s, in):
+		return nil, ErrVersion
+	case slices.Contains(tried, s.Member):
+		return nil, ErrTried
+	}
+	return s, nil
+}
