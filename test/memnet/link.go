@@ -1,0 +1,121 @@
+package memnet
+
+import (
+	"context"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Link is the way between a host and a listener's address; it owns the faults of the connections on it. Its methods may
+// be called at any time.
+type Link struct {
+	mu      sync.Mutex
+	delay   time.Duration
+	silent  bool
+	refused bool
+	cutUp   int64 // for connections to come: break after so many bytes from the dialling side; 0 never
+	cutDown int64 // the same for bytes to it
+	changed chan struct{}
+	conns   map[*Conn]bool // dialling ends
+}
+
+// Delay makes every byte sent from now on arrive d later, in order, in both directions.
+func (l *Link) Delay(d time.Duration) { l.set(func() { l.delay = d }) }
+
+// Blackhole makes the link silent: bytes wait, nothing breaks, dialling hangs. Blackhole(false) lets all of it through.
+func (l *Link) Blackhole(on bool) { l.set(func() { l.silent = on }) }
+
+// Refuse makes dialling fail with ECONNREFUSED; open connections stay.
+func (l *Link) Refuse(on bool) { l.set(func() { l.refused = on }) }
+
+// Cut breaks every open connection, as a reset does: bytes on their way are lost.
+func (l *Link) Cut() {
+	for _, c := range l.open() {
+		c.Abort()
+	}
+}
+
+// CutAt makes each connection dialled from now on break once so many bytes have gone up (from the dialling side) or down;
+// 0 means never. The bytes before the cut arrive, none after it do, and both ends see a reset.
+func (l *Link) CutAt(up, down int64) { l.set(func() { l.cutUp, l.cutDown = up, down }) }
+
+// Heal takes all faults away.
+func (l *Link) Heal() {
+	l.set(func() { l.delay, l.silent, l.refused, l.cutUp, l.cutDown = 0, false, false, 0, 0 })
+}
+
+// Conns is how many connections are open on the link.
+func (l *Link) Conns() int { return len(l.open()) }
+
+func (l *Link) set(f func()) {
+	l.mu.Lock()
+	f()
+	close(l.changed)
+	l.changed = make(chan struct{})
+	l.mu.Unlock()
+	for _, c := range l.open() {
+		c.read.wake()
+		c.write.wake()
+	}
+}
+
+func (l *Link) open() []*Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	open := make([]*Conn, 0, len(l.conns))
+	for c := range l.conns {
+		open = append(open, c)
+	}
+	return open
+}
+
+// admit waits until a new connection may be made.
+func (l *Link) admit(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		refused, silent, delay, changed := l.refused, l.silent, l.delay, l.changed
+		l.mu.Unlock()
+		switch {
+		case refused:
+			return syscall.ECONNREFUSED
+		case silent:
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			continue
+		case delay > 0:
+			select {
+			case <-time.After(delay):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return ctx.Err()
+	}
+}
+
+func (l *Link) add(c *Conn) (cutUp, cutDown int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns[c] = true
+	return l.cutUp, l.cutDown
+}
+
+func (l *Link) remove(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+}
+
+// state is what a stream asks before it moves bytes. A nil Link has no faults.
+func (l *Link) state() (delay time.Duration, silent bool) {
+	if l == nil {
+		return 0, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.delay, l.silent
+}
