@@ -1,0 +1,220 @@
+package configs
+
+// This file owns the checks of what the schema alone cannot say, for all but frontends: whole sections that must fit together.
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// checker collects what is wrong with a configuration. It says nothing about a key that has a fault already, for that would be its echo.
+type checker struct {
+	config   *Config
+	faults   Faults
+	warnings []string
+	at       map[string]*node // nil for a configuration that came from no file
+}
+
+func (c *checker) check() {
+	c.cluster()
+	c.frontends()
+	if c.config.Failover.Hold > 0 && c.config.Failover.MaxHeld == 0 {
+		c.warn("failover.max_held", "0 lets nothing wait; failover.hold has no effect")
+	}
+}
+
+// fault adds a fault at key. It stands at the key's value or, where the file has none, at the section around it.
+func (c *checker) fault(key, format string, args ...any) {
+	if c.faults.under(key) {
+		return
+	}
+	c.faults = append(c.faults, c.place(key, fmt.Sprintf(format, args...)))
+}
+
+func (c *checker) warn(key, format string, args ...any) {
+	c.warnings = append(c.warnings, c.place(key, fmt.Sprintf(format, args...)).String())
+}
+
+func (c *checker) place(key, text string) Fault {
+	for at := key; ; at = at[:max(0, strings.LastIndexAny(at, ".["))] {
+		if n := c.at[at]; n != nil {
+			return n.file.fault(n.line, n.column, key, text)
+		}
+		if at == "" {
+			return Fault{Key: key, Text: text}
+		}
+	}
+}
+
+func (c *checker) cluster() {
+	cl := &c.config.Cluster
+	if len(cl.Members) == 0 {
+		c.fault("cluster.members", "no member is named; name at least one, such as {bolt: \"10.0.0.1:7687\"}")
+	}
+	if cl.Generation == "standalone" && len(cl.Members) > 1 {
+		c.standalone()
+	}
+	c.members()
+	for from, to := range cl.Addresses {
+		key := fmt.Sprintf("cluster.addresses[%q]", from)
+		if err := checkAddress(from); err != nil {
+			c.fault(key, "the advertised address: %v", err)
+		} else if err := checkAddress(to); err != nil {
+			c.fault(key, "%v", err)
+		}
+	}
+	c.healthCheck()
+	c.clusterTLS()
+}
+
+// standalone: several servers that know nothing of each other can only be cold spares, or writes would be lost among them.
+func (c *checker) standalone() {
+	n := len(c.config.Cluster.Members)
+	if c.config.Routing.Balance != "first" {
+		c.fault("cluster.members", "generation standalone takes one member (found %d); more only as cold spares, with routing.balance: first", n)
+	}
+	for i, f := range c.config.Frontends {
+		key := fmt.Sprintf("frontends[%d].routing.balance", i)
+		if c.at[key] != nil && f.Routing.Balance != "first" && f.Member == "" {
+			c.fault(key, "generation standalone with %d members takes only first", n)
+		}
+	}
+}
+
+var memberName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+func (c *checker) members() {
+	names, addresses := map[string]int{}, map[string]string{}
+	for i, m := range c.config.Cluster.Members {
+		key := fmt.Sprintf("cluster.members[%d]", i)
+		if first, found := names[m.Name]; found {
+			c.fault(key+".name", "%s is the name of cluster.members[%d] already", m.Name, first)
+		} else if names[m.Name] = i; !memberName.MatchString(m.Name) {
+			c.fault(key+".name", "a name has 1 to 63 letters, digits, dots, dashes and underscores, and begins with a letter or digit")
+		}
+		if m.Bolt == "" && m.HTTP == "" {
+			c.fault(key, "needs an address: bolt, http or both")
+		}
+		c.memberAddress(key+".bolt", m.Bolt, addresses)
+		c.memberAddress(key+".http", m.HTTP, addresses)
+		switch method := c.config.Cluster.Check.Method; {
+		case method == "bolt" && m.Bolt == "":
+			c.fault(key, "cluster.check.method is bolt, but this member has no bolt address")
+		case method == "http" && m.HTTP == "":
+			c.fault(key, "cluster.check.method is http, but this member has no http address")
+		}
+	}
+}
+
+// memberAddress checks one address of a member; seen says which key has each address.
+func (c *checker) memberAddress(key, address string, seen map[string]string) {
+	if address == "" {
+		return
+	}
+	if err := checkAddress(address); err != nil {
+		c.fault(key, "%v", err)
+		return
+	}
+	if other := seen[address]; other != "" {
+		c.fault(key, "the same address stands at %s", other)
+		return
+	}
+	seen[address] = key
+}
+
+func (c *checker) healthCheck() {
+	ch := &c.config.Cluster.Check
+	switch {
+	case c.faults.under("cluster.check.password") || c.faults.under("cluster.check.password_file"):
+		// the password is not known
+	case ch.User != "" && ch.Password == "":
+		c.fault("cluster.check.user", "a user needs a password; give cluster.check.password_file or cluster.check.password")
+	case ch.User == "" && ch.Password != "":
+		c.fault("cluster.check", "there is a password but no user")
+	}
+	if ch.FastInterval > ch.Interval {
+		c.fault("cluster.check.fast_interval", "%v is longer than cluster.check.interval (%v)", ch.FastInterval, ch.Interval)
+	}
+}
+
+func (c *checker) clusterTLS() {
+	t := &c.config.Cluster.TLS
+	c.keyPair("cluster.tls", t.Cert, t.Key)
+	if t.CA != "" {
+		if pem, _, err := readFile(t.CA); err != nil {
+			c.fault("cluster.tls.ca", "cannot read the file: %s", plainError(err))
+		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			c.fault("cluster.tls.ca", "there is no PEM certificate in the file")
+		}
+	}
+	if t.Mode == "off" && (t.CA != "" || t.ServerName != "" || t.Cert != "") {
+		c.warn("cluster.tls", "mode is off, so that nothing else here has an effect")
+	}
+	if t.Mode == "insecure" && t.CA != "" {
+		c.warn("cluster.tls.ca", "mode insecure verifies nothing; the file has no effect")
+	}
+}
+
+// keyPair checks that a certificate and its key come together, can be read and belong together.
+func (c *checker) keyPair(section, cert, key string) {
+	switch {
+	case cert == "" && key == "":
+		return
+	case cert == "":
+		c.fault(section+".key", "a key needs a certificate; give %s.cert", section)
+		return
+	case key == "":
+		c.fault(section+".cert", "a certificate needs a key; give %s.key", section)
+		return
+	}
+	for at, name := range map[string]string{section + ".cert": cert, section + ".key": key} {
+		if f, err := os.Open(name); err != nil {
+			c.fault(at, "cannot read the file: %s", plainError(err))
+		} else {
+			f.Close()
+		}
+	}
+	if c.faults.under(section+".cert") || c.faults.under(section+".key") {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		c.fault(section+".cert", "no usable pair of certificate and key: %s", strings.TrimPrefix(plainError(err), "tls: "))
+	}
+}
+
+// checkAddress checks a host:port that can be dialled.
+func checkAddress(address string) error {
+	host, port, err := splitAddress(address)
+	switch {
+	case err != nil:
+		return err
+	case host == "":
+		return errors.New("expected host:port; the host is missing")
+	case port == 0:
+		return errors.New("port 0 cannot be reached")
+	}
+	return nil
+}
+
+// splitAddress takes host:port apart. The host may be empty and the port 0.
+func splitAddress(address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, errors.New("expected host:port, such as 10.0.0.1:7687 or [fd00::1]:7687")
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	switch {
+	case err != nil:
+		return "", 0, errors.New("a port is a number up to 65535")
+	case strings.ContainsAny(host, " \t\r\n/@\"'{}$"):
+		return "", 0, errors.New("this cannot be a host; expected host:port without a scheme, user or path")
+	}
+	return host, int(n), nil
+}

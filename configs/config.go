@@ -1,0 +1,211 @@
+// Package configs owns the configuration file: its schema, its defaults, its checks, and the commented reference boltgate.yaml that
+// they are tested against.
+//
+// This file holds the schema. The `key` tag of a field is its name in the file; the other tags narrow what may stand there:
+//
+//	enum:"a|b"   one of these words (for a list: each entry is one of them, none twice)
+//	min:"1"      the least value: of a number as it is, of a duration in nanoseconds, of a size in bytes
+//	one:""       a list that may be written as a single value
+//	path:""      names a file; a relative one is taken from the folder of the file that names it
+//
+// A new key needs a field here, its default in defaults.go and a line in boltgate.yaml; the tests hold the three together. A key that is
+// named in the file format but not built yet also stands in the table of built.go.
+package configs
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is one whole, checked configuration. It is made by Load, Parse or Default and not changed afterwards, so it may be shared.
+type Config struct {
+	Routing   Routing    `key:"routing"` // stands first: each frontend's own routing starts from it
+	Frontends []Frontend `key:"frontends"`
+	Cluster   Cluster    `key:"cluster"`
+	Failover  Failover   `key:"failover"`
+	Auth      Auth       `key:"auth"`
+	Users     []Later    `key:"users"`
+	Pool      Pool       `key:"pool"`
+	Admin     Admin      `key:"admin"`
+	Log       Log        `key:"log"`
+	Shutdown  Shutdown   `key:"shutdown"`
+	Limits    Limits     `key:"limits"`
+	Backup    Later      `key:"backup"`
+
+	// Warnings are remarks on a file that is in force nevertheless, each "file:line:column: key: text".
+	Warnings []string
+}
+
+// Later is a section whose own keys are decided by the work that builds it. Until then it takes nothing.
+type Later struct{}
+
+// Frontend is an address that we listen on, its protocols and its limits.
+type Frontend struct {
+	Name           string         `key:"name"`
+	Bind           []string       `key:"bind" one:""`                            // "host:port" or "unix:/path", templates filled in; at least one
+	Protocols      []string       `key:"protocols" enum:"bolt|websocket|http"`   // at least one
+	TLS            FrontendTLS    `key:"tls"`                                    // towards clients
+	ProxyProtocol  ProxyProtocol  `key:"proxy_protocol"`                         // PROXY v1 and v2
+	Advertise      []string       `key:"advertise" one:""`                       // host:port each; none: the address that the client used
+	AdvertiseRead  string         `key:"advertise_read"`                         // host:port of a frontend with access: read; "" none
+	MaxConnections int            `key:"max_connections" min:"1"`                // the next one waits unaccepted
+	Allow          []netip.Prefix `key:"allow"`                                  // none: everybody
+	Deny           []netip.Prefix `key:"deny"`                                   // comes before Allow
+	Priority       int            `key:"priority"`                               // in the queue
+	Timeouts       Timeouts       `key:"timeouts"`                               // of one client
+	Keepalive      time.Duration  `key:"keepalive"`                              // TCP keep-alive towards clients; 0 off
+	Access         string         `key:"access" enum:"any|read|write|read-only"` // a limit that comes before what clients declare
+	Member         string         `key:"member"`                                 // this one member only; "" all
+	Routing        Routing        `key:"routing"`                                // in force here: Config.Routing with this frontend's own keys over it
+}
+
+// FrontendTLS is TLS towards clients.
+type FrontendTLS struct {
+	Cert     string `key:"cert" path:""`
+	Key      string `key:"key" path:""`
+	Mode     string `key:"mode" enum:"off|optional|required"` // optional: told apart by the first byte; required: plaintext is refused
+	ClientCA string `key:"client_ca" path:""`
+}
+
+// ProxyProtocol says who may send a PROXY header.
+type ProxyProtocol struct {
+	From []netip.Prefix `key:"from"` // none: nobody
+}
+
+// Timeouts are those of one client of a frontend. 0 means no limit, except where said.
+type Timeouts struct {
+	Handshake       time.Duration `key:"handshake" min:"1"` // waiting for the client before it is logged in; never 0
+	ClientIdle      time.Duration `key:"client_idle"`       // between units of work
+	TransactionIdle time.Duration `key:"transaction_idle"`  // inside an explicit transaction
+	Queue           time.Duration `key:"queue"`             // for a slot at a member that is there; 0: a full member is refused at once
+	Server          time.Duration `key:"server"`            // without a byte from the member
+}
+
+// Cluster is the Neo4j servers behind the gate.
+type Cluster struct {
+	Generation string            `key:"generation" enum:"auto|ha|causal|autonomous|standalone|memgraph"`
+	Members    []Member          `key:"members"`
+	Discover   Discover          `key:"discover"`
+	Addresses  map[string]string `key:"addresses"` // advertised host:port -> reachable host:port
+	Check      Check             `key:"check"`
+	TLS        ClusterTLS        `key:"tls"`
+}
+
+// Member is one server that the file names.
+type Member struct {
+	Name        string   `key:"name"`                  // unique; s1, s2, … by position where the file gives none
+	Bolt        string   `key:"bolt"`                  // host:port; "" it is not spoken to in Bolt
+	HTTP        string   `key:"http"`                  // host:port; "" it is not spoken to in HTTP
+	Weight      int      `key:"weight" min:"0"`        // share of the reads
+	MaxInFlight int      `key:"max_in_flight" min:"0"` // units of work at once, both protocols together; 0: Pool.MaxPerMember
+	Tags        []string `key:"tags"`
+}
+
+// Discover says where members come from beside those that are named.
+type Discover struct {
+	SRV     string `key:"srv"`
+	DNS     string `key:"dns"`
+	Cluster bool   `key:"cluster"`
+}
+
+// Check is how members are asked for their roles.
+type Check struct {
+	Interval     time.Duration `key:"interval" min:"1"`
+	FastInterval time.Duration `key:"fast_interval" min:"1"` // after the first sign that a leader is lost
+	Timeout      time.Duration `key:"timeout" min:"1"`
+	Rise         int           `key:"rise" min:"1"` // good answers in a row before a member is up
+	Fall         int           `key:"fall" min:"1"` // bad answers in a row before it is down
+	User         string        `key:"user"`         // "" checks without a login
+	Password     Secret        `key:"password"`
+	Method       string        `key:"method" enum:"auto|http|bolt|tcp"`
+}
+
+// ClusterTLS is TLS towards members.
+type ClusterTLS struct {
+	Mode       string `key:"mode" enum:"off|verify|insecure"`
+	CA         string `key:"ca" path:""`   // PEM; "" the system's
+	ServerName string `key:"server_name"`  // "" the host of the member's address
+	Cert       string `key:"cert" path:""` // our own certificate, where members ask for one
+	Key        string `key:"key" path:""`
+}
+
+// Routing is how a member is picked for a unit of work.
+type Routing struct {
+	Undeclared    string            `key:"undeclared" enum:"detect|leader|read"`
+	Balance       string            `key:"balance" enum:"round-robin|least-busy|random-two|latency|first"`
+	LeaderReads   string            `key:"leader_reads" enum:"fallback|always"`
+	Prefer        []string          `key:"prefer"`
+	MaxLag        int               `key:"max_lag" min:"0"` // transactions; 0 no limit
+	SlowStart     time.Duration     `key:"slow_start"`
+	Procedures    map[string]string `key:"procedures"`
+	Causality     string            `key:"causality" enum:"none|session|user|cluster"`
+	CausalityWait time.Duration     `key:"causality_wait"`
+	ServerSide    string            `key:"server_side" enum:"when-needed|always|never"`
+	Oversize      string            `key:"oversize" enum:"refuse|leader"`
+}
+
+// Failover is what happens while a database has no leader.
+type Failover struct {
+	Hold         time.Duration `key:"hold"`                   // how long new writes and log-ons wait; 0 not at all
+	MaxHeld      int           `key:"max_held" min:"0"`       // units of work that wait at once
+	MaxHeldBytes Size          `key:"max_held_bytes" min:"0"` // their requests together
+	RetryBudget  Percent       `key:"retry_budget"`           // second tries as a share of all units of work
+	Replay       bool          `key:"replay"`
+}
+
+// Auth is how clients' log-ons are verified.
+type Auth struct {
+	Remember    time.Duration `key:"remember"`              // after a member has verified a login; 0 off
+	MaxInFlight int           `key:"max_in_flight" min:"1"` // log-ons at one member at once
+}
+
+// Pool is our connections to one member.
+type Pool struct {
+	MaxPerMember   int           `key:"max_per_member" min:"1"` // Bolt connections, log-ons included
+	ConnectTimeout time.Duration `key:"connect_timeout" min:"1"`
+	IdleTimeout    time.Duration `key:"idle_timeout"` // Bolt; 0 never
+	HTTPIdle       time.Duration `key:"http_idle"`    // HTTP; 0: a connection is closed after its request
+	MaxLifetime    time.Duration `key:"max_lifetime"` // 0 no end
+}
+
+// Admin is the operator's side.
+type Admin struct {
+	Bind     string      `key:"bind"`
+	Probes   string      `key:"probes"`
+	Metrics  string      `key:"metrics" enum:"open|login"`
+	Users    []AdminUser `key:"users"`
+	Tokens   []Later     `key:"tokens"`
+	Webhooks []Later     `key:"webhooks"`
+	TLS      FrontendTLS `key:"tls"`
+}
+
+// AdminUser may log in on the operator's side.
+type AdminUser struct {
+	Name     string `key:"name"`
+	Role     string `key:"role"`
+	Password Secret `key:"password"`
+}
+
+// Log is what is written, and how.
+type Log struct {
+	Level  string        `key:"level" enum:"debug|info|warn|error"`
+	Format string        `key:"format" enum:"auto|text|json"` // auto: text on a terminal and in the journal, else JSON
+	Access string        `key:"access"`
+	Slow   time.Duration `key:"slow"`
+	OTLP   string        `key:"otlp"`
+}
+
+// Shutdown is the end of the daemon.
+type Shutdown struct {
+	Delay    time.Duration `key:"delay"`   // not ready, but still listening
+	Timeout  time.Duration `key:"timeout"` // for units of work to end
+	Handover time.Duration `key:"handover"`
+}
+
+// Limits bound memory.
+type Limits struct {
+	Memory  Size              `key:"memory" min:"0"`     // 0: half of what the cgroup or machine has
+	Request Size              `key:"request" min:"1024"` // an opening request, which is held whole
+	PerUser map[string]string `key:"per_user"`
+	Rate    map[string]string `key:"rate"`
+}

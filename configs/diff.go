@@ -1,0 +1,130 @@
+package configs
+
+// This file owns the difference between two configurations, as `check --diff` and the log line of a reload say it.
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Diff returns what is different in b, one line a key in the order of the schema: "failover.hold: 20s -> 10s". List entries that have a
+// name stand under it (cluster.members[s1].weight) and are "added" or "removed" as a whole. A secret is only said to have changed.
+func Diff(a, b *Config) []string {
+	var lines []string
+	diffStruct(&lines, "", reflect.ValueOf(*a), reflect.ValueOf(*b))
+	return lines
+}
+
+func diffStruct(lines *[]string, path string, a, b reflect.Value) {
+	for _, f := range fieldsOf(a.Type()) {
+		diffValue(lines, join(path, f.key), a.Field(f.index), b.Field(f.index))
+	}
+}
+
+func diffValue(lines *[]string, path string, a, b reflect.Value) {
+	if reflect.DeepEqual(a.Interface(), b.Interface()) {
+		return
+	}
+	switch {
+	case a.Type() == secretType:
+		*lines = append(*lines, path+": changed")
+	case a.Kind() == reflect.Struct && a.Type() != prefixType:
+		diffStruct(lines, path, a, b)
+	case a.Kind() == reflect.Slice && a.Type().Elem().Kind() == reflect.Struct && a.Type().Elem() != prefixType:
+		diffNamed(lines, path, a, b)
+	case a.Kind() == reflect.Map:
+		diffMap(lines, path, a, b)
+	default:
+		*lines = append(*lines, fmt.Sprintf("%s: %s -> %s", path, show(a), show(b)))
+	}
+}
+
+// diffNamed compares two lists of sections by the names of their entries.
+func diffNamed(lines *[]string, path string, a, b reflect.Value) {
+	before, after := entryNames(a), entryNames(b)
+	var kept, was []string
+	for i, name := range before {
+		at := path + "[" + name + "]"
+		if j := slices.Index(after, name); j >= 0 {
+			was = append(was, name)
+			diffStruct(lines, at, a.Index(i), b.Index(j))
+		} else {
+			*lines = append(*lines, at+": removed")
+		}
+	}
+	for _, name := range after {
+		if slices.Contains(before, name) {
+			kept = append(kept, name)
+		} else {
+			*lines = append(*lines, path+"["+name+"]: added")
+		}
+	}
+	if !slices.Equal(was, kept) {
+		*lines = append(*lines, fmt.Sprintf("%s: order changed", path))
+	}
+}
+
+// entryNames returns the names of a list's entries, their positions where they have none.
+func entryNames(list reflect.Value) []string {
+	names := make([]string, list.Len())
+	for i := range names {
+		names[i] = fmt.Sprint(i)
+		if name := list.Index(i).FieldByName("Name"); name.IsValid() && name.String() != "" {
+			names[i] = name.String()
+		}
+	}
+	return names
+}
+
+func diffMap(lines *[]string, path string, a, b reflect.Value) {
+	before, after := a.Interface().(map[string]string), b.Interface().(map[string]string)
+	keys := slices.Concat(slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after)))
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		at := fmt.Sprintf("%s[%q]", path, key)
+		was, had := before[key]
+		is, has := after[key]
+		switch {
+		case !had:
+			*lines = append(*lines, fmt.Sprintf("%s: added %q", at, is))
+		case !has:
+			*lines = append(*lines, at+": removed")
+		case was != is:
+			*lines = append(*lines, fmt.Sprintf("%s: %q -> %q", at, was, is))
+		}
+	}
+}
+
+// show writes a value much as the file would.
+func show(v reflect.Value) string {
+	switch {
+	case v.Kind() == reflect.Slice:
+		items := make([]string, v.Len())
+		for i := range items {
+			items[i] = show(v.Index(i))
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case v.Kind() == reflect.String && v.Type() != secretType:
+		return fmt.Sprintf("%q", v.String())
+	case v.Type() == durationType:
+		return shortDuration(v.Interface().(time.Duration))
+	default:
+		return fmt.Sprint(v.Interface())
+	}
+}
+
+// shortDuration is 5m where time.Duration says 5m0s.
+func shortDuration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

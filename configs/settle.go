@@ -1,0 +1,50 @@
+package configs
+
+// This file owns what is filled in after decoding because it depends on more than one key: names of members, modes, bind templates.
+
+import (
+	"fmt"
+	"strings"
+)
+
+// settle completes the decoded configuration.
+func (d *decoder) settle() {
+	if len(d.config.Frontends) > 0 && d.at["frontends[0]"] == nil {
+		d.config.Frontends[0].Routing = d.config.Routing // the default frontend was made before routing was known
+	}
+	for i := range d.config.Cluster.Members {
+		if m := &d.config.Cluster.Members[i]; m.Name == "" && d.at[fmt.Sprintf("cluster.members[%d].name", i)] == nil {
+			m.Name = fmt.Sprintf("s%d", i+1)
+		}
+	}
+	for i := range d.config.Frontends {
+		f := &d.config.Frontends[i]
+		path := fmt.Sprintf("frontends[%d]", i)
+		if f.TLS.Cert != "" && d.at[path+".tls.mode"] == nil {
+			f.TLS.Mode = "optional"
+		}
+		for j, bind := range f.Bind {
+			f.Bind[j] = d.fillBind(fmt.Sprintf("%s.bind[%d]", path, j), bind)
+		}
+	}
+}
+
+// fillBind fills in a bind that is a template.
+func (d *decoder) fillBind(path, bind string) string {
+	if !strings.Contains(bind, "{{") {
+		return bind
+	}
+	filled, err := d.world.template(bind)
+	n := d.at[path]
+	switch {
+	case err != nil && strings.Contains(n.text, "${"):
+		d.fault(n, path, "the template cannot be filled in (found what the variable says)")
+	case err != nil:
+		d.fault(n, path, "the template cannot be filled in: %v", err)
+	case strings.HasPrefix(filled, ":"):
+		d.fault(n, path, "the template finds no address on this machine")
+	case strings.ContainsAny(strings.TrimSpace(filled), " \t\n"):
+		d.fault(n, path, "the template finds several addresses; write one bind for each")
+	}
+	return strings.TrimSpace(filled)
+}
