@@ -1,0 +1,452 @@
+package cypher
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// This file owns the scan: tokens, the position that each of them leaves behind, and the flags of the verdict.
+//
+// Cypher has hardly a reserved word, so a word alone says nothing: n.set, :CREATE, {delete: 1}, AS merge and a variable called
+// remove all occur in reads. What tells is the place. After an operator, an opening bracket, a comma or a word such as RETURN, an
+// operand must come, and a word there is a name. After a complete operand only an operator or a keyword can come, so that a
+// word there is a keyword, and one that we do not know is a write. Where both are possible (THEN, MATCH, a closing > …) a word
+// counts as the keyword it spells, unless what follows it can follow no clause word.
+
+// position is what can stand next.
+type position uint8
+
+const (
+	atStart   position = iota // the first word of a statement, or an option before it
+	atKeyword                 // an operand is complete: an operator or a keyword
+	atEither                  // an operand or a keyword
+	atOperand                 // an operand
+	atName                    // a name: behind a dot or a $
+	atBrace                   // behind {, which opens a map, a projection, a quantifier, an old parameter or a subquery
+)
+
+// lexer is one scan over one text.
+type lexer struct {
+	text  string
+	procs *Procedures
+	pos   position
+	last  byte // last byte of the token before; 0 at the beginning
+	digit bool // the token before was a number
+
+	began   bool // a statement has begun
+	shows   bool // within the head of SHOW, whose words are many and harmless
+	explain bool // EXPLAIN stands before this statement
+	profile bool // PROFILE does, which runs it
+
+	v Verdict
+}
+
+// Reasons that several places give.
+const (
+	reasonReads        = "only clauses that read"
+	reasonExplain      = "EXPLAIN does not write"
+	reasonShow         = "SHOW reads"
+	reasonEmpty        = "no statement"
+	reasonNoClause     = "no known clause at the beginning"
+	reasonUnknown      = "unknown keyword"
+	reasonOpenString   = "unterminated string"
+	reasonOpenName     = "unterminated back-tick"
+	reasonOpenComment  = "unterminated comment"
+	reasonTransactions = "IN TRANSACTIONS"
+)
+
+// scan reads text once.
+func scan(text string, procs *Procedures) Verdict {
+	l := lexer{text: text, procs: procs}
+	for i := 0; i < len(text); {
+		c := text[i]
+		switch classes[c] {
+		case classBlank:
+			i++
+		case classLetter:
+			i = l.word(i, l.identEnd(i+1))
+		case classDigit:
+			i = l.number(i)
+		case classQuote:
+			i = l.str(i, c)
+		case classTick:
+			i = l.tick(i)
+		case classSlash:
+			i = l.slash(i)
+		case classHigh:
+			i = l.high(i)
+		default:
+			l.symbol(i, c)
+			i++
+		}
+	}
+	return l.finish()
+}
+
+// finish gives the verdict its reason where no token has decided.
+func (l *lexer) finish() Verdict {
+	if !l.began && l.v.Reason == "" {
+		return Verdict{Access: Write, Reason: reasonEmpty}
+	}
+	if l.v.Reason == "" {
+		l.v.Reason = reasonReads
+	}
+	return l.v
+}
+
+// decide records the first write. Under EXPLAIN a statement does not run, so nothing in it decides.
+func (l *lexer) decide(reason string, start, end int) {
+	if !l.explain {
+		l.fail(reason, start, end)
+	}
+}
+
+// fail is decide for what makes the text unreadable, EXPLAIN or not.
+func (l *lexer) fail(reason string, start, end int) {
+	if l.v.Access == Read {
+		l.v.Access, l.v.Reason, l.v.Start, l.v.End = Write, reason, start, end
+	}
+}
+
+// note records why a read is one, which any later write replaces.
+func (l *lexer) note(reason string, start, end int) {
+	if l.v.Reason == "" {
+		l.v.Reason, l.v.Start, l.v.End = reason, start, end
+	}
+}
+
+// ended records a token that is an operand, or its end.
+func (l *lexer) ended(last byte, i, j int) {
+	if l.pos == atStart {
+		l.badStart(i, j)
+	}
+	l.pos, l.last, l.digit = atKeyword, last, false
+}
+
+func (l *lexer) badStart(i, j int) {
+	l.began = true
+	l.fail(reasonNoClause, i, j)
+}
+
+// str reads a string literal, in which a backslash escapes any character.
+func (l *lexer) str(i int, quote byte) int {
+	for j := i + 1; j < len(l.text); j++ {
+		switch l.text[j] {
+		case quote:
+			l.ended(quote, i, j+1)
+			return j + 1
+		case '\\':
+			j++
+		}
+	}
+	l.fail(reasonOpenString, i, len(l.text))
+	return len(l.text)
+}
+
+// tick reads a name in back-ticks. A doubled back-tick inside needs no care: it reads as two names side by side.
+func (l *lexer) tick(i int) int {
+	j := tickEnd(l.text, i)
+	if j < 0 {
+		l.fail(reasonOpenName, i, len(l.text))
+		return len(l.text)
+	}
+	l.ended('`', i, j)
+	return j
+}
+
+// tickEnd returns the offset behind the next back-tick after the one at i, or -1.
+func tickEnd(s string, i int) int {
+	n := strings.IndexByte(s[i+1:], '`')
+	if n < 0 {
+		return -1
+	}
+	return i + n + 2
+}
+
+// number reads digits with their point, exponent or base. Letters glued to it are left to be read as a word: 1CREATE is one
+// token to new servers and two to old ones.
+func (l *lexer) number(i int) int {
+	s, j := l.text, i
+	j = digitsEnd(s, j)
+	if j+1 < len(s) && s[j] == '.' && isDigit(s[j+1]) {
+		j = digitsEnd(s, j+1)
+	}
+	if j < len(s) && s[j]|0x20 == 'e' {
+		k := j + 1
+		if k < len(s) && (s[k] == '-' || s[k] == '+') {
+			k++
+		}
+		if k < len(s) && isDigit(s[k]) {
+			j = digitsEnd(s, k)
+		}
+	} else if j == i+1 && s[i] == '0' && j < len(s) && (s[j]|0x20 == 'x' || s[j]|0x20 == 'o') {
+		for j++; j < len(s) && isHex(s[j]); j++ {
+		}
+	}
+	l.ended('0', i, j)
+	l.digit = true
+	return j
+}
+
+func digitsEnd(s string, i int) int {
+	for i < len(s) && (isDigit(s[i]) || s[i] == '_') {
+		i++
+	}
+	return i
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isHex(c byte) bool   { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
+
+// slash reads a comment or a division.
+func (l *lexer) slash(i int) int {
+	j := skipComment(l.text, i)
+	switch {
+	case j < 0:
+		l.fail(reasonOpenComment, i, len(l.text))
+		return len(l.text)
+	case j == i:
+		l.symbol(i, '/')
+		return i + 1
+	}
+	return j
+}
+
+// skipComment returns the offset behind the comment at i, i itself when none begins there, or -1 when it does not end.
+func skipComment(s string, i int) int {
+	if i+1 >= len(s) || s[i] != '/' {
+		return i
+	}
+	switch s[i+1] {
+	case '/': // ends at a line feed or carriage return; nothing else ends it in any version
+		for i += 2; i < len(s) && s[i] != '\n' && s[i] != '\r'; i++ {
+		}
+	case '*':
+		n := strings.Index(s[i+2:], "*/")
+		if n < 0 {
+			return -1
+		}
+		i += n + 4
+	}
+	return i
+}
+
+// high reads a character outside ASCII that is not inside a word.
+func (l *lexer) high(i int) int {
+	r, n := utf8.DecodeRuneInString(l.text[i:])
+	switch {
+	case isBlank(r):
+	case isPart(r):
+		return l.word(i, l.identEnd(i+n))
+	default:
+		l.symbol(i, 0)
+	}
+	return i + n
+}
+
+// identEnd returns the end of the word whose first character ends at i. A $ inside a word belongs to it, as in Java.
+func (l *lexer) identEnd(i int) int {
+	s := l.text
+	for i < len(s) {
+		if parts[s[i]] {
+			i++
+			continue
+		}
+		if s[i] < utf8.RuneSelf {
+			break
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if !isPart(r) {
+			break
+		}
+		i += n
+	}
+	return i
+}
+
+// isPart says whether r, outside ASCII, can be part of a name. It must say no to everything that a server takes for white space;
+// beyond that a difference is harmless, for it only ever splits or glues names into what is no keyword.
+func isPart(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.Nd, unicode.Nl, unicode.Mn, unicode.Mc, unicode.Pc, unicode.Sc)
+}
+
+// isBlank says whether r, outside ASCII, is white space to every server. What only some take for it counts as a symbol.
+func isBlank(r rune) bool {
+	switch {
+	case r == 0x85, r == 0xA0, r == 0x1680, 0x2000 <= r && r <= 0x200A, r == 0x2028, r == 0x2029, r == 0x202F, r == 0x205F, r == 0x3000:
+		return true
+	}
+	return false
+}
+
+// symbol notes what punctuation leaves to follow. c is 0 for a character outside ASCII.
+func (l *lexer) symbol(i int, c byte) {
+	if l.pos == atStart && c != '{' && c != ';' {
+		l.badStart(i, i+1)
+	}
+	switch c {
+	case '(', '[', ',', ':', '=', '<', '/', '^', '|', '&', '-':
+		l.pos = atOperand
+	case ')', ']', '}':
+		l.pos = atKeyword
+	case '.':
+		l.pos = atName
+		if l.digit { // "1." might be a number to some version
+			l.pos = atEither
+		}
+	case '$':
+		l.pos = atEither
+		if i+1 < len(l.text) && (parts[l.text[i+1]] || l.text[i+1] >= utf8.RuneSelf || l.text[i+1] == '`') {
+			l.pos = atName
+		}
+	case '{':
+		l.pos = atBrace
+	case ';':
+		l.pos, l.shows, l.explain, l.profile = atStart, false, false, false
+	case '>': // may end a type: x IS :: LIST<INTEGER> SET …
+		l.pos = atEither
+	case '+', '*', '%', '!', '?':
+		l.pos = l.afterSign(c)
+	default:
+		if l.pos != atKeyword {
+			l.pos = atEither
+		}
+	}
+	l.last, l.digit = c, false
+}
+
+// afterSign is for the signs that are operators in one place and operands or their ends in another: the quantifiers of
+// ((a)-->(b))+ and *, RETURN *, the label %, the type INTEGER!, the n.x? and n.x! of 1.9.
+func (l *lexer) afterSign(c byte) position {
+	complete := l.pos == atKeyword
+	switch c {
+	case '!', '?':
+		if complete || l.pos == atOperand {
+			return l.pos
+		}
+		return atEither
+	case '+':
+		if complete && l.last != ')' || l.pos == atOperand {
+			return atOperand
+		}
+		return atEither
+	}
+	switch { // * and %
+	case !complete:
+		return atKeyword
+	case l.last == ')':
+		return atEither
+	}
+	return atOperand
+}
+
+// word handles the word text[i:j] and returns where to go on.
+func (l *lexer) word(i, j int) int {
+	pos, s := l.pos, l.text[i:j]
+	before := l.last
+	l.last, l.digit = 'a', false
+	switch pos {
+	case atName:
+		l.pos = atKeyword
+		return j
+	case atOperand:
+		l.pos = atKeyword
+		if lookup(words, s).prefix {
+			l.pos = atEither
+		}
+		return j
+	case atBrace:
+		if l.isEntry(j) {
+			l.pos = atKeyword
+			return j
+		}
+		pos = atKeyword
+	}
+	w := lookup(words, s)
+	if pos == atEither {
+		if w.kind == unknown || w.kind >= call && l.endsOperand(j) {
+			l.pos = atKeyword
+			return j
+		}
+		if w.kind < call {
+			return j // an operator here would be out of place, so that it may be a name as well: decide nothing
+		}
+	}
+	if pos == atStart {
+		if done, k := l.begin(w, i, j); done {
+			return k
+		}
+	}
+	return l.keyword(w, i, j, before)
+}
+
+// keyword handles a word that can only be a keyword, or is best taken for one.
+func (l *lexer) keyword(w *word, i, j int, before byte) int {
+	switch w.kind {
+	case unknown, option:
+		l.pos = atKeyword
+		if !l.shows {
+			l.decide(reasonUnknown, i, j)
+		}
+	case operand:
+		l.pos, l.shows = atOperand, l.shows && foldEqual(w.text, "as")
+	case either:
+		l.pos, l.shows = atEither, l.shows && !w.begins
+	case keyword:
+		l.pos = atKeyword
+	case within:
+		l.pos = atOperand
+		l.within(j, before)
+	case next:
+		l.pos = atStart
+	case starting:
+		l.pos = atEither
+		if l.isDatabase(j) {
+			l.v.System = true
+			l.decide("command START DATABASE", i, j)
+		}
+	case use:
+		l.pos, l.v.UsesUse = atOperand, true
+	case load:
+		l.pos, l.v.OneMember = atKeyword, true
+	case call:
+		return l.call(i, j)
+	case show:
+		l.show(i, j)
+	default:
+		l.writes(w, i, j)
+	}
+	return j
+}
+
+// writes handles the words that write, and what the commands among them concern.
+func (l *lexer) writes(w *word, i, j int) {
+	l.pos, l.shows = atEither, false
+	l.decide(w.reason, i, j)
+	switch w.kind {
+	case admin:
+		l.adminObject(j)
+	case account:
+		l.v.System = true
+		l.v.UserCommand = l.v.UserCommand || !l.explain
+	case command:
+		l.v.System = true
+	case selfward:
+		l.v.SelfCommitting = l.v.SelfCommitting || !l.explain
+	case killing:
+		l.v.OneMember = true
+	}
+}
+
+// within looks for CALL {…} IN TRANSACTIONS behind an IN; the long form is found by its word CONCURRENT.
+func (l *lexer) within(j int, before byte) {
+	if before != '}' {
+		return
+	}
+	i, k := l.peekWord(j)
+	if s := l.text[i:k]; foldEqual(s, "transactions") || foldEqual(s, "transaction") {
+		l.decide(reasonTransactions, i, k)
+		l.v.SelfCommitting = l.v.SelfCommitting || !l.explain
+	}
+}
