@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -16,13 +15,16 @@ import (
 
 // checker collects what is wrong with a configuration. It says nothing about a key that has a fault already, for that would be its echo.
 type checker struct {
+	world    world
 	config   *Config
 	faults   Faults
+	decoded  int // how many of faults come from before the checks
 	warnings []string
 	at       map[string]*node // nil for a configuration that came from no file
 }
 
 func (c *checker) check() {
+	c.decoded = len(c.faults)
 	c.cluster()
 	c.frontends()
 	if c.config.Failover.Hold > 0 && c.config.Failover.MaxHeld == 0 {
@@ -32,7 +34,7 @@ func (c *checker) check() {
 
 // fault adds a fault at key. It stands at the key's value or, where the file has none, at the section around it.
 func (c *checker) fault(key, format string, args ...any) {
-	if c.faults.under(key) {
+	if c.faults.under(key) || c.faults[:c.decoded].inside(key) {
 		return
 	}
 	c.faults = append(c.faults, c.place(key, fmt.Sprintf(format, args...)))
@@ -50,6 +52,18 @@ func (c *checker) place(key, text string) Fault {
 		if at == "" {
 			return Fault{Key: key, Text: text}
 		}
+	}
+}
+
+// words says what stands at a key, without what a variable or file said.
+func (c *checker) words(key, value string) string {
+	switch n := c.at[key]; {
+	case n != nil:
+		return n.words(field{})
+	case c.at[key+"_file"] != nil:
+		return "the text of the file"
+	default:
+		return strconv.Quote(value)
 	}
 }
 
@@ -95,7 +109,7 @@ func (c *checker) members() {
 	for i, m := range c.config.Cluster.Members {
 		key := fmt.Sprintf("cluster.members[%d]", i)
 		if first, found := names[m.Name]; found {
-			c.fault(key+".name", "%s is the name of cluster.members[%d] already", m.Name, first)
+			c.fault(key+".name", "cluster.members[%d] has this name already (found %s)", first, c.words(key+".name", m.Name))
 		} else if names[m.Name] = i; !memberName.MatchString(m.Name) {
 			c.fault(key+".name", "a name has 1 to 63 letters, digits, dots, dashes and underscores, and begins with a letter or digit")
 		}
@@ -140,7 +154,7 @@ func (c *checker) healthCheck() {
 		c.fault("cluster.check", "there is a password but no user")
 	}
 	if ch.FastInterval > ch.Interval {
-		c.fault("cluster.check.fast_interval", "%v is longer than cluster.check.interval (%v)", ch.FastInterval, ch.Interval)
+		c.fault("cluster.check.fast_interval", "longer than cluster.check.interval")
 	}
 }
 
@@ -148,9 +162,7 @@ func (c *checker) clusterTLS() {
 	t := &c.config.Cluster.TLS
 	c.keyPair("cluster.tls", t.Cert, t.Key)
 	if t.CA != "" {
-		if pem, _, err := readFile(t.CA); err != nil {
-			c.fault("cluster.tls.ca", "cannot read the file: %s", plainError(err))
-		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		if pem := c.read("cluster.tls.ca", t.CA); pem != nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
 			c.fault("cluster.tls.ca", "there is no PEM certificate in the file")
 		}
 	}
@@ -174,19 +186,24 @@ func (c *checker) keyPair(section, cert, key string) {
 		c.fault(section+".cert", "a certificate needs a key; give %s.key", section)
 		return
 	}
-	for at, name := range map[string]string{section + ".cert": cert, section + ".key": key} {
-		if f, err := os.Open(name); err != nil {
-			c.fault(at, "cannot read the file: %s", plainError(err))
-		} else {
-			f.Close()
-		}
-	}
-	if c.faults.under(section+".cert") || c.faults.under(section+".key") {
+	certText := c.read(section+".cert", cert)
+	keyText := c.read(section+".key", key)
+	if certText == nil || keyText == nil {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
-		c.fault(section+".cert", "no usable pair of certificate and key: %s", strings.TrimPrefix(plainError(err), "tls: "))
+	if _, err := tls.X509KeyPair(certText, keyText); err != nil {
+		c.fault(section+".cert", "no usable pair of certificate and key: %s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
+}
+
+// read returns the text of a file, nil with a fault when it cannot be read.
+func (c *checker) read(key, name string) []byte {
+	text, _, err := c.world.readFile(name)
+	if err != nil {
+		c.fault(key, "cannot read the file: %s", plainError(err))
+		return nil
+	}
+	return append([]byte{}, text...) // not nil, even when it is empty
 }
 
 // checkAddress checks a host:port that can be dialled.
@@ -203,11 +220,13 @@ func checkAddress(address string) error {
 	return nil
 }
 
+var errNoHostPort = errors.New("expected host:port, such as 10.0.0.1:7687 or [fd00::1]:7687")
+
 // splitAddress takes host:port apart. The host may be empty and the port 0.
 func splitAddress(address string) (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", 0, errors.New("expected host:port, such as 10.0.0.1:7687 or [fd00::1]:7687")
+		return "", 0, errNoHostPort
 	}
 	n, err := strconv.ParseUint(text, 10, 16)
 	switch {

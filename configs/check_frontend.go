@@ -20,7 +20,7 @@ func (c *checker) frontends() {
 		f := &c.config.Frontends[i]
 		key := fmt.Sprintf("frontends[%d]", i)
 		if first, found := names[f.Name]; found && f.Name != "" {
-			c.fault(key+".name", "%q is the name of frontends[%d] already", f.Name, first)
+			c.fault(key+".name", "frontends[%d] has this name already (found %s)", first, c.words(key+".name", f.Name))
 		} else if names[f.Name] = i; !memberName.MatchString(f.Name) {
 			c.fault(key+".name", "needs a name of 1 to 63 letters, digits, dots, dashes and underscores that begins with a letter or digit")
 		}
@@ -84,8 +84,11 @@ func parseBind(key, text string) (bound, error) {
 		return bound{key: key, unix: path}, nil
 	}
 	host, port, err := splitAddress(text)
-	if err != nil {
-		return bound{}, fmt.Errorf("%w; all addresses of the machine: :7687; a unix socket: unix:/path", err)
+	switch {
+	case errors.Is(err, errNoHostPort):
+		return bound{}, errors.New("expected an address to listen on, such as :7687, 10.0.0.1:7687, [fd00::1]:7687 or unix:/path")
+	case err != nil:
+		return bound{}, err
 	}
 	return bound{key: key, host: host, port: port}, nil
 }
@@ -118,7 +121,7 @@ func (c *checker) protocols(key string, f *Frontend) {
 	if f.Member != "" {
 		i := slices.IndexFunc(members, func(m Member) bool { return m.Name == f.Member })
 		if i < 0 {
-			c.fault(key+".member", "no member has the name %s", f.Member)
+			c.fault(key+".member", "no member has this name (found %s)", c.words(key+".member", f.Member))
 			return
 		}
 		members = members[i : i+1]

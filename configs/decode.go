@@ -129,7 +129,7 @@ func (d *decoder) key(path string, n *node, f field, v reflect.Value) {
 	if !f.takesFile() {
 		return
 	}
-	if named := n.get(f.key + "_file"); named != nil {
+	if named := n.get(f.key + "_file"); named != nil && !named.broken {
 		d.at[at+"_file"] = named
 		d.fromFile(at, value, named, f, v)
 	}
@@ -137,6 +137,9 @@ func (d *decoder) key(path string, n *node, f field, v reflect.Value) {
 
 // value decodes whatever the schema wants at path. An empty value where a mapping or list is wanted leaves the default.
 func (d *decoder) value(path string, n *node, f field, v reflect.Value) {
+	if n.broken {
+		return
+	}
 	if f.container() && n.kind == kindNull {
 		return
 	}
@@ -205,7 +208,7 @@ func (d *decoder) textMap(path string, n *node, f field, v reflect.Value) {
 		at := fmt.Sprintf("%s[%q]", path, e.key)
 		d.at[at] = e.value
 		one := reflect.New(f.goType.Elem()).Elem()
-		d.scalar(at, e.value, f.element(), one)
+		d.value(at, e.value, f.element(), one)
 		m.SetMapIndex(reflect.ValueOf(e.key), one)
 	}
 	if m.Len() > 0 {

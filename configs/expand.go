@@ -47,7 +47,7 @@ func lookUp(inside string, env func(string) (string, bool)) (string, error) {
 	}
 	value, isSet := env(name)
 	switch {
-	case hasDefault && value == "":
+	case hasDefault && (!isSet || value == ""):
 		return fallback, nil
 	case !isSet:
 		return "", fmt.Errorf("the variable %s is not set; ${%s:-value} gives a default", name, name)

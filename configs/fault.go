@@ -71,6 +71,16 @@ func (fs Faults) under(key string) bool {
 	})
 }
 
+// inside tells whether there is a fault at a section around key.
+func (fs Faults) inside(key string) bool {
+	return slices.ContainsFunc(fs, func(f Fault) bool { return f.Key != "" && Faults{{Key: key}}.under(f.Key) })
+}
+
+// ofAWholeFile tells whether a file was not understood at all.
+func (fs Faults) ofAWholeFile() bool {
+	return slices.ContainsFunc(fs, func(f Fault) bool { return f.Key == "" })
+}
+
 // unknownKey says what to do about a key that is not among known.
 func unknownKey(key string, known []string) string {
 	// {password:secret} is a key with a colon in it. What stands behind the colon must not be shown.

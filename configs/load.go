@@ -3,7 +3,7 @@ package configs
 // This file owns the way from files to a Config: read, parse, merge, decode, settle, check.
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"os"
 )
@@ -68,8 +68,10 @@ func (w world) load(sources []source, faults Faults) (*Config, error) {
 	d := decoder{world: w, faults: faults, at: map[string]*node{"": root}, config: Default()}
 	d.decode(root)
 	d.settle()
-	c := checker{config: d.config, faults: d.faults, at: d.at}
-	c.check()
+	c := checker{world: w, config: d.config, faults: d.faults, at: d.at}
+	if !c.faults.ofAWholeFile() {
+		c.check() // else it would miss what that file was to say
+	}
 	c.faults.sort()
 	if err := c.faults.err(); err != nil {
 		return nil, err
@@ -81,7 +83,7 @@ func (w world) load(sources []source, faults Faults) (*Config, error) {
 // Validate checks a configuration that was put together in memory, such as Default with members added. The error is Faults, which then
 // name keys but no file. Unlike Load it fills nothing in: each member needs its name, and templates are not resolved.
 func Validate(cfg *Config) error {
-	c := checker{config: cfg}
+	c := checker{world: osWorld(), config: cfg}
 	c.check()
 	c.faults.sort()
 	return c.faults.err()
@@ -99,7 +101,7 @@ func readFile(name string) (text []byte, public bool, err error) {
 		return nil, false, err
 	}
 	if info.IsDir() {
-		return nil, false, fmt.Errorf("%s is a folder", name)
+		return nil, false, errors.New("it is a folder")
 	}
 	text, err = io.ReadAll(io.LimitReader(f, maxText+1))
 	return text, info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0, err

@@ -70,10 +70,10 @@ func (d *decoder) fromFile(path string, beside, named *node, f field, v reflect.
 	}
 	text, public, err := d.world.readFile(named.file.resolve(name))
 	if err == nil && len(text) > maxValueFile {
-		err = fmt.Errorf("is larger than %s", Size(maxValueFile))
+		err = fmt.Errorf("it is larger than %s", Size(maxValueFile))
 	}
 	if err != nil {
-		d.fault(named, at, "cannot read the file: %s (found %s)", plainError(err), named.words(field{}))
+		d.fault(named, at, "cannot read the file: %s (found %s)", plainError(err), named.words(f))
 		return
 	}
 	if public && f.secret() {

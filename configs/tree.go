@@ -33,6 +33,7 @@ type node struct {
 	text         string // of a scalar, as written
 	items        []*node
 	entries      []entry // in the order of the file
+	broken       bool    // has a fault already, and no value to decode
 }
 
 type entry struct {
@@ -114,7 +115,7 @@ func syntaxFault(f *file, text []byte, err error) Fault {
 	}
 	line = max(1, line)
 	message = "not YAML: " + message
-	if bytes.Contains(lineOf(text, line), []byte("{{")) || bytes.Contains(lineOf(text, line), []byte("${")) {
+	if near := linesAround(text, line); bytes.Contains(near, []byte("{{")) || bytes.Contains(near, []byte("${")) {
 		message += "; a value with ${…} or {{…}} needs quotes here"
 	}
 	return f.fault(line, 1, "", message)
@@ -127,9 +128,10 @@ func position(text []byte, word string) (line, column int) {
 	return 1 + bytes.Count(before, []byte("\n")), 1 + len([]rune(string(before[1+bytes.LastIndexByte(before, '\n'):])))
 }
 
-func lineOf(text []byte, line int) []byte {
-	lines := bytes.SplitN(text, []byte("\n"), line+1)
-	return lines[min(line, len(lines))-1]
+// linesAround returns a line with the ones before and after it, for the library's idea of where a fault begins can be a line off.
+func linesAround(text []byte, line int) []byte {
+	lines := bytes.SplitN(text, []byte("\n"), line+2)
+	return bytes.Join(lines[min(max(0, line-2), len(lines)):min(line+1, len(lines))], []byte("\n"))
 }
 
 // builder turns the YAML library's nodes into ours.
@@ -150,10 +152,12 @@ func (b *builder) build(y *yaml.Node, path string) *node {
 		if b.nodes == maxNodes+1 {
 			b.fault(y, path, "more than %d values with aliases resolved", maxNodes)
 		}
+		n.broken = true
 		return n
 	}
 	if y.Style&yaml.TaggedStyle != 0 {
-		b.fault(y, path, "the tag %s is not supported", shownKey(y.Tag))
+		b.fault(y, path, "a tag (!…) is not supported; a value that begins with ! needs quotes")
+		n.broken = true
 		return n
 	}
 	switch y.Kind {
@@ -181,7 +185,7 @@ func (b *builder) build(y *yaml.Node, path string) *node {
 func (b *builder) alias(y *yaml.Node, path string) *node {
 	if b.open[y.Alias] {
 		b.fault(y, path, "an alias inside its own anchor")
-		return &node{file: b.file, line: max(1, y.Line), column: max(1, y.Column)}
+		return &node{file: b.file, line: max(1, y.Line), column: max(1, y.Column), broken: true}
 	}
 	b.open[y.Alias] = true
 	n := b.build(y.Alias, path)
