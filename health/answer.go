@@ -1,0 +1,122 @@
+package health
+
+import (
+	"maps"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/bolt/packstream"
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// answer is what one check of one member brought. It is made by the member's checker and owned by Run once sent.
+type answer struct {
+	member  string
+	from    *checker
+	started time.Time // when the check began; what was reported later it cannot have known
+	err     error     // the check failed; the rest may be part of an answer then
+
+	evidence  cluster.Generation      // the kind of cluster that it showed; UnknownGeneration: no evidence
+	told      bool                    // it told its role, if only that it has none
+	roles     map[string]cluster.Role // its own
+	stopped   map[string]bool         // databases stopped on it
+	names     map[string]string       // by database, the member that it names as leader
+	ids       map[string]string       // by database, the id under which others name it
+	namedIDs  map[string]string       // by database, the id that it names as leader
+	def       string                  // the default database
+	denied    string                  // what it refused to tell, for want of a login or of rights
+	strangers []string                // advertised addresses that are no member's
+	discovery []byte                  // its discovery document; nil when it was not asked for
+	identity  *identity               // nil when it was not asked for
+}
+
+// identity is what a member is, as far as it changes only with another server on its address.
+type identity struct {
+	versions []bolt.Version // newest first; nil while no probe told
+	utc      bool           // accepts patch_bolt ["utc"]
+	agent    string         // "Neo4j/5.26.0"
+	edition  string         // "community", "enterprise"; "" while unknown
+}
+
+func (a *answer) setRole(db string, r cluster.Role) {
+	a.told = true
+	a.roles[db] = r
+}
+
+func newAnswer(member string, started time.Time) *answer {
+	return &answer{
+		member: member, started: started,
+		roles: map[string]cluster.Role{}, stopped: map[string]bool{}, names: map[string]string{},
+		ids: map[string]string{}, namedIDs: map[string]string{},
+	}
+}
+
+// merge adds what a second source told and the first did not.
+func (a *answer) merge(b *answer) {
+	fill(a.roles, b.roles)
+	fill(a.names, b.names)
+	maps.Copy(a.stopped, b.stopped)
+	a.told = a.told || b.told
+	a.evidence = orElse(a.evidence, b.evidence)
+	a.def = orElse(a.def, b.def)
+	a.denied = orElse(a.denied, b.denied)
+	a.strangers = append(a.strangers, b.strangers...)
+	for db := range a.stopped {
+		delete(a.roles, db)
+	}
+}
+
+func fill[V any](dst, src map[string]V) {
+	for k, v := range src {
+		if _, ok := dst[k]; !ok {
+			dst[k] = v
+		}
+	}
+}
+
+var serverVersion = regexp.MustCompile(`^(?:Neo4j/)?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,6}))?`)
+
+// parseVersion takes the numbers out of "Neo4j/4.4.48" or "4.4.48"; all zero when it is another kind of server, such as
+// Memgraph, whose text begins with Neo4j too.
+func parseVersion(agent string) (major, minor, patch int) {
+	m := serverVersion.FindStringSubmatch(agent)
+	if m == nil {
+		return 0, 0, 0
+	}
+	major, _ = strconv.Atoi(m[1])
+	minor, _ = strconv.Atoi(m[2])
+	patch, _ = strconv.Atoi(m[3])
+	return major, minor, patch
+}
+
+// firstWithUTC is the first 4.4 that surely accepts patch_bolt ["utc"]: servers with it appeared in the autumn of 2022.
+// Saying no of one that does accept it is safe, for the older structures are then used on both sides.
+const firstWithUTC = 12
+
+// utcByVersion tells from a server's version alone whether it accepts the patch; 4.3 never by version.
+func utcByVersion(agent string) bool {
+	major, minor, patch := parseVersion(agent)
+	return major >= 5 || major == 4 && minor == 4 && patch >= firstWithUTC
+}
+
+// utcByHello tells it from the answer to a HELLO that asked for it.
+func utcByHello(hello map[string]any) bool {
+	patches, _ := hello["patch_bolt"].([]any)
+	for _, p := range patches {
+		if p == "utc" {
+			return true
+		}
+	}
+	return false
+}
+
+// noAuth is scheme none.
+var noAuth = func() bolt.Auth {
+	auth, err := bolt.ParseAuth(packstream.AppendValue(nil, map[string]string{"scheme": "none"}))
+	if err != nil {
+		panic(err) // a constant
+	}
+	return auth
+}()

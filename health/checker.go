@@ -1,0 +1,254 @@
+package health
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// checker asks one member, in one goroutine. Everything but wake and fast belongs to that goroutine.
+type checker struct {
+	member *cluster.Member
+	o      *Options
+	wake   chan struct{} // room for one: a check is due now
+	fast   *atomic.Bool  // set by Run: the next check is due after FastInterval
+
+	http    httpRoles
+	bolt    boltRoles
+	failed  bool      // the last check failed
+	shyTill time.Time // until then the login, which was refused, is not tried again
+}
+
+func newChecker(m *cluster.Member, o *Options, known book, fast *atomic.Bool) *checker {
+	c := &checker{member: m, o: o, wake: make(chan struct{}, 1), fast: fast}
+	c.http = httpRoles{
+		client:    httpClient{dial: func(ctx context.Context) (net.Conn, error) { return o.connect(ctx, m.HTTP) }, host: m.HTTP},
+		databases: o.Databases,
+	}
+	for _, db := range [...]string{"neo4j", "system"} {
+		if !slices.Contains(c.http.databases, db) {
+			c.http.databases = append(slices.Clip(c.http.databases), db)
+		}
+	}
+	c.bolt = boltRoles{
+		dial: func(ctx context.Context) (net.Conn, error) { return o.connect(ctx, m.Bolt) },
+		auth: o.auth(), members: known, self: m.Name, alone: len(o.Members) == 1,
+	}
+	return c
+}
+
+// connect dials address, with TLS where the options have it.
+func (o *Options) connect(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := o.Dial(ctx, "tcp", address)
+	if err != nil || o.TLS == nil {
+		return conn, err
+	}
+	config := o.TLS
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS with %s: %w", address, err)
+	}
+	return secure, nil
+}
+
+// run checks until ctx ends: at once, then after every interval or wake. deliver hands an answer to Run; it returns when
+// ctx ends too.
+func (c *checker) run(ctx context.Context, deliver func(*answer)) {
+	defer c.bolt.close()
+	defer c.http.client.close()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var began time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-c.wake:
+			if early := time.Until(began.Add(c.spacing())); early > 0 {
+				timer.Reset(early)
+				continue
+			}
+		}
+		began = time.Now()
+		if a := c.check(ctx); ctx.Err() == nil {
+			deliver(a)
+		}
+		interval := c.o.Interval
+		if c.fast.Load() {
+			interval = c.o.FastInterval
+		}
+		timer.Reset(interval)
+	}
+}
+
+// spacing is the least time between the starts of two checks, however often somebody wakes the checker: a burst of reports
+// must not make Fall bad answers out of one moment's trouble.
+func (c *checker) spacing() time.Duration {
+	if c.failed {
+		return c.o.FastInterval
+	}
+	return c.o.FastInterval / 10
+}
+
+// wakeUp makes a check due now, or right after the one that runs, no sooner than spacing has it.
+func (c *checker) wakeUp() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// check asks once, within Timeout. A panic would be a fault of ours; it fails the check instead of the daemon.
+func (c *checker) check(ctx context.Context) (a *answer) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	a = newAnswer(c.member.Name, time.Now())
+	a.from = c
+	defer func() {
+		if p := recover(); p != nil {
+			a.err = fmt.Errorf("health: a fault in the check itself: %v", p)
+			c.http.client.close()
+			c.bolt.forget()
+		}
+	}()
+	if time.Now().After(c.shyTill) {
+		c.retryLogin()
+	}
+	a.err = c.ask(ctx, a)
+	if a.err != nil && ctx.Err() != nil {
+		a.err = fmt.Errorf("no answer within %v: %w", c.o.Timeout, a.err)
+	}
+	c.remember(a)
+	return a
+}
+
+func (c *checker) retryLogin() {
+	c.shyTill = time.Time{}
+	if c.o.User != "" || c.failed {
+		c.bolt.refused = nil // without a user the same server would refuse again
+	}
+	if c.o.User != "" {
+		c.http.client.login = "Basic " + base64.StdEncoding.EncodeToString([]byte(c.o.User+":"+c.o.Password))
+	}
+}
+
+// remember keeps what the next check needs to know: after a failure the server is looked at anew, and a refused login is
+// left alone for a while, since repeating a wrong password locks its user out.
+func (c *checker) remember(a *answer) {
+	if a.err != nil && !c.failed {
+		c.bolt.known = false
+	}
+	c.failed = a.err != nil
+	refused := a.denied != "" || c.bolt.refused != nil
+	if refused && c.shyTill.IsZero() {
+		c.shyTill = time.Now().Add(max(10*time.Second, 5*c.o.Interval))
+		c.http.client.login = ""
+	}
+}
+
+// ask goes through the sources that the method allows: HTTP first, with at most half of the time when Bolt follows.
+func (c *checker) ask(ctx context.Context, a *answer) error {
+	if c.o.Method == MethodTCP {
+		return c.connectOnly(ctx, a)
+	}
+	useHTTP := c.member.HTTP != "" && c.o.Method != MethodBolt
+	useBolt := c.member.Bolt != "" && c.o.Method != MethodHTTP
+	var httpErr error
+	switch {
+	case useHTTP && useBolt:
+		half, cancel := context.WithTimeout(ctx, c.o.Timeout/2)
+		httpErr = c.http.ask(half, a)
+		cancel()
+	case useHTTP:
+		httpErr = c.http.ask(ctx, a)
+	case !useBolt:
+		return fmt.Errorf("member %s has no address that check.method %s could ask: give it bolt or http", c.member.Name, c.o.Method)
+	}
+	if !useBolt {
+		c.probeOnly(ctx, a)
+		return httpErr
+	}
+	return c.askBolt(ctx, a, useHTTP, httpErr)
+}
+
+// askBolt asks the member's Bolt port, where it must answer. Its roles are taken over where HTTP told none, or where only
+// Bolt tells what is missing: stopped databases and the default one.
+func (c *checker) askBolt(ctx context.Context, a *answer, viaHTTP bool, httpErr error) error {
+	if viaHTTP && httpErr != nil && !c.worthAsking(httpErr) {
+		return httpErr
+	}
+	if err := c.bolt.ping(ctx, a); err != nil {
+		return errors.Join(err, httpErr)
+	}
+	if err := c.bolt.identify(ctx, c.http.version); err != nil {
+		return errors.Join(err, httpErr)
+	}
+	a.identity = new(identity)
+	*a.identity = c.bolt.id
+	if oneRole := a.told && len(a.roles) == 1 && a.roles[cluster.AnyDatabase] != cluster.Unknown; oneRole && httpErr == nil {
+		c.bolt.close() // HTTP tells all that there is; the handshake above is enough
+		return nil
+	}
+	told := newAnswer(a.member, a.started)
+	if err := c.bolt.ask(ctx, told); err != nil {
+		return errors.Join(err, httpErr)
+	}
+	a.merge(told)
+	if a.told || a.evidence == cluster.Standalone || c.o.Generation == cluster.Standalone {
+		a.denied = ""
+		return nil
+	}
+	return httpErr
+}
+
+// unavailable is an answer by which a member says that it serves nothing now.
+type unavailable struct{ text string }
+
+func (u unavailable) Error() string { return "the member is not available: " + u.text }
+
+// worthAsking tells whether Bolt may know better after HTTP failed: not when the member itself said that it is not available.
+func (c *checker) worthAsking(err error) bool {
+	_, ok := errors.AsType[unavailable](err)
+	return !ok
+}
+
+// connectOnly is MethodTCP: a connection is a good answer.
+func (c *checker) connectOnly(ctx context.Context, a *answer) error {
+	address := orElse(c.member.Bolt, c.member.HTTP)
+	conn, err := c.o.connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	conn.Close()
+	c.probeOnly(ctx, a)
+	return nil
+}
+
+// probeOnly learns the member's Bolt versions for clients' sake where Bolt has no say in whether it is up.
+func (c *checker) probeOnly(ctx context.Context, a *answer) {
+	if c.member.Bolt == "" {
+		return
+	}
+	if !c.bolt.known {
+		if c.bolt.ping(ctx, a) != nil || c.bolt.identify(ctx, c.http.version) != nil {
+			return // the next check tries again
+		}
+		c.bolt.close()
+	}
+	a.identity = new(identity)
+	*a.identity = c.bolt.id
+}

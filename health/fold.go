@@ -1,0 +1,174 @@
+package health
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// This file holds what is decided from answers, as functions of values: whether a member is up, which kind of cluster it
+// is, and who leads each database. None of it does I/O or reads a clock.
+
+// streak is how a member's checks went lately. The zero streak is a member that is not up and that nobody has asked.
+type streak struct {
+	Up        bool
+	Good, Bad int // answers in a row
+}
+
+// fold adds one answer: up after rise good ones in a row, down after fall bad ones.
+func fold(s streak, good bool, rise, fall int) streak {
+	if good {
+		s.Good, s.Bad = s.Good+1, 0
+	} else {
+		s.Good, s.Bad = 0, s.Bad+1
+	}
+	s.Up = s.Up && s.Bad < fall || s.Good >= rise
+	return s
+}
+
+// word is what one member that is up said last, in a good answer.
+type word struct {
+	member string
+	fresh  bool                    // its newest check was that good answer: it is answering now
+	roles  map[string]cluster.Role // what it says of itself, by database
+	names  map[string]string       // whom it names as leader, by database; the member's name
+}
+
+// leaders decides who leads each database: the only member that claims to, or of several claimants the one that most of
+// the answering members name. A claimant that has stopped answering counts only where no answering one claims. A database
+// without an entry has no leader, or several that nobody can tell apart: then neither may get writes.
+func leaders(words []word) map[string]string {
+	claims := make(map[string][]string)
+	for _, fresh := range [...]bool{true, false} {
+		found := make(map[string][]string)
+		for _, w := range words {
+			for db, role := range w.roles {
+				if role == cluster.Leader && w.fresh == fresh {
+					found[db] = append(found[db], w.member)
+				}
+			}
+		}
+		for db, members := range found {
+			if claims[db] == nil {
+				claims[db] = members
+			}
+		}
+	}
+	chosen := make(map[string]string, len(claims))
+	for db, claimants := range claims {
+		if name := mostNamed(db, claimants, words); name != "" {
+			chosen[db] = name
+		}
+	}
+	return chosen
+}
+
+// mostNamed is the claimant with more votes than any other; "" at a tie. A member that names nobody, but claims, votes
+// for itself.
+func mostNamed(db string, claimants []string, words []word) string {
+	if len(claimants) == 1 {
+		return claimants[0]
+	}
+	votes := make(map[string]int)
+	for _, w := range words {
+		named := w.names[db]
+		if named == "" && w.roles[db] == cluster.Leader {
+			named = w.member
+		}
+		if w.fresh && slices.Contains(claimants, named) {
+			votes[named]++
+		}
+	}
+	best, tied := "", true
+	for _, c := range claimants {
+		switch {
+		case best == "" || votes[c] > votes[best]:
+			best, tied = c, false
+		case votes[c] == votes[best]:
+			tied = true
+		}
+	}
+	if tied {
+		return ""
+	}
+	return best
+}
+
+// settle turns words into roles by member and database with at most one leader for each database. Where some members tell
+// roles by database and others one role for all, only the former count: a View must not have a leader under each key.
+func settle(words []word) map[string]map[string]cluster.Role {
+	named := slices.ContainsFunc(words, func(w word) bool {
+		for db := range w.roles {
+			if db != cluster.AnyDatabase {
+				return true
+			}
+		}
+		return false
+	})
+	usable := make([]word, 0, len(words))
+	for _, w := range words {
+		w.roles = maps.Clone(w.roles)
+		if named {
+			delete(w.roles, cluster.AnyDatabase)
+		}
+		usable = append(usable, w)
+	}
+	chosen := leaders(usable)
+	settled := make(map[string]map[string]cluster.Role, len(usable))
+	for _, w := range usable {
+		maps.DeleteFunc(w.roles, func(db string, r cluster.Role) bool {
+			return r == cluster.Unknown || r == cluster.Leader && chosen[db] != w.member
+		})
+		settled[w.member] = w.roles
+	}
+	return settled
+}
+
+// conclude is the generation after new evidence. A configured one holds always. A conclusion holds until every member that
+// shows evidence shows other evidence, so failed checks and silence never undo it. Standalone needs exactly one member.
+func conclude(configured, was cluster.Generation, evidence []cluster.Generation, members int) cluster.Generation {
+	if configured != cluster.UnknownGeneration {
+		return configured
+	}
+	count := make(map[cluster.Generation]int)
+	for _, g := range evidence {
+		if g != cluster.UnknownGeneration && (g != cluster.Standalone || members == 1) {
+			count[g]++
+		}
+	}
+	if count[was] > 0 || len(count) == 0 {
+		return was
+	}
+	best := cluster.UnknownGeneration
+	for _, g := range []cluster.Generation{cluster.Autonomous, cluster.Causal, cluster.HA, cluster.Standalone} {
+		if count[g] > count[best] {
+			best = g
+		}
+	}
+	return best
+}
+
+// agrees tells whether evidence fits the generation that is configured or was concluded. Causal and autonomous clusters
+// tell roles the same way, and a server that is configured as standalone may be of any kind.
+func agrees(g, evidence cluster.Generation) bool {
+	clustered := func(g cluster.Generation) bool { return g == cluster.Causal || g == cluster.Autonomous }
+	return evidence == cluster.UnknownGeneration || g == evidence || g == cluster.Standalone || clustered(g) && clustered(evidence)
+}
+
+// common is what all of the given lists of versions share, in the order of the first; empty lists are not known and do
+// not count. nil while none is known.
+func common(lists [][]bolt.Version) []bolt.Version {
+	var shared []bolt.Version
+	for _, list := range lists {
+		switch {
+		case len(list) == 0:
+		case shared == nil:
+			shared = slices.Clone(list)
+		default:
+			shared = append([]bolt.Version{}, bolt.Common(shared, list)...) // empty, not nil: nothing in common is known
+		}
+	}
+	return shared
+}

@@ -1,0 +1,96 @@
+package health
+
+import (
+	"time"
+
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// alarmLasts bounds how long checks stay fast after the last sign of loss: a cluster that is gone for hours is then asked
+// at the ordinary pace.
+const alarmLasts = time.Minute
+
+// lookout decides how long checks stay fast: while a database that had a leader has none, and while a member that
+// something was reported about has not answered since. Owned by Run.
+type lookout struct {
+	led      map[string]bool      // databases that had a leader
+	missing  bool                 // one of them has none
+	suspects map[string]time.Time // by member: when the report came
+	until    time.Time            // fast checks end by then
+}
+
+func newLookout() lookout {
+	return lookout{led: make(map[string]bool), suspects: make(map[string]time.Time)}
+}
+
+// saw looks at a View that is about to be published. complete says that every member has just told its roles, so that a
+// database that nobody mentions is gone.
+func (l *lookout) saw(v *cluster.View, complete bool) {
+	hosted := make(map[string]bool)
+	for _, s := range v.Members {
+		for db, role := range s.Roles {
+			hosted[db] = true
+			if role == cluster.Leader {
+				l.led[db] = true
+			}
+		}
+	}
+	l.missing = false
+	for db := range l.led {
+		switch {
+		case complete && !hosted[db]:
+			delete(l.led, db)
+		case v.Leader(db) == nil:
+			l.missing = true
+		}
+	}
+}
+
+// answered clears a member of suspicion: it has answered since, or is known to be down.
+func (l *lookout) answered(a *answer, up bool) {
+	if at, ok := l.suspects[a.member]; ok && (!up || a.err == nil && a.started.After(at)) {
+		delete(l.suspects, a.member)
+	}
+}
+
+// fast tells whether checks should be fast now.
+func (l *lookout) fast(now time.Time) bool {
+	if now.After(l.until) {
+		clear(l.suspects)
+		return false
+	}
+	return l.missing || len(l.suspects) > 0
+}
+
+// report acts on what the data path met at a member.
+func (m *Monitor) report(r cluster.Report) {
+	s := m.state(r.Member)
+	if s == nil {
+		return
+	}
+	m.log.Debug("reported", "member", r.Member, "db", r.DB, "why", r.Why)
+	now := time.Now()
+	m.watch.suspects[r.Member] = now
+	if r.Why == cluster.NotALeader {
+		s.refuted[r.DB] = now
+		m.publish()
+	}
+	m.alarm()
+}
+
+// alarm is the first sign of loss: every member is asked at once, then fast for a while.
+func (m *Monitor) alarm() {
+	m.watch.until = time.Now().Add(alarmLasts)
+	m.fast.Store(true)
+	m.wakeAll()
+}
+
+// pace sets how fast checkers check, and calm to when that may end.
+func (m *Monitor) pace(calm *time.Timer) {
+	now := time.Now()
+	fast := m.watch.fast(now)
+	if fast {
+		calm.Reset(m.watch.until.Sub(now) + time.Millisecond)
+	}
+	m.fast.Store(fast)
+}

@@ -1,0 +1,285 @@
+package health
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// Monitor checks members and publishes Views. Its methods may be called from any goroutine; Run once.
+type Monitor struct {
+	current *cluster.Current
+	log     *slog.Logger
+	answers chan *answer
+	all     chan struct{} // room for one: CheckNow was called
+	changed chan struct{} // room for one: next holds new options
+	fast    atomic.Bool   // written by Run, read by checkers
+
+	mu   sync.Mutex
+	next *Options // guarded by mu: what Update brought and Run has not taken yet
+
+	// Owned by Run.
+	o          *Options       // never changed, only replaced: checkers read it
+	members    []*memberState // in the order of the options
+	checkers   sync.WaitGroup
+	generation cluster.Generation
+	def        string // the default database's name
+	discovery  []byte
+	watch      lookout
+	said       map[string]bool // warnings already logged
+}
+
+// memberState is what Run knows of one member. Owned by Run.
+type memberState struct {
+	member    *cluster.Member
+	condition cluster.Condition
+	streak    streak
+	since     time.Time            // of the streak's Up
+	last      *answer              // the last good one; nil when the member is down or none came yet
+	fresh     bool                 // the newest answer was good
+	lastError string               // of the newest answer
+	refuted   map[string]time.Time // by database: when a client was told that this member does not lead
+	id        identity
+	checker   *checker
+	stop      context.CancelFunc // ends the checker; nil in maint
+}
+
+// New returns a Monitor that publishes to current once Run runs. A nil log discards.
+func New(o Options, current *cluster.Current, log *slog.Logger) *Monitor {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Monitor{
+		current: current, log: log, next: &o,
+		answers: make(chan *answer), all: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		o: new(Options), said: make(map[string]bool), watch: newLookout(),
+	}
+}
+
+// Update replaces the options, as a reload does. What is known of a member that stays, with the same name and addresses,
+// is kept until its next check. Conditions (drain, maint) change this way too.
+func (m *Monitor) Update(o Options) {
+	m.mu.Lock()
+	m.next = &o
+	m.mu.Unlock()
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+}
+
+// CheckNow makes a check of every member due at once.
+func (m *Monitor) CheckNow() {
+	select {
+	case m.all <- struct{}{}:
+	default:
+	}
+}
+
+// Run checks until ctx ends and then waits for its goroutines. It publishes a first View, with no member up, before the
+// first check. It returns nil.
+func (m *Monitor) Run(ctx context.Context) error {
+	m.adopt(ctx)
+	defer m.checkers.Wait()
+	defer m.stopCheckers()
+	calm := time.NewTimer(time.Hour)
+	defer calm.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case a := <-m.answers:
+			m.take(a)
+		case r := <-m.current.Reports():
+			m.report(r)
+		case <-m.changed:
+			m.adopt(ctx)
+		case <-m.all:
+			m.wakeAll()
+		case <-calm.C:
+		}
+		m.pace(calm)
+	}
+}
+
+// adopt takes over the newest options: members that stay keep their state, checkers start anew.
+func (m *Monitor) adopt(ctx context.Context) {
+	m.mu.Lock()
+	o := m.next
+	m.next = nil
+	m.mu.Unlock()
+	if o == nil {
+		return
+	}
+	m.stopCheckers()
+	m.generation = regard(*o, m.generation)
+	*o = o.withDefaults()
+	m.o = o
+	before := make(map[string]*memberState, len(m.members))
+	for _, s := range m.members {
+		before[s.member.Name] = s
+	}
+	m.members = nil
+	clear(m.said)
+	known := newBook(m.o.Members, m.o.Addresses)
+	for _, member := range m.o.Members {
+		s := before[member.Name]
+		if s == nil || s.member.Bolt != member.Bolt || s.member.HTTP != member.HTTP {
+			s = &memberState{since: time.Now(), refuted: make(map[string]time.Time)}
+		}
+		s.member, s.condition = member, m.o.Conditions[member.Name]
+		m.members = append(m.members, s)
+		m.start(ctx, s, known)
+	}
+	m.publish()
+}
+
+// regard is the generation with which new options begin: the configured one, else what was concluded before, unless that
+// was a standalone server and there are several members now.
+func regard(o Options, was cluster.Generation) cluster.Generation {
+	switch {
+	case o.Generation != cluster.UnknownGeneration:
+		return o.Generation
+	case was == cluster.Standalone && len(o.Members) != 1:
+		return cluster.UnknownGeneration
+	}
+	return was
+}
+
+// start starts the member's checker, unless the operator took the member out: then nothing is known of it.
+func (m *Monitor) start(ctx context.Context, s *memberState, known book) {
+	if s.condition == cluster.Maint {
+		if s.streak.Up {
+			s.since = time.Now()
+		}
+		s.streak, s.last, s.fresh, s.lastError = streak{}, nil, false, ""
+		return
+	}
+	ctx, s.stop = context.WithCancel(ctx)
+	s.checker = newChecker(s.member, m.o, known, &m.fast)
+	checker := s.checker
+	m.checkers.Go(func() {
+		checker.run(ctx, func(a *answer) {
+			select {
+			case m.answers <- a:
+			case <-ctx.Done():
+			}
+		})
+	})
+}
+
+// stopCheckers tells all checkers to end, without waiting: what they still deliver is dropped with their context.
+func (m *Monitor) stopCheckers() {
+	for _, s := range m.members {
+		if s.stop != nil {
+			s.stop()
+			s.stop, s.checker = nil, nil
+		}
+	}
+}
+
+func (m *Monitor) wakeAll() {
+	for _, s := range m.members {
+		if s.checker != nil {
+			s.checker.wakeUp()
+		}
+	}
+}
+
+func (m *Monitor) state(name string) *memberState {
+	for _, s := range m.members {
+		if s.member.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// take folds one answer into its member's state and publishes what follows.
+func (m *Monitor) take(a *answer) {
+	s := m.state(a.member)
+	if s == nil || s.checker != a.from {
+		return // of a checker that was stopped
+	}
+	was := s.streak.Up
+	s.streak = fold(s.streak, a.err == nil, m.o.Rise, m.o.Fall)
+	if s.streak.Up != was {
+		s.since = time.Now()
+	}
+	s.fresh, s.lastError = a.err == nil, ""
+	if a.identity != nil {
+		s.id = *a.identity
+	}
+	if a.err != nil {
+		s.lastError = a.err.Error()
+		m.log.Debug("check failed", "member", a.member, "error", a.err)
+	} else {
+		s.last = a
+		maps.DeleteFunc(s.refuted, func(_ string, at time.Time) bool { return a.started.After(at) })
+	}
+	if !s.streak.Up {
+		s.last = nil
+		clear(s.refuted)
+	}
+	m.learn(a)
+	m.watch.answered(a, s.streak.Up)
+	m.publish()
+	if was && a.err != nil {
+		m.alarm()
+	}
+}
+
+// learn keeps what an answer told of the cluster as a whole.
+func (m *Monitor) learn(a *answer) {
+	if a.discovery != nil {
+		m.discovery = a.discovery
+	}
+	m.def = orElse(a.def, m.def)
+	var evidence []cluster.Generation
+	for _, s := range m.members {
+		if s.last != nil {
+			evidence = append(evidence, s.last.evidence)
+		}
+	}
+	was := m.generation
+	m.generation = conclude(m.o.Generation, was, evidence, len(m.members))
+	if m.generation != was {
+		m.log.Info("generation found out", "generation", m.generation, "from", was, "member", a.member)
+	}
+	m.complain(a)
+}
+
+// warn logs once, until the next reload, for each member and kind of trouble.
+func (m *Monitor) warn(kind, member, message string, args ...any) {
+	if key := kind + " " + member; !m.said[key] {
+		m.said[key] = true
+		m.log.Warn(message, append([]any{"member", member}, args...)...)
+	}
+}
+
+// complain warns of what keeps an answer from being of use, once for each member and reason.
+func (m *Monitor) complain(a *answer) {
+	if a.err != nil {
+		return
+	}
+	for _, address := range a.strangers {
+		m.warn("stranger", address, "a member advertises an address that is no member's; add it to cluster.addresses or list that member",
+			"address", address, "told by", a.member)
+	}
+	switch {
+	case a.denied != "" && m.generation != cluster.Standalone:
+		m.warn("denied", a.member, "roles unknown: "+m.o.missing(), "refusal", a.denied)
+	case !agrees(m.generation, a.evidence) && m.generation != cluster.UnknownGeneration:
+		m.warn("kind", a.member, "the member is of another generation than the cluster; its role is not used",
+			"generation", m.generation, "member's", a.evidence)
+	case m.generation == cluster.UnknownGeneration && a.evidence == cluster.Standalone:
+		m.warn("alone", a.member, "the member belongs to no cluster, but several members are listed: list it alone, or set cluster.generation")
+	case m.generation == cluster.UnknownGeneration && a.evidence == cluster.UnknownGeneration:
+		m.warn("silent", a.member, "the member does not show which kind of cluster it belongs to: set cluster.generation")
+	}
+}

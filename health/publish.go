@@ -1,0 +1,197 @@
+package health
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// This file turns the state that Run keeps into a View, publishes it when it says something new, and logs what changed.
+
+// publish publishes the View of the present state, unless the newest says the same already.
+func (m *Monitor) publish() {
+	v := m.view()
+	missed := m.watch.missing
+	m.watch.saw(v, m.complete())
+	if m.watch.missing && !missed {
+		defer m.alarm()
+	}
+	old := m.current.View()
+	if same(old, v) {
+		return
+	}
+	m.current.Publish(v)
+	m.logChanges(old, v)
+}
+
+// view builds a View from the present state.
+func (m *Monitor) view() *cluster.View {
+	v := &cluster.View{Generation: m.generation, Discovery: m.discovery, At: time.Now()}
+	roles := m.roles()
+	var versions [][]bolt.Version
+	for _, s := range m.members {
+		status := &cluster.Status{
+			Member: s.member, Condition: s.condition, Up: s.streak.Up, Since: s.since,
+			Roles: roles[s.member.Name], Versions: s.id.versions, UTC: s.id.utc, Agent: s.id.agent, LastError: s.lastError,
+		}
+		if s.last != nil && len(s.last.stopped) > 0 {
+			status.Stopped = s.last.stopped
+		}
+		if status.Up && s.condition != cluster.Maint {
+			versions = append(versions, s.id.versions)
+		}
+		v.Members = append(v.Members, status)
+	}
+	v.Versions = common(versions)
+	v.Default = m.defaultDatabase(v)
+	return v
+}
+
+// defaultDatabase is the name that a member told, else "neo4j", the name that it has unless configured otherwise, where
+// roles are told by database at all.
+func (m *Monitor) defaultDatabase(v *cluster.View) string {
+	if m.def != "" {
+		return m.def
+	}
+	for _, s := range v.Members {
+		if _, ok := s.Roles["neo4j"]; ok {
+			return "neo4j"
+		}
+	}
+	return ""
+}
+
+// roles are the settled roles of all members that are up, by member and database. While the generation is unknown nobody
+// has any.
+func (m *Monitor) roles() map[string]map[string]cluster.Role {
+	switch m.generation {
+	case cluster.UnknownGeneration:
+		return nil
+	case cluster.Standalone:
+		return m.standaloneRoles()
+	}
+	ids := m.idsOfMembers()
+	var words []word
+	for _, s := range m.members {
+		if s.last == nil || !s.streak.Up || s.condition == cluster.Maint || !agrees(m.generation, s.last.evidence) {
+			continue
+		}
+		w := word{member: s.member.Name, fresh: s.fresh, roles: maps.Clone(s.last.roles), names: maps.Clone(s.last.names)}
+		for db, id := range s.last.namedIDs {
+			if name := ids[database{db, id}]; name != "" {
+				w.names[db] = name
+			}
+		}
+		for db := range s.refuted {
+			if key := m.key(db, w.roles); w.roles[key] == cluster.Leader {
+				delete(w.roles, key)
+			}
+		}
+		words = append(words, w)
+	}
+	return settle(words)
+}
+
+// database is a database's name with a server's id in it: ids differ by database from 4.3 on.
+type database struct{ name, id string }
+
+func (m *Monitor) idsOfMembers() map[database]string {
+	ids := make(map[database]string)
+	for _, s := range m.members {
+		if s.last != nil {
+			for db, id := range s.last.ids {
+				ids[database{db, id}] = s.member.Name
+			}
+		}
+	}
+	return ids
+}
+
+// standaloneRoles: the first member that is up takes everything; more members are spares. A report that it refused a write
+// changes nothing, for there is nobody else: the database is read-only.
+func (m *Monitor) standaloneRoles() map[string]map[string]cluster.Role {
+	for _, s := range m.members {
+		if s.streak.Up && s.condition == cluster.Ready {
+			return map[string]map[string]cluster.Role{s.member.Name: {cluster.AnyDatabase: cluster.Leader}}
+		}
+	}
+	return nil
+}
+
+// key is the key under which roles holds db: its own, the default's for "", or AnyDatabase's.
+func (m *Monitor) key(db string, roles map[string]cluster.Role) string {
+	if db == "" {
+		db = orElse(m.def, "neo4j")
+	}
+	if _, ok := roles[db]; ok {
+		return db
+	}
+	return cluster.AnyDatabase
+}
+
+// complete tells whether every member that is up has told its roles in its newest answer.
+func (m *Monitor) complete() bool {
+	return !slices.ContainsFunc(m.members, func(s *memberState) bool {
+		return s.condition != cluster.Maint && (!s.fresh || s.last == nil || !s.last.told)
+	})
+}
+
+// same tells whether two Views say the same, whenever they were made.
+func same(a, b *cluster.View) bool {
+	return a.Generation == b.Generation && a.Default == b.Default && slices.Equal(a.Versions, b.Versions) &&
+		bytes.Equal(a.Discovery, b.Discovery) && slices.EqualFunc(a.Members, b.Members, sameStatus)
+}
+
+func sameStatus(a, b *cluster.Status) bool {
+	return a.Member == b.Member && a.Condition == b.Condition && a.Up == b.Up && a.UTC == b.UTC && a.Agent == b.Agent &&
+		a.LastError == b.LastError && maps.Equal(a.Roles, b.Roles) && maps.Equal(a.Stopped, b.Stopped) && slices.Equal(a.Versions, b.Versions)
+}
+
+// logChanges logs one line for each member and database whose state changed from old to v.
+func (m *Monitor) logChanges(old, v *cluster.View) {
+	for _, now := range v.Members {
+		was := old.Member(now.Name)
+		if was == nil {
+			was = &cluster.Status{Member: now.Member, Since: now.Since}
+		}
+		m.logStatus(was, now, v.At)
+	}
+}
+
+func (m *Monitor) logStatus(was, now *cluster.Status, at time.Time) {
+	if was.Condition != now.Condition {
+		m.log.Info("member set", "member", now.Name, "from", was.Condition, "to", now.Condition)
+	}
+	if was.Up != now.Up {
+		args := []any{"member", now.Name, "from", upWord(was.Up), "to", upWord(now.Up), "after", at.Sub(was.Since).Round(time.Millisecond)}
+		if now.LastError != "" {
+			args = append(args, "error", now.LastError)
+		}
+		m.log.Info("member changed", args...)
+	}
+	databases := make(map[string]bool, len(now.Roles))
+	for _, roles := range [...]map[string]cluster.Role{was.Roles, now.Roles} {
+		for db := range roles {
+			databases[db] = true
+		}
+	}
+	for _, db := range slices.Sorted(maps.Keys(databases)) {
+		if was.Roles[db] != now.Roles[db] {
+			m.log.Info("role changed", "member", now.Name, "db", db, "from", was.Roles[db], "to", now.Roles[db])
+		}
+	}
+	if !slices.Equal(was.Versions, now.Versions) {
+		m.log.Info("member identified", "member", now.Name, "agent", now.Agent, "bolt", now.Versions)
+	}
+}
+
+func upWord(up bool) string {
+	if up {
+		return "up"
+	}
+	return "down"
+}
