@@ -182,7 +182,7 @@ func parseText(text, tag string, f field, v reflect.Value) error {
 // words says what a key takes.
 func (f field) words() string {
 	switch {
-	case f.enum != nil && len(f.enum) == 2:
+	case len(f.enum) == 2:
 		return strings.Join(f.enum, " or ")
 	case f.enum != nil:
 		return "one of " + strings.Join(f.enum, ", ")
