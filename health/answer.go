@@ -22,12 +22,12 @@ type answer struct {
 	told      bool                    // it told its role, if only that it has none
 	roles     map[string]cluster.Role // its own
 	stopped   map[string]bool         // databases stopped on it
-	names     map[string]string       // by database, the member that it names as leader
+	named     map[string]string       // by database, the advertised address that it names as leader
 	ids       map[string]string       // by database, the id under which others name it
 	namedIDs  map[string]string       // by database, the id that it names as leader
 	def       string                  // the default database
 	denied    string                  // what it refused to tell, for want of a login or of rights
-	strangers []string                // advertised addresses that are no member's
+	addresses []string                // all advertised addresses that it mentioned
 	discovery []byte                  // its discovery document; nil when it was not asked for
 	identity  *identity               // nil when it was not asked for
 }
@@ -38,6 +38,7 @@ type identity struct {
 	utc      bool           // accepts patch_bolt ["utc"]
 	agent    string         // "Neo4j/5.26.0"
 	edition  string         // "community", "enterprise"; "" while unknown
+	address  string         // the Bolt address that it advertises; "" while unknown
 }
 
 func (a *answer) setRole(db string, r cluster.Role) {
@@ -48,7 +49,7 @@ func (a *answer) setRole(db string, r cluster.Role) {
 func newAnswer(member string, started time.Time) *answer {
 	return &answer{
 		member: member, started: started,
-		roles: map[string]cluster.Role{}, stopped: map[string]bool{}, names: map[string]string{},
+		roles: map[string]cluster.Role{}, stopped: map[string]bool{}, named: map[string]string{},
 		ids: map[string]string{}, namedIDs: map[string]string{},
 	}
 }
@@ -56,13 +57,13 @@ func newAnswer(member string, started time.Time) *answer {
 // merge adds what a second source told and the first did not.
 func (a *answer) merge(b *answer) {
 	fill(a.roles, b.roles)
-	fill(a.names, b.names)
+	fill(a.named, b.named)
 	maps.Copy(a.stopped, b.stopped)
 	a.told = a.told || b.told
 	a.evidence = orElse(a.evidence, b.evidence)
 	a.def = orElse(a.def, b.def)
 	a.denied = orElse(a.denied, b.denied)
-	a.strangers = append(a.strangers, b.strangers...)
+	a.addresses = append(a.addresses, b.addresses...)
 	for db := range a.stopped {
 		delete(a.roles, db)
 	}

@@ -143,7 +143,7 @@ func (b *boltRoles) identify(ctx context.Context, version string) error {
 	case err == nil:
 		b.id.agent = b.client.Server
 		b.id.utc = utcByHello(b.client.Hello) || utcByVersion(b.id.agent)
-		if b.id.edition, err = b.askEdition(ctx); err != nil {
+		if err := b.askDetails(ctx); err != nil {
 			return err
 		}
 	case !isDenied(err):
@@ -227,7 +227,7 @@ func (b *boltRoles) introduce(ctx context.Context) (string, error) {
 }
 
 // query runs text on the kept connection. After an error that is not the member's refusal the connection is closed.
-func (b *boltRoles) query(ctx context.Context, text string) (*bolt.Result, error) {
+func (b *boltRoles) query(ctx context.Context, text string, params map[string]any) (*bolt.Result, error) {
 	extra := map[string]any{"mode": "r"}
 	if b.client.Version >= bolt.V4_0 {
 		extra["db"] = "system"
@@ -235,7 +235,7 @@ func (b *boltRoles) query(ctx context.Context, text string) (*bolt.Result, error
 	b.conn.left = maxAnswers
 	release := guard(ctx, b.conn.Conn)
 	defer release()
-	res, err := b.client.Query(text, nil, extra)
+	res, err := b.client.Query(text, params, extra)
 	if err == nil {
 		return res, nil
 	}
@@ -246,28 +246,47 @@ func (b *boltRoles) query(ctx context.Context, text string) (*bolt.Result, error
 	return nil, fmt.Errorf("%s: %w", text, err)
 }
 
-func (b *boltRoles) askEdition(ctx context.Context) (string, error) {
-	if major, _, _ := parseVersion(b.id.agent); major == 0 {
-		return "", nil // not a Neo4j
+// advertised asks a 5.x server (from 5.6 on) which Bolt address it advertises: under it, SHOW DATABASES names it.
+const advertised = "SHOW SETTINGS YIELD name, value WHERE name = 'server.bolt.advertised_address'"
+
+// askDetails learns the edition and the advertised address. What the user of checks may not see stays unknown.
+func (b *boltRoles) askDetails(ctx context.Context) error {
+	major, _, _ := parseVersion(b.id.agent)
+	if major == 0 {
+		return nil // not a Neo4j
 	}
-	res, err := b.query(ctx, "CALL dbms.components()")
-	if err != nil {
-		if isRefusal(err) {
-			return "", nil // its user may not; the edition stays unknown
-		}
+	b.id.address, _ = b.client.Hello["advertised_address"].(string)
+	var err error
+	if b.id.edition, err = b.askText(ctx, "CALL dbms.components()", "edition"); err != nil {
+		return err
+	}
+	if b.id.address == "" && major >= 5 && b.id.edition != "community" {
+		b.id.address, err = b.askText(ctx, advertised, "value")
+	}
+	return err
+}
+
+// askText returns the first text in a column of text's result; "" when there is none or the member refuses to answer.
+func (b *boltRoles) askText(ctx context.Context, text, name string) (string, error) {
+	res, err := b.query(ctx, text, nil)
+	switch {
+	case isRefusal(err):
+		return "", nil
+	case err != nil:
 		return "", err
 	}
 	get := column(res)
 	for _, row := range res.Rows {
-		if s, ok := get(row, "edition").(string); ok && s != "" {
+		if s, ok := get(row, name).(string); ok && s != "" {
 			return s, nil
 		}
 	}
 	return "", nil
 }
 
-// ask puts the roles that the member tells over Bolt into a. A refused login is no error, but a.denied.
-func (b *boltRoles) ask(ctx context.Context, a *answer) error {
+// ask puts the roles that the member tells over Bolt into a. A refused login is no error, but a.denied. knows says that its
+// roles were told over HTTP already, so that only the rest matters.
+func (b *boltRoles) ask(ctx context.Context, a *answer, knows bool) error {
 	switch err := b.login(ctx); {
 	case isDenied(err):
 		a.denied = err.Error()
@@ -277,11 +296,11 @@ func (b *boltRoles) ask(ctx context.Context, a *answer) error {
 	}
 	switch major, _, _ := parseVersion(b.client.Server); {
 	case major >= 4:
-		return b.askDatabases(ctx, a, major)
+		return b.askDatabases(ctx, a, major, knows)
 	case major == 3:
 		return b.ask3(ctx, a)
 	}
-	_, err := b.query(ctx, "RETURN 1")
+	_, err := b.query(ctx, "RETURN 1", nil)
 	return b.alive(err, a)
 }
 
@@ -294,16 +313,56 @@ func (b *boltRoles) alive(err error, a *answer) error {
 	return err
 }
 
-func (b *boltRoles) askDatabases(ctx context.Context, a *answer, major int) error {
-	res, err := b.query(ctx, "SHOW DATABASES")
+func (b *boltRoles) askDatabases(ctx context.Context, a *answer, major int, knows bool) error {
+	res, err := b.query(ctx, "SHOW DATABASES", nil)
 	if err != nil {
 		return b.alive(err, a)
 	}
 	list := hostings(res)
-	a.addHostings(list, b.members, b.alone)
+	a.addHostings(list, b.isOwn(list))
 	a.evidence = evidenceOf(list, major)
 	if b.id.edition == "community" {
 		a.evidence = cluster.Standalone
+	}
+	if major == 4 && !a.told && !knows {
+		return b.alive(b.askRoles4(ctx, a, list), a)
+	}
+	return nil
+}
+
+// isOwn returns the function that tells whether an advertised address is this member's: by what it said of itself, by the
+// addresses that we dial or were told, or because all rows name one server and there is only one.
+func (b *boltRoles) isOwn(list []hosting) func(address string) bool {
+	alone := b.alone && sameAddress(list)
+	return func(address string) bool {
+		return alone || b.members.member(address) == b.self || b.id.address != "" && bare(b.id.address) == bare(address)
+	}
+}
+
+// maxRoles4 bounds how many databases a 4.x member is asked about one by one.
+const maxRoles4 = 200
+
+// askRoles4 asks a 4.x member for its own role in each database, for no row of SHOW DATABASES could be told to be its own.
+func (b *boltRoles) askRoles4(ctx context.Context, a *answer, list []hosting) error {
+	for i, h := range list {
+		if _, done := a.roles[h.db]; done || !h.online || i >= maxRoles4 {
+			continue
+		}
+		res, err := b.query(ctx, "CALL dbms.cluster.role($db)", map[string]any{"db": h.db})
+		switch {
+		case isUnknownProcedure(err):
+			return nil // a server that is in no cluster
+		case isDenied(err):
+			return err
+		case isRefusal(err):
+			continue // it does not host that database
+		case err != nil:
+			return err
+		}
+		if len(res.Rows) == 1 {
+			role, _ := column(res)(res.Rows[0], "role").(string)
+			a.setRole(h.db, roleNamed(lower(role), false))
+		}
 	}
 	return nil
 }
@@ -332,7 +391,7 @@ func isUnknownProcedure(err error) bool {
 }
 
 func (b *boltRoles) askCausal3(ctx context.Context, a *answer) error {
-	res, err := b.query(ctx, "CALL dbms.cluster.role()")
+	res, err := b.query(ctx, "CALL dbms.cluster.role()", nil)
 	if err != nil {
 		return err
 	}
@@ -341,10 +400,10 @@ func (b *boltRoles) askCausal3(ctx context.Context, a *answer) error {
 	}
 	role, _ := column(res)(res.Rows[0], "role").(string)
 	a.setRole(cluster.AnyDatabase, roleNamed(lower(role), false))
-	res, err = b.query(ctx, "CALL dbms.cluster.overview()")
+	res, err = b.query(ctx, "CALL dbms.cluster.overview()", nil)
 	switch {
 	case err == nil:
-		a.addOverview(res, b.members)
+		a.addOverview(res)
 	case !isRefusal(err):
 		return err
 	}
@@ -355,7 +414,7 @@ func (b *boltRoles) askCausal3(ctx context.Context, a *answer) error {
 const haBean = "CALL dbms.queryJmx('org.neo4j:instance=kernel#0,name=High Availability') YIELD attributes RETURN attributes"
 
 func (b *boltRoles) askHA(ctx context.Context, a *answer) error {
-	res, err := b.query(ctx, haBean)
+	res, err := b.query(ctx, haBean, nil)
 	if err != nil || len(res.Rows) == 0 {
 		return err
 	}

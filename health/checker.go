@@ -204,7 +204,7 @@ func (c *checker) askBolt(ctx context.Context, a *answer, viaHTTP bool, httpErr 
 		return nil
 	}
 	told := newAnswer(a.member, a.started)
-	if err := c.bolt.ask(ctx, told); err != nil {
+	if err := c.bolt.ask(ctx, told, a.told); err != nil {
 		return errors.Join(err, httpErr)
 	}
 	a.merge(told)

@@ -148,7 +148,7 @@ func (f *fakeMember) page(req *http.Request) page {
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, req.URL.Path)
 	user, password, given := req.BasicAuth()
-	if given {
+	if given && req.URL.Path != "/" {
 		f.logins++
 	}
 	if f.login != "" && req.URL.Path != "/" && (!given || user+":"+password != f.login) {
@@ -324,6 +324,9 @@ func (r *rig) after(d time.Duration) *cluster.View {
 // roles is a View in short: "s1=leader s2=follower", of one database.
 func roles(v *cluster.View, db string) string {
 	var parts []string
+	if db == "" {
+		db = v.Default
+	}
 	for _, s := range v.Members {
 		word := s.Role(db).String()
 		if !s.Up {
@@ -343,4 +346,3 @@ func (r *rig) want(v *cluster.View, db, want string) {
 		}
 	}
 }
-

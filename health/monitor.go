@@ -254,11 +254,11 @@ func (m *Monitor) learn(a *answer) {
 	m.complain(a)
 }
 
-// warn logs once, until the next reload, for each member and kind of trouble.
-func (m *Monitor) warn(kind, member, message string, args ...any) {
-	if key := kind + " " + member; !m.said[key] {
+// warn logs once, until the next reload, for each kind of trouble and what it is about.
+func (m *Monitor) warn(kind, about, message string, args ...any) {
+	if key := kind + " " + about; !m.said[key] {
 		m.said[key] = true
-		m.log.Warn(message, append([]any{"member", member}, args...)...)
+		m.log.Warn(message, args...)
 	}
 }
 
@@ -267,19 +267,31 @@ func (m *Monitor) complain(a *answer) {
 	if a.err != nil {
 		return
 	}
-	for _, address := range a.strangers {
-		m.warn("stranger", address, "a member advertises an address that is no member's; add it to cluster.addresses or list that member",
-			"address", address, "told by", a.member)
-	}
+	m.complainOfStrangers(a)
 	switch {
 	case a.denied != "" && m.generation != cluster.Standalone:
-		m.warn("denied", a.member, "roles unknown: "+m.o.missing(), "refusal", a.denied)
+		m.warn("denied", a.member, "roles unknown: "+m.o.missing(), "member", a.member, "refusal", a.denied)
 	case !agrees(m.generation, a.evidence) && m.generation != cluster.UnknownGeneration:
 		m.warn("kind", a.member, "the member is of another generation than the cluster; its role is not used",
-			"generation", m.generation, "member's", a.evidence)
+			"member", a.member, "generation", m.generation, "member's", a.evidence)
 	case m.generation == cluster.UnknownGeneration && a.evidence == cluster.Standalone:
-		m.warn("alone", a.member, "the member belongs to no cluster, but several members are listed: list it alone, or set cluster.generation")
+		m.warn("alone", a.member, "the member belongs to no cluster, but several members are listed: list it alone, or set cluster.generation", "member", a.member)
 	case m.generation == cluster.UnknownGeneration && a.evidence == cluster.UnknownGeneration:
-		m.warn("silent", a.member, "the member does not show which kind of cluster it belongs to: set cluster.generation")
+		m.warn("silent", a.member, "the member does not show which kind of cluster it belongs to: set cluster.generation", "member", a.member)
+	}
+}
+
+// complainOfStrangers warns of advertised addresses that belong to no member. Members get three answers' time to say which
+// addresses are their own.
+func (m *Monitor) complainOfStrangers(a *answer) {
+	if len(a.addresses) == 0 || m.state(a.member).streak.Good < 3 || m.generation == cluster.Standalone {
+		return
+	}
+	known := m.addressBook()
+	for _, address := range a.addresses {
+		if known.member(address) == "" {
+			m.warn("stranger", address, "an advertised address is no member's: list that member, or map the address in cluster.addresses",
+				"address", address, "told by", a.member)
+		}
 	}
 }

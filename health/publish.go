@@ -74,13 +74,18 @@ func (m *Monitor) roles() map[string]map[string]cluster.Role {
 	case cluster.Standalone:
 		return m.standaloneRoles()
 	}
-	ids := m.idsOfMembers()
+	ids, addresses := m.idsOfMembers(), m.addressBook()
 	var words []word
 	for _, s := range m.members {
 		if s.last == nil || !s.streak.Up || s.condition == cluster.Maint || !agrees(m.generation, s.last.evidence) {
 			continue
 		}
-		w := word{member: s.member.Name, fresh: s.fresh, roles: maps.Clone(s.last.roles), names: maps.Clone(s.last.names)}
+		w := word{member: s.member.Name, fresh: s.fresh, roles: maps.Clone(s.last.roles), names: make(map[string]string)}
+		for db, address := range s.last.named {
+			if name := addresses.member(address); name != "" {
+				w.names[db] = name
+			}
+		}
 		for db, id := range s.last.namedIDs {
 			if name := ids[database{db, id}]; name != "" {
 				w.names[db] = name
@@ -109,6 +114,17 @@ func (m *Monitor) idsOfMembers() map[database]string {
 		}
 	}
 	return ids
+}
+
+// addressBook is what the options say of members' addresses with what members said of their own.
+func (m *Monitor) addressBook() book {
+	b := newBook(m.o.Members, m.o.Addresses)
+	for _, s := range m.members {
+		if s.id.address != "" {
+			b[bare(s.id.address)] = s.member.Name
+		}
+	}
+	return b
 }
 
 // standaloneRoles: the first member that is up takes everything; more members are spares. A report that it refused a write

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -15,6 +16,7 @@ type hosting struct {
 	role                 cluster.Role
 	standalone           bool // 4.x says role standalone
 	online, stopped      bool
+	ambiguous            bool // another row has the same database and address: servers share an advertised address
 	isDefault, addressed bool
 }
 
@@ -51,7 +53,21 @@ func hostings(r *bolt.Result) []hosting {
 		h.isDefault, _ = get(row, "default").(bool)
 		list = append(list, h)
 	}
+	markAmbiguous(list)
 	return list
+}
+
+// markAmbiguous marks the rows whose address is of no use: where no server has dbms.default_advertised_address set, all of
+// them call themselves localhost:7687.
+func markAmbiguous(list []hosting) {
+	type key struct{ db, address string }
+	rows := make(map[key]int, len(list))
+	for _, h := range list {
+		rows[key{h.db, h.address}]++
+	}
+	for i, h := range list {
+		list[i].ambiguous = rows[key{h.db, h.address}] > 1
+	}
 }
 
 func roleNamed(role string, writer bool) cluster.Role {
@@ -66,32 +82,24 @@ func roleNamed(role string, writer bool) cluster.Role {
 	return cluster.Unknown
 }
 
-// addHostings puts what SHOW DATABASES of member self said into a. alone: self is the only configured member, so rows that
-// all have one address are its own whatever that address is.
-func (a *answer) addHostings(list []hosting, known book, alone bool) {
-	single := sameAddress(list)
+// addHostings puts what SHOW DATABASES of a member said into a. own tells whether an advertised address is that member's.
+func (a *answer) addHostings(list []hosting, own func(address string) bool) {
 	for _, h := range list {
-		name := known.member(h.address)
-		if name == "" && (h.standalone || alone && single) {
-			name = a.member
+		if h.addressed && !slices.Contains(a.addresses, h.address) {
+			a.addresses = append(a.addresses, h.address)
 		}
 		if h.isDefault {
 			a.def = h.db
 		}
 		switch {
-		case name == "":
-			if h.addressed {
-				a.strangers = append(a.strangers, h.address)
-			}
-			continue
-		case name != a.member:
+		case !h.standalone && (h.ambiguous || !own(h.address)):
 		case h.stopped:
 			a.stopped[h.db] = true
 		case h.online:
 			a.setRole(h.db, h.role)
 		}
-		if h.role == cluster.Leader && h.online {
-			a.names[h.db] = name
+		if h.role == cluster.Leader && h.online && !h.ambiguous {
+			a.named[h.db] = h.address
 		}
 	}
 }
@@ -109,7 +117,7 @@ func sameAddress(list []hosting) bool {
 // evidenceOf tells the kind of cluster that SHOW DATABASES shows. Rows at one address prove a standalone server only when
 // system is among them, which every server of a cluster hosts.
 func evidenceOf(list []hosting, major int) cluster.Generation {
-	servers, system := make(map[string]bool), false
+	servers, system, several := make(map[string]bool), false, false
 	for _, h := range list {
 		if h.standalone {
 			return cluster.Standalone
@@ -117,9 +125,14 @@ func evidenceOf(list []hosting, major int) cluster.Generation {
 		if h.addressed {
 			servers[h.address] = true
 			system = system || h.db == "system"
+			several = several || h.ambiguous
 		}
 	}
 	switch {
+	case several && major == 4:
+		return cluster.Causal
+	case several:
+		return cluster.Autonomous
 	case len(servers) == 1 && system:
 		return cluster.Standalone
 	case len(servers) == 0 || len(servers) == 1:
@@ -131,17 +144,16 @@ func evidenceOf(list []hosting, major int) cluster.Generation {
 }
 
 // addOverview puts what dbms.cluster.overview() of 3.x said into a: whom the member takes for the leader.
-func (a *answer) addOverview(r *bolt.Result, known book) {
+func (a *answer) addOverview(r *bolt.Result) {
 	get := column(r)
 	for _, row := range r.Rows {
-		role, _ := get(row, "role").(string)
-		address := boltAddress(get(row, "addresses"))
-		name := known.member(address)
-		switch {
-		case name == "" && address != "":
-			a.strangers = append(a.strangers, address)
-		case role == "LEADER":
-			a.names[cluster.AnyDatabase] = name
+		address := bare(boltAddress(get(row, "addresses")))
+		if address == "" {
+			continue
+		}
+		a.addresses = append(a.addresses, address)
+		if role, _ := get(row, "role").(string); role == "LEADER" {
+			a.named[cluster.AnyDatabase] = address
 		}
 	}
 }
