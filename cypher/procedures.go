@@ -69,19 +69,22 @@ func reasonOf(name string, a Access) string {
 	return "procedure " + name + " is a " + a.String()
 }
 
-// find looks a name up, in what was added first.
+// find looks a name up: in what was added, in the built-in table, then by the rule for graph algorithms.
 func (p *Procedures) find(name []byte) (procedure, bool) {
 	if p != nil && len(p.byName) > 0 {
-		if e, ok := findIn(p.byName, name); ok {
+		if e, ok := p.added(name); ok {
 			return e, true
 		}
 	}
-	return findIn(builtin(), name)
+	if e, ok := builtin()[string(name)]; ok {
+		return e, true
+	}
+	return algorithm(name)
 }
 
-// findIn looks for the name and then for each namespace around it, the innermost first.
-func findIn(table map[string]procedure, name []byte) (procedure, bool) {
-	if e, ok := table[string(name)]; ok {
+// added looks for the name and then for each namespace around it, the innermost first.
+func (p *Procedures) added(name []byte) (procedure, bool) {
+	if e, ok := p.byName[string(name)]; ok {
 		return e, true
 	}
 	var buf [maxProcedure + 2]byte
@@ -91,20 +94,40 @@ func findIn(table map[string]procedure, name []byte) (procedure, bool) {
 			return procedure{}, false
 		}
 		name = name[:dot]
-		if e, ok := table[string(append(append(buf[:0], name...), ".*"...))]; ok {
+		if e, ok := p.byName[string(append(append(buf[:0], name...), ".*"...))]; ok {
 			return e, true
 		}
 	}
+}
+
+// algorithm is the rule for Graph Data Science (gds.…) and the Graph Algorithms library before it (algo.…), whose some 600 names
+// end in what they do. Graphs and models lie in the memory of one member, so that all of them concern it; whatever changes
+// those, or the database, counts as a write, although most of it carries mode READ.
+func algorithm(name []byte) (procedure, bool) {
+	if !bytes.HasPrefix(name, []byte("gds.")) && !bytes.HasPrefix(name, []byte("algo.")) {
+		return procedure{}, false
+	}
+	switch string(name[bytes.LastIndexByte(name, '.')+1:]) {
+	case "stream", "stats", "estimate", "list", "exists", "version", "userLog", "listProgress", "sysInfo", "state", "summary",
+		"sizeOf", "streamNodeProperty", "streamNodeProperties", "streamRelationshipProperty", "streamRelationshipProperties":
+		return procedure{access: Read, oneMember: true, reason: "graph algorithms: a procedure that reads"}, true
+	}
+	return procedure{access: Write, oneMember: true, commits: true, reason: "graph algorithms: a procedure that writes, or changes a graph in memory"}, true
 }
 
 // builtin is the built-in table, made when first asked for.
 var builtin = sync.OnceValue(func() map[string]procedure {
 	t := make(map[string]procedure, 1024)
 	for _, group := range builtinProcedures {
+		prefix := ""
 		for _, name := range strings.Fields(group.names) {
+			if strings.HasSuffix(name, ".") {
+				prefix = name
+				continue
+			}
 			e := group.procedure
-			e.reason = reasonOf(name, e.access)
-			t[name] = e
+			e.reason = reasonOf(prefix+name, e.access)
+			t[prefix+name] = e
 		}
 	}
 	return t
