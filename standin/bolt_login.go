@@ -1,0 +1,130 @@
+package standin
+
+import (
+	"slices"
+
+	"github.com/boltgate/boltgate/bolt"
+)
+
+// hello answers INIT (1-2), HELLO with a login (3-5.0) and HELLO without one (5.1+).
+func (c *boltConn) hello(m message) *bolt.Failure {
+	extra := m.mapField(0)
+	login := extra
+	if c.v < bolt.V3 {
+		login = m.mapField(1)
+		if _, ok := m.field(0).(string); !ok {
+			c.fatal(invalidRequest("Expected the user agent to be a text."))
+			return nil
+		}
+	} else if f := c.checkHello(extra); f != nil {
+		c.fatal(f)
+		return nil
+	}
+	if c.v < bolt.V5_1 {
+		user, f := c.m.c.authenticate(login)
+		if f != nil {
+			c.fatal(f)
+			return nil
+		}
+		c.asker.user, c.state = user, ready
+		c.loggedIn()
+	} else {
+		c.state = authentication
+	}
+	if c.v >= bolt.V4_1 {
+		c.asker.routed = extra["routing"] != nil
+	}
+	c.out.success(c.greeting(extra))
+	return nil
+}
+
+func (c *boltConn) checkHello(extra map[string]any) *bolt.Failure {
+	if _, ok := extra["user_agent"].(string); !ok {
+		return invalidRequest("Illegal value for field \"user_agent\": Expected value to be non-null")
+	}
+	if c.v < bolt.V5_3 {
+		return nil
+	}
+	agent, _ := extra["bolt_agent"].(map[string]any)
+	if _, ok := agent["product"].(string); !ok {
+		return invalidRequest("Illegal value for field \"bolt_agent\": Expected map to contain key: 'product'.")
+	}
+	return nil
+}
+
+// greeting is HELLO's SUCCESS (facts of Neo4j, "Answers: metadata").
+func (c *boltConn) greeting(extra map[string]any) map[string]any {
+	g := map[string]any{"server": "Neo4j/" + c.m.release.text}
+	if c.v >= bolt.V3 {
+		g["connection_id"] = c.connectionID()
+	}
+	if c.v >= bolt.V4_3 {
+		hints := map[string]any{"connection.recv_timeout_seconds": int64(120)}
+		if c.v >= bolt.V5_4 {
+			hints["telemetry.enabled"] = false
+		}
+		if c.v >= bolt.V5_8 {
+			hints["ssr.enabled"] = c.m.c.opt.SSR
+		}
+		g["hints"] = hints
+	}
+	if patches, ok := extra["patch_bolt"].([]any); ok && (c.v == bolt.V4_3 || c.v == bolt.V4_4) && slices.Contains(patches, any("utc")) {
+		c.utc = true
+		g["patch_bolt"] = []any{"utc"}
+	}
+	if c.manifest {
+		g["protocol_version"] = c.v.String()
+	}
+	return g
+}
+
+func (c *boltConn) logon(m message) *bolt.Failure {
+	user, f := c.m.c.authenticate(m.mapField(0))
+	if f != nil {
+		c.fatal(f)
+		return nil
+	}
+	c.asker.user, c.state = user, ready
+	c.loggedIn()
+	if c.v >= bolt.V5_8 {
+		c.out.success(map[string]any{"advertised_address": c.m.boltAddr})
+		return nil
+	}
+	c.out.success(nil)
+	return nil
+}
+
+func (c *boltConn) logoff(message) *bolt.Failure {
+	c.asker.user, c.state = "", authentication
+	c.out.success(nil)
+	return nil
+}
+
+func unauthorized(format string, args ...any) *bolt.Failure {
+	return failure(bolt.CodeUnauthorized, format, args...)
+}
+
+// authenticate checks an auth map and returns the user's name.
+func (c *Cluster) authenticate(login map[string]any) (string, *bolt.Failure) {
+	scheme, _ := login["scheme"].(string)
+	principal, _ := login["principal"].(string)
+	credentials, _ := login["credentials"].(string)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch scheme {
+	case "", "none":
+		if c.opt.NoAuth {
+			return principal, nil
+		}
+		return "", unauthorized("Unsupported authentication token, scheme '%s' is only allowed when auth is disabled.", orElse(scheme, "none"))
+	case "bearer":
+		if user, ok := c.opt.Tokens[credentials]; ok {
+			return user, nil
+		}
+	default:
+		if password, ok := c.users[principal]; c.opt.NoAuth || ok && password == credentials {
+			return principal, nil
+		}
+	}
+	return "", unauthorized("The client is unauthorized due to authentication failure.")
+}

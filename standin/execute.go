@@ -1,0 +1,252 @@
+package standin
+
+import (
+	"maps"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/boltgate/boltgate/bolt"
+)
+
+// result is a statement's answer as it is streamed: rows given one by one, or one row repeated.
+type result struct {
+	fields  []string
+	columns []string // what YIELD may name, when that is more than fields; rows have all of them
+	rows    [][]any
+	repeat  int64 // when rows holds one row: how often it comes
+	payload int64 // bytes of a further column; 0 none
+	kind    string
+	stats   map[string]any
+	ask     directives
+	refusal *bolt.Failure // comes at PULL
+	sent    int64
+	qid     int64
+
+	old      string // on Bolt 1-2: BEGIN, COMMIT or ROLLBACK, whose result this is
+	bookmark string // of such a COMMIT
+}
+
+func (r *result) total() int64 {
+	if r.repeat > 0 || len(r.rows) == 1 {
+		return r.repeat
+	}
+	return int64(len(r.rows))
+}
+
+func (r *result) row(i int64) []any {
+	if len(r.rows) == 1 {
+		return r.rows[0]
+	}
+	return r.rows[i]
+}
+
+func table(fields []string, rows ...[]any) *result {
+	r := &result{fields: fields, rows: rows, kind: "r"}
+	if len(rows) == 1 {
+		r.repeat = 1
+	}
+	return r
+}
+
+// run executes one statement in t. Delays and faults of RUN are the caller's, by result.ask, except a failure, which is
+// answered here.
+func (t *transaction) run(text string, params map[string]any, done <-chan struct{}) (*result, *bolt.Failure) {
+	list := words(text)
+	ask := parseDirectives(text, params)
+	list = stripPrefix(list)
+	if f := t.check(text, list); f != nil {
+		return nil, f
+	}
+	if f := t.use(list, done); f != nil {
+		return nil, f
+	}
+	if ask.delayAt == "run" && !pause(ask.delay, done) {
+		return nil, terminated()
+	}
+	if ask.fail != "" && ask.failAt == "run" {
+		return nil, failure(ask.fail, "The stand-in was asked to fail.")
+	}
+	r, f := t.answer(text, list, params, ask, done)
+	if f != nil {
+		return nil, f
+	}
+	r.ask = ask
+	if at(list, 0) == "EXPLAIN" {
+		r.rows, r.repeat = nil, 0
+	}
+	t.rememberEnd(ask)
+	return r, nil
+}
+
+// rememberEnd keeps what a statement asked of its transaction's commit.
+func (t *transaction) rememberEnd(ask directives) {
+	if ask.failAt == "commit" && ask.fail != "" || ask.delayAt == "commit" || strings.HasPrefix(ask.close, "commit") {
+		t.end = ask
+	}
+}
+
+// stripPrefix takes "CYPHER 25 runtime=slotted" and PROFILE from the front.
+func stripPrefix(list []string) []string {
+	if at(list, 0) == "CYPHER" {
+		list = list[1:]
+		for len(list) > 0 && !clauses[list[0]] && !updating[list[0]] {
+			list = list[1:]
+		}
+	}
+	if at(list, 0) == "PROFILE" {
+		list = list[1:]
+	}
+	return list
+}
+
+func (t *transaction) check(text string, list []string) *bolt.Failure {
+	switch first := at(list, 0); {
+	case first == "":
+		return failure(codeSyntaxError, "Unexpected end of input: expected CYPHER, EXPLAIN, PROFILE or Query (line 1, column 1 (offset: 0))\n\"%s\"", text)
+	case !clauses[first] && !updating[first]:
+		return failure(codeSyntaxError, "Invalid input '%s': expected a clause (line 1, column 1 (offset: 0))\n\"%s\"", first, text)
+	}
+	return nil
+}
+
+// use follows a leading USE clause to another database.
+func (t *transaction) use(list []string, done <-chan struct{}) *bolt.Failure {
+	if at(list, 0) != "USE" || !t.m.release.multi() {
+		return nil
+	}
+	name := strings.Trim(at(list, 1), "`")
+	if foldName(name) == foldName(t.db) {
+		return nil
+	}
+	if t.writes > 0 {
+		return failure("Neo.ClientError.Statement.AccessMode", "Writing to more than one database per transaction is not allowed. Attempted write to %s, currently writing to %s", name, t.db)
+	}
+	if f := t.open(name, done); f != nil {
+		return f
+	}
+	return t.exec.awaitBookmarks(t.v, t.bookmarks, done)
+}
+
+// answer is the statement's result: a system query's, a RETURN's of plain values, or the member describing itself.
+func (t *transaction) answer(text string, list []string, params map[string]any, ask directives, done <-chan struct{}) (*result, *bolt.Failure) {
+	if r, f, known := t.system(text, list, params); known {
+		return r, f
+	}
+	r := t.describe(ask)
+	if fields, row, ok := returned(text, params); ok {
+		r.fields, r.rows[0] = fields, row
+		if r.payload > 0 {
+			r.fields = append(r.fields, "payload")
+		}
+	}
+	if !writes(list) {
+		return r, nil
+	}
+	refusal := t.canWrite()
+	if refusal != nil && (!t.m.c.opt.LateRefusal || refusal.Code == bolt.CodeAccessMode) {
+		return nil, refusal
+	}
+	r.refusal = refusal
+	r.kind, r.stats = writeKind(list, t.m.release)
+	if r.kind != "rw" {
+		r.fields, r.rows, r.repeat = []string{}, nil, 0
+	}
+	if refusal == nil {
+		t.writes++
+		t.marks = append(t.marks, ask.mark)
+	}
+	return r, nil
+}
+
+// describe is the answer to an ordinary query.
+func (t *transaction) describe(ask directives) *result {
+	c := t.m.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	role, applied := "unknown", int64(0)
+	if d := c.find(t.db); d != nil {
+		role, applied = d.role(t.exec).String(), d.applied[t.exec]
+	}
+	r := &result{
+		fields: []string{"member", "role", "applied", "db", "user", "mode", "mark"},
+		rows:   [][]any{{t.exec.name, role, applied, t.db, t.user, t.mode, ask.mark}},
+		repeat: ask.rows, payload: min(ask.bytes, math.MaxUint32), kind: "r",
+	}
+	if r.payload > 0 {
+		r.fields = append(r.fields, "payload")
+	}
+	return r
+}
+
+func writeKind(list []string, r release) (string, map[string]any) {
+	stats := map[string]any{"nodes-created": int64(1)}
+	if r.multi() {
+		stats["contains-updates"] = true
+	}
+	switch {
+	case isSchema(list):
+		delete(stats, "nodes-created")
+		stats["indexes-added"] = int64(1)
+		return "s", stats
+	case hasWord(list, "RETURN") || hasWord(list, "YIELD"):
+		return "rw", stats
+	}
+	return "w", stats
+}
+
+func hasWord(list []string, word string) bool {
+	for _, w := range list {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	returnOnly = regexp.MustCompile(`(?is)^\s*RETURN\s+([^(){}\[\]+*/]+?)\s*;?\s*$`)
+	returnItem = regexp.MustCompile(`(?is)^\s*(-?\d+|'[^']*'|"[^"]*"|true|false|null|\$\w+)(?:\s+AS\s+` + "`?" + `(\w+)` + "`?" + `)?\s*$`)
+)
+
+// returned answers "RETURN 1, 'a' AS b, $c": drivers ask such things to see whether a connection lives.
+func returned(text string, params map[string]any) (fields []string, row []any, ok bool) {
+	m := returnOnly.FindStringSubmatch(text)
+	if m == nil {
+		return nil, nil, false
+	}
+	for _, item := range strings.Split(m[1], ",") {
+		part := returnItem.FindStringSubmatch(item)
+		if part == nil {
+			return nil, nil, false
+		}
+		fields = append(fields, orElse(part[2], part[1]))
+		row = append(row, literal(part[1], params))
+	}
+	return fields, row, true
+}
+
+func literal(text string, params map[string]any) any {
+	switch lower := strings.ToLower(text); {
+	case text[0] == '$':
+		return params[text[1:]]
+	case text[0] == '\'' || text[0] == '"':
+		return text[1 : len(text)-1]
+	case lower == "null":
+		return nil
+	case lower == "true" || lower == "false":
+		return lower == "true"
+	}
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return n
+}
+
+// summary is what the end of a result says in every version and over HTTP.
+func (r *result) summary() map[string]any {
+	s := map[string]any{"type": r.kind}
+	if len(r.stats) > 0 {
+		s["stats"] = maps.Clone(r.stats)
+	}
+	return s
+}
