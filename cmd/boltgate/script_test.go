@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+)
+
+// TestMain makes this test binary stand in for boltgate in the scripts of testdata/script.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"boltgate": func() {
+		root := &cobra.Command{Use: "boltgate"}
+		root.AddCommand(newCheckCommand(), newClassifyCommand())
+		os.Exit(execute(context.Background(), root, os.Stderr))
+	}})
+}
+
+// TestScripts runs what a user would type; a script reads like a shell session. UPDATE_SCRIPTS=1 writes the files that cmp compares with.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != ""})
+}
