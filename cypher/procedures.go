@@ -22,39 +22,69 @@ type procedure struct {
 	oneMember bool
 	system    bool
 	users     bool
+	set       bool // by the operator
 	reason    string
 }
 
-// Add says that a procedure has a mode, as SHOW PROCEDURES gives it: read, write, schema or dbms, in any case of letters. Names are
-// compared as Neo4j compares them, case and all. A name that ends in ".*" speaks for everything below it that has no entry of
-// its own. What is added wins over the built-in table, with one exception: mode dbms says nothing about reading and writing,
-// so that it leaves a built-in entry as it is and makes any other procedure a write. An error means that nothing was added.
+// Add says that a procedure has a mode, as SHOW PROCEDURES or dbms.procedures gives it: read, write, schema or dbms, in any case of
+// letters. Names are compared as Neo4j compares them, case and all. Where the built-in table knows the procedure too, the more
+// careful of the two counts: mode READ is also carried by procedures that act, and mode DBMS says nothing about writing, so
+// that one unknown to the table is a write. An error means that nothing was added.
 func (p *Procedures) Add(name, mode string) error {
-	entry := procedure{access: Write, commits: true}
-	switch strings.ToLower(mode) {
-	case "read":
-		entry = procedure{access: Read}
-	case "write", "schema":
-	case "dbms":
-		if _, ok := builtin()[name]; ok {
-			return nil
-		}
-	default:
-		return fmt.Errorf("procedure %s: unknown mode %q; use read, write, schema or dbms", name, mode)
+	said, err := fromMode(name, mode)
+	if err != nil {
+		return err
 	}
-	if name == "" || len(name) > maxProcedure {
-		return fmt.Errorf("procedure name %q: it must have 1 to %d bytes", name, maxProcedure)
+	known, ok := (*Procedures)(nil).find([]byte(name))
+	if ok && (said.access == Read || known.access == Write || strings.EqualFold(mode, "dbms")) {
+		return nil
 	}
-	if b, ok := builtin()[name]; ok { // a mode tells nothing of these
-		entry.oneMember, entry.system, entry.users = b.oneMember, b.system, b.users
-		entry.commits = b.commits
+	said.oneMember, said.system, said.users = known.oneMember, known.system, known.users
+	p.put(name, said)
+	return nil
+}
+
+// Set is the operator's word on a procedure: it takes the same names and modes as [Procedures.Add], and wins over the built-in
+// table and over what was added, in either direction. A name that ends in ".*" speaks for everything below it that has no
+// entry of its own.
+func (p *Procedures) Set(name, mode string) error {
+	said, err := fromMode(name, mode)
+	if err != nil {
+		return err
 	}
-	entry.reason = reasonOf(name, entry.access)
+	if known, ok := (*Procedures)(nil).find([]byte(name)); ok {
+		said.oneMember, said.system, said.users = known.oneMember, known.system, known.users
+		said.commits = known.commits
+	}
+	said.set = true
+	p.put(name, said)
+	return nil
+}
+
+// put records an entry, unless the operator has spoken and this is not the operator.
+func (p *Procedures) put(name string, e procedure) {
+	if p.byName[name].set && !e.set {
+		return
+	}
 	if p.byName == nil {
 		p.byName = make(map[string]procedure)
 	}
-	p.byName[name] = entry
-	return nil
+	e.reason = reasonOf(name, e.access)
+	p.byName[name] = e
+}
+
+// fromMode is what a mode alone says. A write that we do not know may commit on its own.
+func fromMode(name, mode string) (procedure, error) {
+	if name == "" || len(name) > maxProcedure {
+		return procedure{}, fmt.Errorf("procedure name %q: it must have 1 to %d bytes", name, maxProcedure)
+	}
+	switch strings.ToLower(mode) {
+	case "read":
+		return procedure{access: Read}, nil
+	case "write", "schema", "dbms":
+		return procedure{access: Write, commits: true}, nil
+	}
+	return procedure{}, fmt.Errorf("procedure %s: unknown mode %q; use read, write, schema or dbms", name, mode)
 }
 
 // Len returns the number of procedures that were added.
