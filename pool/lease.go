@@ -64,7 +64,7 @@ func (id *Identity) address(m *cluster.Member) string {
 
 // connect finds an idle connection for a slot that is ours, or makes one. fresh asks for a log-on in any case.
 func (p *memberPool) connect(ctx context.Context, id *Identity, fresh bool) (*Lease, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.set.options.ConnectTimeout, errConnectTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.set.options.Load().ConnectTimeout, errConnectTimeout)
 	defer cancel()
 	for !fresh && !id.single {
 		l := p.takeIdle(id)
@@ -125,7 +125,7 @@ func (p *memberPool) discard(l *Lease) {
 func (p *memberPool) room(id *Identity) (reuse, evicted *Lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.open < p.set.options.MaxPerMember {
+	if p.open < p.set.options.Load().MaxPerMember {
 		p.open++
 		return nil, nil
 	}
@@ -150,7 +150,7 @@ func (p *memberPool) room(id *Identity) (reuse, evicted *Lease) {
 // wake makes sure that a connection from the idle list still answers.
 func (l *Lease) wake(ctx context.Context) bool {
 	now := time.Now()
-	if now.Sub(l.born) > l.pool.set.options.MaxLifetime || l.Link.Quiet() != nil {
+	if now.Sub(l.born) > l.pool.set.options.Load().MaxLifetime || l.Link.Quiet() != nil {
 		return false
 	}
 	if l.Client == nil || now.Sub(l.idleSince) <= staleAfter {
@@ -185,7 +185,7 @@ func (p *memberPool) dial(ctx context.Context, id *Identity) (*Lease, error) {
 	m := p.member
 	p.mu.Unlock()
 	address := id.address(m)
-	conn, err := p.set.options.Dial(ctx, "tcp", address)
+	conn, err := p.set.options.Load().Dial(ctx, "tcp", address)
 	if err != nil {
 		return nil, dialError(m, err)
 	}
@@ -203,7 +203,7 @@ func (p *memberPool) dial(ctx context.Context, id *Identity) (*Lease, error) {
 
 // open does TLS, handshake and log-on on a new connection.
 func (l *Lease) open(ctx context.Context, conn net.Conn) error {
-	o := &l.pool.set.options
+	o := l.pool.set.options.Load()
 	if o.TLS != nil {
 		c := o.TLS.Clone()
 		if c.ServerName == "" {

@@ -72,7 +72,7 @@ func (p *memberPool) slots() int {
 	if n := p.member.MaxInFlight; n > 0 {
 		return n
 	}
-	return p.set.options.MaxPerMember
+	return p.set.options.Load().MaxPerMember
 }
 
 // tryTake is the quick way to a lease: a free slot, nobody in line, a fresh idle connection.
@@ -87,7 +87,7 @@ func (p *memberPool) tryTake(id *Identity) *Lease {
 		return nil
 	}
 	now := time.Now()
-	if now.Sub(l.idleSince) > staleAfter || now.Sub(l.born) > p.set.options.MaxLifetime {
+	if now.Sub(l.idleSince) > staleAfter || now.Sub(l.born) > p.set.options.Load().MaxLifetime {
 		return nil
 	}
 	p.unlink(l)
@@ -118,7 +118,7 @@ func (p *memberPool) waitForSlot(ctx context.Context) error {
 		p.inFlight++
 		p.mu.Unlock()
 		return nil
-	case len(p.line) >= p.set.options.MaxQueue:
+	case len(p.line) >= p.set.options.Load().MaxQueue:
 		p.mu.Unlock()
 		return ErrFull
 	}
@@ -253,7 +253,7 @@ func (p *memberPool) dropIdle(which func(*Lease) bool) {
 
 // sweep closes what lay idle too long, is too old, or was closed from the other side.
 func (p *memberPool) sweep(now time.Time) {
-	o := &p.set.options
+	o := p.set.options.Load()
 	p.dropIdle(func(l *Lease) bool {
 		limit := o.IdleTimeout
 		if l.id == HTTP {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unique"
 
@@ -93,7 +94,7 @@ var HTTP = NewIdentity(Key{}, bolt.Auth{}, 0)
 
 // Set is the pools of all members. Safe for concurrent use.
 type Set struct {
-	options Options
+	options atomic.Pointer[Options]
 	log     *slog.Logger
 
 	mu      sync.RWMutex // guards members; held only to look up or add one
@@ -105,9 +106,16 @@ type Set struct {
 
 // NewSet returns an empty Set and starts its sweeper; Close ends it.
 func NewSet(o Options, log *slog.Logger) *Set {
-	s := &Set{options: o.withDefaults(), log: log, members: map[string]*memberPool{}, closed: make(chan struct{})}
+	s := &Set{log: log, members: map[string]*memberPool{}, closed: make(chan struct{})}
+	s.Apply(o)
 	s.sweeps.Go(s.sweepEverySecond)
 	return s
+}
+
+// Apply changes the limits; connections that are there stay.
+func (s *Set) Apply(o Options) {
+	o = o.withDefaults()
+	s.options.Store(&o)
 }
 
 // pool finds or makes the pool of a member. A member whose address changed gets a new pool; the old one drains.
@@ -228,3 +236,9 @@ func (s *Set) Stats(member string) Stats {
 func dialError(m *cluster.Member, err error) error {
 	return fmt.Errorf("%w %s: %w", ErrDial, m.Name, err)
 }
+
+// Single tells whether connections of this identity serve one session only: its credential may be presented once.
+func (id *Identity) Single() bool { return id.single }
+
+// With is the same credential with another kind of connection.
+func (id *Identity) With(k Key) *Identity { return NewIdentity(k, id.auth, id.notifyCount) }

@@ -1,0 +1,156 @@
+package main
+
+// This file owns the daemon's life: wiring, reload, and the order of the end.
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/configs"
+	"github.com/boltgate/boltgate/health"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/proxy"
+)
+
+type logger = *slog.Logger
+
+func newLogger(c configs.Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" || c.Format == "auto" && !textWanted(w) {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// textWanted tells a terminal, or the journal of systemd, from a pipe or file.
+func textWanted(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return os.Getenv("JOURNAL_STREAM") != "" || ok && term.IsTerminal(int(f.Fd()))
+}
+
+// daemon is everything that runs.
+type daemon struct {
+	cfg     *configs.Config
+	members []*cluster.Member // of cfg; equal ones stay the same from one reload to the next
+	load    func() (*configs.Config, error)
+	log     *slog.Logger
+	current *cluster.Current
+	monitor *health.Monitor
+	pools   *pool.Set
+	server  *proxy.Server
+}
+
+// runDaemon serves until ctx ends, then shuts down in the order that clients feel. load reads the configuration again for
+// SIGHUP; nil when there are no files.
+func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.Config, error), log *slog.Logger) error {
+	d, err := newDaemon(cfg, load, log)
+	if err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings {
+		log.Warn("configuration", "warning", w)
+	}
+	checks, stopChecks := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { d.monitor.Run(checks) }) //nolint:errcheck // it ends with its context
+	log.Info("boltgate serves", "version", versionText(), "frontends", len(cfg.Frontends), "members", len(cfg.Cluster.Members))
+	d.reloadUntil(ctx)
+	err = d.shutdown(ctx)
+	stopChecks()
+	running.Wait()
+	return errors.Join(err, d.pools.Close())
+}
+
+func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log *slog.Logger) (*daemon, error) {
+	tls, err := memberTLS(cfg.Cluster.TLS)
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{load: load, log: log, current: new(cluster.Current)}
+	d.members = membersOf(cfg, nil)
+	d.monitor = health.New(healthOptions(cfg, d.members, tls), d.current, log)
+	d.pools = pool.NewSet(poolOptions(cfg, tls), log)
+	d.server = proxy.New(proxyOptions(cfg), d.current, d.pools, log)
+	fronts, err := frontends(cfg)
+	if err == nil {
+		err = d.server.Apply(proxyOptions(cfg), fronts)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.pools.Close())
+	}
+	d.cfg = cfg
+	return d, nil
+}
+
+// reloadUntil reads the configuration again at each SIGHUP, until ctx ends.
+func (d *daemon) reloadUntil(ctx context.Context) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			if err := d.reload(); err != nil {
+				d.log.Error("the configuration was not reloaded; the old one stays in force", "error", err)
+			}
+		}
+	}
+}
+
+// reload puts a new configuration in force, or nothing of it.
+func (d *daemon) reload() error {
+	if d.load == nil {
+		return errors.New("this daemon runs without a configuration file")
+	}
+	cfg, err := d.load()
+	if err != nil {
+		return err
+	}
+	tls, err := memberTLS(cfg.Cluster.TLS)
+	if err != nil {
+		return err
+	}
+	fronts, err := frontends(cfg)
+	if err != nil {
+		return err
+	}
+	if err := d.server.Apply(proxyOptions(cfg), fronts); err != nil {
+		return err
+	}
+	d.members = membersOf(cfg, d.members)
+	d.pools.Apply(poolOptions(cfg, tls))
+	d.pools.Retain(d.members)
+	d.monitor.Update(healthOptions(cfg, d.members, tls))
+	d.log.Info("configuration reloaded", "changed", strings.Join(configs.Diff(d.cfg, cfg), " "))
+	d.cfg = cfg
+	return nil
+}
+
+// shutdown ends the daemon: other balancers look elsewhere for shutdown.delay, then no new connections, units of work end
+// within shutdown.timeout, idle sessions are closed last.
+func (d *daemon) shutdown(ctx context.Context) error {
+	d.log.Info("shutting down", "delay", d.cfg.Shutdown.Delay, "timeout", d.cfg.Shutdown.Timeout, "clients", d.server.Sessions())
+	time.Sleep(d.cfg.Shutdown.Delay)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Shutdown.Timeout)
+	defer cancel()
+	err := d.server.Shutdown(ctx)
+	d.log.Info("shut down", "error", err)
+	return err
+}

@@ -1,0 +1,149 @@
+package main
+
+// This file owns the way from the configuration file to each package's own Options; no other package sees configs.
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/configs"
+	"github.com/boltgate/boltgate/health"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/proxy"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// membersOf makes the members of cfg. One that equals a member of old is that member, so that its pool and checks go on.
+func membersOf(cfg *configs.Config, old []*cluster.Member) []*cluster.Member {
+	var all []*cluster.Member
+	for _, c := range cfg.Cluster.Members {
+		m := &cluster.Member{Name: c.Name, Bolt: c.Bolt, HTTP: c.HTTP, Weight: c.Weight, MaxInFlight: c.MaxInFlight, Tags: c.Tags}
+		for _, o := range old {
+			if o.Name == m.Name && o.Bolt == m.Bolt && o.HTTP == m.HTTP && o.Weight == m.Weight &&
+				o.MaxInFlight == m.MaxInFlight && slices.Equal(o.Tags, m.Tags) {
+				m = o
+			}
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+func healthOptions(cfg *configs.Config, members []*cluster.Member, tls *tls.Config) health.Options {
+	generation, _ := cluster.ParseGeneration(cfg.Cluster.Generation) // configs checked it
+	c := &cfg.Cluster.Check
+	return health.Options{
+		Generation: generation, Members: members,
+		Interval: c.Interval, FastInterval: c.FastInterval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall,
+		User: c.User, Password: c.Password.Value(), Method: c.Method, TLS: tls, Addresses: cfg.Cluster.Addresses,
+	}
+}
+
+// never is what 0 means for limits that can be switched off.
+const never = time.Duration(math.MaxInt64)
+
+func orNever(d time.Duration) time.Duration {
+	if d == 0 {
+		return never
+	}
+	return d
+}
+
+// atOnce is what 0 means for waits that can be switched off.
+func atOnce(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
+
+func poolOptions(cfg *configs.Config, tls *tls.Config) pool.Options {
+	p := &cfg.Pool
+	return pool.Options{
+		MaxPerMember: p.MaxPerMember, ConnectTimeout: p.ConnectTimeout, IdleTimeout: orNever(p.IdleTimeout),
+		HTTPIdle: atOnce(p.HTTPIdle), MaxLifetime: orNever(p.MaxLifetime), TLS: tls, Agent: "boltgate/" + versionText(),
+	}
+}
+
+func proxyOptions(cfg *configs.Config) proxy.Options {
+	return proxy.Options{
+		Hold: atOnce(cfg.Failover.Hold), MaxHeld: cfg.Failover.MaxHeld, MaxHeldBytes: int64(cfg.Failover.MaxHeldBytes),
+		RequestLimit: int(cfg.Limits.Request), Remember: cfg.Auth.Remember, AuthInFlight: cfg.Auth.MaxInFlight,
+	}
+}
+
+func frontends(cfg *configs.Config) ([]*proxy.Frontend, error) {
+	var all []*proxy.Frontend
+	for i := range cfg.Frontends {
+		f, err := frontendOf(&cfg.Frontends[i])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+func frontendOf(c *configs.Frontend) (*proxy.Frontend, error) {
+	secure, err := clientTLS(c)
+	if err != nil {
+		return nil, err
+	}
+	has := func(p string) bool { return slices.Contains(c.Protocols, p) }
+	return &proxy.Frontend{
+		Name: c.Name, Bind: c.Bind, TLS: secure, TLSRequired: c.TLS.Mode == "required",
+		Protocols: proxy.Protocols{NoBolt: !has("bolt"), NoWebSocket: !has("websocket"), NoHTTP: !has("http")},
+		ProxyFrom: c.ProxyProtocol.From, Advertise: c.Advertise, AdvertiseRead: c.AdvertiseRead,
+		MaxConnections: c.MaxConnections, Allow: c.Allow, Deny: c.Deny, Keepalive: c.Keepalive,
+		Timeouts: proxy.Timeouts{
+			Handshake: c.Timeouts.Handshake, ClientIdle: c.Timeouts.ClientIdle, TransactionIdle: c.Timeouts.TransactionIdle,
+			Queue: c.Timeouts.Queue, Server: c.Timeouts.Server,
+		},
+		Access:     map[string]proxy.Access{"read": proxy.AccessRead, "write": proxy.AccessWrite}[c.Access],
+		Undeclared: map[string]proxy.Undeclared{"leader": proxy.UndeclaredLeader, "read": proxy.UndeclaredRead}[c.Routing.Undeclared],
+		Causality:  c.Routing.Causality != "none",
+		ServerSide: map[string]proxy.ServerSide{"always": proxy.ServerSideAlways, "never": proxy.ServerSideNever}[c.Routing.ServerSide],
+		Policy: routing.Policy{
+			LeaderAlwaysReads: c.Routing.LeaderReads == "always", First: c.Routing.Balance == "first", Member: c.Member,
+		},
+	}, nil
+}
+
+// clientTLS is TLS towards clients; nil when the frontend has none.
+func clientTLS(c *configs.Frontend) (*tls.Config, error) {
+	if c.TLS.Cert == "" || c.TLS.Mode == "off" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+	if err != nil {
+		return nil, fmt.Errorf("frontend %s: tls: %w", c.Name, err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}, nil
+}
+
+// memberTLS is TLS to members; nil when it is off.
+func memberTLS(c configs.ClusterTLS) (*tls.Config, error) {
+	if c.Mode == "off" || c.Mode == "" {
+		return nil, nil
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName, InsecureSkipVerify: c.Mode == "insecure"}
+	if c.CA != "" {
+		pem, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, fmt.Errorf("cluster.tls.ca: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("cluster.tls.ca: %s holds no PEM certificate", c.CA)
+		}
+	}
+	if c.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, fmt.Errorf("cluster.tls.cert: %w", err)
+		}
+		t.Certificates = []tls.Certificate{cert}
+	}
+	return t, nil
+}

@@ -1,0 +1,138 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/routing"
+)
+
+var (
+	errHeldFull  = errors.New("proxy: failover.max_held units of work wait for a leader already")
+	errHoldTime  = errors.New("proxy: no member could be found within failover.hold")
+	errQueueTime = errors.New("proxy: timeouts.queue passed")
+)
+
+// retryAfter is how long a unit of work waits before members that could not be connected are tried again, when no new
+// View came meanwhile.
+const retryAfter = 250 * time.Millisecond
+
+// held counts the work that waits for a leader or for any member at all.
+type held struct {
+	units atomic.Int64
+	bytes atomic.Int64
+}
+
+// borrow picks a member for in and lends a connection to it, logged on as the client. The usual case, an idle connection
+// to a member that is there, takes no wait. verify asks for a new log-on.
+func (s *boltSession) borrow(ctx context.Context, in routing.Intent, verify bool) (*pool.Lease, error) {
+	if s.pinnedTo != nil {
+		return s.pinnedTo, nil
+	}
+	if !verify {
+		status, err := s.front.router().Pick(s.srv.current.View(), in, s.unit.tried)
+		if err == nil {
+			if l := s.srv.pools.TryAcquire(status.Member, s.identityFor()); l != nil {
+				return l, nil
+			}
+		}
+	}
+	return s.borrowSlowly(ctx, in, verify)
+}
+
+// identityFor is the session's identity, or its twin with server-side routing for texts that need it.
+func (s *boltSession) identityFor() *pool.Identity {
+	routed := s.unit.routed && s.front.settings.Load().ServerSide != ServerSideNever
+	if !routed && s.front.settings.Load().ServerSide != ServerSideAlways || s.version < bolt.V4_1 {
+		return s.identity
+	}
+	if s.routedIdentity == nil {
+		s.routedIdentity = s.identity.With(s.key(true))
+	}
+	return s.routedIdentity
+}
+
+// borrowSlowly waits: for a leader, for a slot, for a new connection. A pump watches the client meanwhile.
+func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verify bool) (*pool.Lease, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.startPump(cancel)
+	defer s.stopPump()
+	ctx, stop := context.WithTimeoutCause(ctx, s.srv.options.Load().Hold, errHoldTime)
+	defer stop()
+	for {
+		view := s.srv.current.View()
+		status, err := s.front.router().Pick(view, in, s.unit.tried)
+		if err == nil {
+			var l *pool.Lease
+			if l, err = s.acquire(ctx, status, verify); err == nil {
+				return l, nil
+			}
+		}
+		if err := s.whether(ctx, err, in); err != nil {
+			return nil, err
+		}
+		if status == nil {
+			if err := s.holdFor(ctx, view); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// whether decides after a failed attempt if there is another; nil means go on.
+func (s *boltSession) whether(ctx context.Context, err error, in routing.Intent) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if _, refused := errors.AsType[*bolt.Failure](err); refused || errors.Is(err, routing.ErrVersion) || errors.Is(err, pool.ErrFull) || errors.Is(err, errQueueTime) {
+		return err
+	}
+	return nil
+}
+
+// acquire lends a connection to the member, waiting in its line for as long as timeouts.queue allows. A member that cannot
+// be reached is reported and not tried again for now.
+func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify bool) (*pool.Lease, error) {
+	if limit := s.front.settings.Load().Timeouts.Queue; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, errQueueTime)
+		defer cancel()
+	}
+	get := s.srv.pools.Acquire
+	if verify {
+		get = s.srv.pools.Verify
+	}
+	l, err := get(ctx, m.Member, s.identityFor())
+	if errors.Is(err, pool.ErrDial) && context.Cause(ctx) == nil {
+		s.srv.current.Report(m.Name, "", cluster.Broken)
+		s.unit.tried = append(s.unit.tried, m.Member)
+	}
+	return l, err
+}
+
+// holdFor waits for the View after view, or a moment, and then lets every member be tried again.
+func (s *boltSession) holdFor(ctx context.Context, view *cluster.View) error {
+	o := s.srv.options.Load()
+	size := int64(len(s.unit.send))
+	defer func() { s.srv.held.units.Add(-1); s.srv.held.bytes.Add(-size) }()
+	if units, bytes := s.srv.held.units.Add(1), s.srv.held.bytes.Add(size); units > int64(o.MaxHeld) || bytes > o.MaxHeldBytes {
+		return fmt.Errorf("%w, or max_held_bytes", errHeldFull)
+	}
+	again := time.NewTimer(retryAfter)
+	defer again.Stop()
+	select {
+	case <-view.Replaced():
+	case <-again.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	s.unit.tried = s.unit.tried[:0]
+	return nil
+}

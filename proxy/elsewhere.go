@@ -1,0 +1,224 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// maxTries bounds how many members one unit of work is offered to.
+const maxTries = 8
+
+// again takes the unit back from a member that refused it before it did anything, so that perform can send it elsewhere.
+func (s *boltSession) again() error {
+	s.recoverLease()
+	s.mu.Lock()
+	s.owed.next = 0 // all that the unit sent is owed once more
+	s.mu.Unlock()
+	u := &s.unit
+	u.begun, u.failed, u.over = false, false, false
+	return errAgain
+}
+
+// canResend tells whether all that was sent of the unit is still at hand and the client still wants it. The pump is
+// stopped, so that this stays true.
+func (s *boltSession) canResend() bool {
+	s.stopPump()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unit.raw != nil && !s.unit.forwarded && !s.reset && s.gone == nil && len(s.unit.tried) < maxTries
+}
+
+// mayGoElsewhere is rule 2 for a FAILURE: it tells whether the unit may be sent again, and prepares it for that.
+func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
+	u := &s.unit
+	if u.raw == nil || !s.canResend() {
+		return false
+	}
+	if u.judged && refusedAsWrite(f.Code) {
+		s.becomeWrite(f)
+		return true
+	}
+	opens := o.tag == bolt.TagBegin || o.tag == bolt.TagRun && !u.begun
+	if !opens || !u.explicit && (u.classify().SelfCommitting || !refusedBeforeRunning(f.Code, s.version)) || !aboutTheMember(f.Code) {
+		return false
+	}
+	if u.declared && !u.explicit && u.classify().Access == cypher.Write {
+		return false
+	}
+	u.tried = append(u.tried, s.lease.Member)
+	return true
+}
+
+// refusedAsWrite lists the codes by which a member says that what we took for a read is none.
+func refusedAsWrite(code string) bool {
+	return code == bolt.CodeAccessMode || code == bolt.CodeNotALeader || code == bolt.CodeReadOnlyDatabase
+}
+
+// aboutTheMember lists the codes that another member may not answer with.
+func aboutTheMember(code string) bool {
+	switch code {
+	case bolt.CodeNotALeader, bolt.CodeReadOnlyDatabase, bolt.CodeDatabaseUnavailable, bolt.CodeRouting, bolt.CodeAuthExpired:
+		return true
+	}
+	return false
+}
+
+// refusedBeforeRunning is the table of codes that prove that an auto-commit RUN did nothing (design rule 2c).
+func refusedBeforeRunning(code string, v bolt.Version) bool {
+	if v < bolt.V4_0 {
+		return code == bolt.CodeNotALeader
+	}
+	return aboutTheMember(code)
+}
+
+// becomeWrite sends what we took for a read to the leader, with the client's own mode, and remembers the text.
+func (s *boltSession) becomeWrite(f *bolt.Failure) {
+	u := &s.unit
+	if f.Code == bolt.CodeAccessMode && u.query != nil {
+		s.srv.writes.add(u.query)
+	}
+	u.judged, u.intent.Mode, u.send = false, routing.Write, u.raw
+	u.tried = u.tried[:0]
+}
+
+// classify reads the unit's query, if that was not done yet. Only while raw is at hand.
+func (u *unit) classify() cypher.Verdict {
+	if u.verdict == (cypher.Verdict{}) && u.query != nil {
+		u.verdict = cypher.Classify(u.query, nil)
+	}
+	return u.verdict
+}
+
+
+// isRead tells whether the unit provably writes nothing: the member was told so and holds to it, or, before 4.0 where no
+// mode is enforced, its text says so.
+func (s *boltSession) isRead() bool {
+	u := &s.unit
+	if u.intent.Mode != routing.Read {
+		return false
+	}
+	if s.version >= bolt.V4_0 {
+		return true
+	}
+	v := u.classify()
+	return !u.explicit && v.Access == cypher.Read && !v.SelfCommitting
+}
+
+// lost ends the lease of a connection that broke. The unit goes elsewhere when nothing of it can have been done or
+// seen; else the client is told what is known.
+func (s *boltSession) lost(cause error, unsent bool) error {
+	s.stopPump()
+	member := s.lease.Member
+	fresh := s.lease.Fresh
+	s.srv.current.Report(member.Name, s.unit.intent.DB, cluster.Broken)
+	s.srv.log.Debug("member connection lost", "session", s.id, "member", member.Name, "unsent", unsent, "error", cause)
+	s.giveBack(false)
+	u := &s.unit
+	if s.canResend() && s.mayResendAfterLoss(unsent) {
+		if !unsent || fresh {
+			u.tried = append(u.tried, member)
+		}
+		s.mu.Lock()
+		s.owed.next = 0
+		s.mu.Unlock()
+		u.begun = false
+		s.answers.close()
+		return errAgain
+	}
+	return s.tellLoss(member.Name, unsent)
+}
+
+
+// mayResendAfterLoss is rule 2 for a lost connection: (a) nothing left us, (b) a BEGIN without its COMMIT, (d) a read of
+// which nothing reached the client.
+func (s *boltSession) mayResendAfterLoss(unsent bool) bool {
+	u := &s.unit
+	switch {
+	case unsent:
+		return true
+	case u.explicit:
+		return !u.begun && u.ending != bolt.TagCommit
+	}
+	return s.isRead()
+}
+
+// tellLoss answers what is owed after a loss that cannot be mended (design "Rules", 3).
+func (s *boltSession) tellLoss(member string, unsent bool) error {
+	a, u := &s.answers, &s.unit
+	defer a.close()
+	a.hold = false
+	partial := a.mid
+	if partial || a.out != a.pos {
+		if err := s.flushAnswers(); err != nil {
+			return fmt.Errorf("%w: %w", errLeft, err)
+		}
+	}
+	u.raw, u.send = nil, nil
+	s.in.unpin()
+	doubt := s.inDoubt() && !unsent
+	if doubt {
+		s.srv.log.Warn("outcome in doubt", "session", s.id, "member", member, "db", u.intent.DB, "explicit", u.explicit)
+	}
+	if partial || doubt && !u.explicit && u.delivered {
+		return fmt.Errorf("proxy: member %s broke off in the middle of an answer", member)
+	}
+	s.owedFail(lossFailure(doubt, member))
+	return s.settle()
+}
+
+// inDoubt tells whether something may have been committed whose answer did not come.
+func (s *boltSession) inDoubt() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unit.explicit {
+		return s.owed.has(bolt.TagCommit)
+	}
+	return !s.owed.empty() && s.unit.intent.Mode == routing.Write
+}
+
+func lossFailure(doubt bool, member string) (code, message string) {
+	if doubt {
+		return bolt.CodeCommitFailed, "boltgate: the connection to member " + member +
+			" was lost before it answered; whether the transaction was committed is unknown. Look before you try again."
+	}
+	return bolt.CodeLeaderSwitch, "boltgate: the connection to member " + member + " was lost; nothing was committed, please try again"
+}
+
+// owedFail answers what is owed with a FAILURE first. A ROLLBACK alone succeeded: the transaction died with its connection.
+func (s *boltSession) owedFail(code, message string) {
+	s.mu.Lock()
+	rollback := !s.owed.empty() && s.owed.head().tag == bolt.TagRollback
+	if rollback {
+		s.owed.pop()
+	}
+	s.mu.Unlock()
+	if rollback {
+		s.out = append(s.out, bolt.EmptySuccess...)
+		s.state = stateReady
+		s.answerOwed(nil)
+		return
+	}
+	s.answerOwed(&bolt.Failure{Code: code, Message: message})
+}
+
+// garbage ends the lease of a member that sent what Bolt does not have.
+func (s *boltSession) garbage(err error) error {
+	s.srv.log.Warn("member sent garbage", "session", s.id, "member", s.lease.Member.Name, "error", err)
+	return s.lost(fmt.Errorf("proxy: the member's answer cannot be read: %w", err), false)
+}
+
+// clientLost ends a unit of work whose client is not there any more.
+func (s *boltSession) clientLost(err error) error {
+	if s.lease != nil {
+		s.recoverLease()
+	}
+	if !errors.Is(err, errLeft) {
+		err = fmt.Errorf("%w: %w", errLeft, err)
+	}
+	return err
+}

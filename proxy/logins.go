@@ -1,0 +1,165 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+)
+
+// login is what the gate knows of one credential. All sessions with equal credentials share one.
+type login struct {
+	key       [sha256.Size]byte
+	lastWrite atomic.Int64           // UnixNano of the newest write sent; 0 never
+	home      atomic.Pointer[string] // the user's home database; nil while unknown
+	homeAt    atomic.Int64           // UnixNano of when home was learned
+
+	sessions int       // guarded by logins.mu
+	checked  time.Time // guarded by logins.mu: when a member last accepted it; zero never, or forgotten
+}
+
+// logins remembers credentials by a keyed hash, so that a copy of the table is of no use, for as long as a session uses
+// them or auth.remember lasts.
+type logins struct {
+	remember func() time.Duration
+	salt     [32]byte
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]*login
+}
+
+func newLogins(remember func() time.Duration) *logins {
+	l := &logins{remember: remember, known: map[[sha256.Size]byte]*login{}}
+	rand.Read(l.salt[:]) //nolint:errcheck // never fails (crypto/rand)
+	return l
+}
+
+func (l *logins) key(auth bolt.Auth) [sha256.Size]byte {
+	h := sha256.New()
+	h.Write(l.salt[:])
+	h.Write([]byte(auth.Entries))
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// enter returns the login of a credential for one more session, and whether a member accepted it so recently that it need
+// not be asked again.
+func (l *logins) enter(auth bolt.Auth) (*login, bool) {
+	key := l.key(auth)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.known[key]
+	if u == nil {
+		u = &login{key: key}
+		l.known[key] = u
+	}
+	u.sessions++
+	return u, !u.checked.IsZero() && time.Since(u.checked) < l.remember()
+}
+
+// leave ends one session's use.
+func (l *logins) leave(u *login) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u.sessions--
+	l.dropStale(u)
+}
+
+func (l *logins) dropStale(u *login) {
+	if u.sessions == 0 && time.Since(u.checked) >= l.remember() && time.Since(time.Unix(0, u.lastWrite.Load())) > recentWrite {
+		delete(l.known, u.key)
+	}
+}
+
+// sweep forgets credentials that nobody uses; the server calls it now and then.
+func (l *logins) sweep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, u := range l.known {
+		l.dropStale(u)
+	}
+}
+
+func (l *logins) verified(u *login, _ bolt.Auth) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u.checked = time.Now()
+}
+
+// forget makes the next log-on ask a member again.
+func (l *logins) forget(u *login) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u.checked = time.Time{}
+}
+
+// forgetAll is forget for every credential: a user command went by.
+func (l *logins) forgetAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, u := range l.known {
+		u.checked = time.Time{}
+	}
+}
+
+// recentWrite is how long after a write through the gate a user's undeclared reads stay on the leader.
+const recentWrite = time.Minute
+
+// wrote notes that a write of this user leaves for the leader.
+func (u *login) wrote() { u.lastWrite.Store(time.Now().UnixNano()) }
+
+// wroteLately tells whether an undeclared read might miss the user's own write at another member.
+func (u *login) wroteLately() bool {
+	last := u.lastWrite.Load()
+	return last != 0 && time.Since(time.Unix(0, last)) < recentWrite
+}
+
+const homeFor = 5 * time.Minute
+
+// homeDatabase is the user's home database as far as it is known; "" while it is not.
+func (u *login) homeDatabase() string {
+	if h := u.home.Load(); h != nil && time.Since(time.Unix(0, u.homeAt.Load())) < homeFor {
+		return *h
+	}
+	return ""
+}
+
+func (u *login) learnHome(db string) {
+	u.home.Store(&db)
+	u.homeAt.Store(time.Now().UnixNano())
+}
+
+// textSet is a bounded set of query texts, kept as hashes: those that Classify took for reads and a member for writes.
+type textSet struct {
+	seed maphash.Seed
+	mu   sync.RWMutex
+	has  map[uint64]struct{}
+	n    atomic.Int64 // so that the usual case, an empty set, takes no lock
+}
+
+const maxTexts = 10000
+
+func newTextSet() *textSet { return &textSet{seed: maphash.MakeSeed(), has: map[uint64]struct{}{}} }
+
+func (t *textSet) add(text []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.has) >= maxTexts {
+		clear(t.has)
+	}
+	t.has[maphash.Bytes(t.seed, text)] = struct{}{}
+	t.n.Store(int64(len(t.has)))
+}
+
+func (t *textSet) contains(text []byte) bool {
+	if t.n.Load() == 0 {
+		return false
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	_, ok := t.has[maphash.Bytes(t.seed, text)]
+	return ok
+}

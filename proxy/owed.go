@@ -1,0 +1,83 @@
+package proxy
+
+import "github.com/boltgate/boltgate/bolt"
+
+// owed is one answer that is due to the client.
+type owed struct {
+	tag  byte // of the request
+	ends byte // COMMIT or ROLLBACK when the answer ends the explicit transaction; in 1 and 2 that of a PULL_ALL
+	own  bool // the gate answers it itself: IGNORED, or SUCCESS for a RESET that no member has to hear of
+}
+
+// owedQueue holds what is due in the order of the requests, which is the order of the answers.
+type owedQueue struct {
+	list []owed
+	next int // of list: what is due first
+}
+
+func (q *owedQueue) push(o owed) {
+	if q.next == len(q.list) {
+		q.list, q.next = q.list[:0], 0
+	}
+	q.list = append(q.list, o)
+}
+
+func (q *owedQueue) empty() bool { return q.next == len(q.list) }
+
+func (q *owedQueue) head() owed { return q.list[q.next] }
+
+func (q *owedQueue) pop() owed {
+	o := q.list[q.next]
+	q.next++
+	return o
+}
+
+// anyPull tells whether a PULL or DISCARD is due.
+func (q *owedQueue) anyPull() bool {
+	for _, o := range q.list[q.next:] {
+		if o.tag == bolt.TagPull || o.tag == bolt.TagDiscard {
+			return true
+		}
+	}
+	return false
+}
+
+// fromMember counts the answers that a member has still to give.
+func (q *owedQueue) fromMember() int {
+	n := 0
+	for _, o := range q.list[q.next:] {
+		if !o.own {
+			n++
+		}
+	}
+	return n
+}
+
+// has tells whether the answer to such a request, or one that ends the transaction so, is due.
+func (q *owedQueue) has(tag byte) bool {
+	for _, o := range q.list[q.next:] {
+		if o.tag == tag || o.ends == tag {
+			return true
+		}
+	}
+	return false
+}
+
+// answerOwed answers all that is due without a member: the first with f, when there is one, the rest with IGNORED, a
+// RESET with SUCCESS, after which the session is ready.
+func (s *boltSession) answerOwed(f *bolt.Failure) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.owed.empty() {
+		switch o := s.owed.pop(); {
+		case o.tag == bolt.TagReset:
+			s.out = append(s.out, bolt.EmptySuccess...)
+			s.state, f, s.reset = stateReady, nil, false
+		case f != nil && !o.own:
+			s.out = bolt.AppendFailure(s.out, s.version, f.Code, f.Message)
+			s.state, f = stateFailed, nil
+		default:
+			s.out = append(s.out, bolt.Ignored...)
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+)
+
+// pump reads the client while run waits for something else: a member's answer, a member, or the client's own slowness. It
+// passes on the requests that belong to the unit of work, holds the others, and sees RESET and leaving. It lives no longer
+// than the wait. While it runs it owns the session's inbox and the writing side of the lease.
+type pump struct {
+	s      *boltSession
+	cancel context.CancelCauseFunc // ends a wait for a member; nil when there is a lease
+	stream bool                    // the message at the inbox's start is being passed on already
+	done   chan struct{}
+}
+
+var longAgo = time.Unix(1, 0)
+
+// startPump starts a pump; cancel, when there is no lease, is called with errLeft or errReset.
+func (s *boltSession) startPump(cancel context.CancelCauseFunc) {
+	s.startPumpStreaming(cancel, false)
+}
+
+func (s *boltSession) startPumpStreaming(cancel context.CancelCauseFunc, stream bool) {
+	p := &pump{s: s, cancel: cancel, stream: stream, done: make(chan struct{})}
+	s.mu.Lock()
+	s.stopping = false
+	s.mu.Unlock()
+	s.pump = p
+	go p.run()
+}
+
+// stopPump ends the pump, if one runs, and waits for it.
+func (s *boltSession) stopPump() {
+	p := s.pump
+	if p == nil {
+		return
+	}
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
+	s.client.Conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection ends the pump as well
+	<-p.done
+	s.client.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	s.pump = nil
+	if s.unit.raw == nil {
+		s.in.unpin()
+	}
+}
+
+func (p *pump) run() {
+	defer close(p.done)
+	s := p.s
+	if p.stream {
+		if err := p.passOn(); err != nil {
+			p.end(err)
+			return
+		}
+	}
+	for {
+		if goOn, err := p.deal(); err != nil || !goOn {
+			p.end(err)
+			return
+		}
+		if s.in.full(s.fillLimit()) {
+			return // nothing more is read until the unit of work is done
+		}
+		if err := s.in.fill(s.fillLimit() + bufferSize); err != nil {
+			p.end(err)
+			return
+		}
+	}
+}
+
+// end tells run that the client is gone, unless it was run that ended the pump.
+func (p *pump) end(err error) {
+	s := p.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil || s.stopping && isTimeout(err) {
+		return
+	}
+	if err == io.EOF {
+		err = errLeft
+	}
+	s.gone = err
+	if p.cancel != nil {
+		p.cancel(fmt.Errorf("%w: %w", errLeft, err))
+	}
+	if s.lease != nil {
+		s.lease.Link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // run finds gone when its read ends
+	}
+	if s.client.Raw() {
+		return
+	}
+	s.client.Conn.SetWriteDeadline(longAgo) //nolint:errcheck // run may be writing to a client that left
+}
+
+// deal does what can be done with the requests that were read. goOn is false when run wants the pump to end.
+func (p *pump) deal() (goOn bool, err error) {
+	s := p.s
+	for {
+		tag, fields, ok, err := s.in.head()
+		switch {
+		case err != nil || !ok:
+			return true, nil // what cannot be read waits for run to say so
+		case tag == bolt.TagGoodbye:
+			return false, errLeft
+		case tag == bolt.TagReset:
+			if !s.in.complete() {
+				return true, nil
+			}
+			return p.overtake(0)
+		case !p.belongs(tag, fields):
+			return p.lookAhead()
+		}
+		if !s.in.complete() && !s.in.full(bufferSize) {
+			return true, nil
+		}
+		s.noteEnding(tag)
+		if !p.owe(tag) {
+			return false, nil
+		}
+		if err := p.passOn(); err != nil {
+			return false, err
+		}
+	}
+}
+
+// belongs tells whether the request at the inbox's start may go to the member now.
+func (p *pump) belongs(tag byte, fields int) bool {
+	s := p.s
+	return p.cancel == nil && s.unit.explicit && s.unit.ending == 0 && inTransaction(tag) && s.checkQuiet(tag, fields) == nil
+}
+
+// owe notes that an answer is due; false when run has settled the unit of work meanwhile.
+func (p *pump) owe(tag byte) bool {
+	s := p.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return false
+	}
+	s.unit.forwarded = true
+	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
+	return true
+}
+
+// passOn sends the message at the inbox's start to the member, in pieces as it arrives.
+func (p *pump) passOn() error {
+	s := p.s
+	for {
+		whole := s.in.complete()
+		if n := s.in.walked; n > 0 {
+			if _, err := s.lease.Link.Write(s.in.buf[s.in.start : s.in.start+n]); err != nil {
+				return nil // run finds the member's end when it reads
+			}
+		}
+		if whole {
+			s.in.drop()
+			return nil
+		}
+		s.in.passed(s.in.walked)
+		if err := s.in.fill(2 * bufferSize); err != nil {
+			return err
+		}
+	}
+}
+
+// lookAhead searches behind requests that are held for a RESET, which overtakes them, and for GOODBYE.
+func (p *pump) lookAhead() (goOn bool, err error) {
+	s := p.s
+	b := s.in.buf[s.in.start:s.in.end]
+	for held := 0; ; held++ {
+		b = b[bolt.SkipNoops(b):]
+		tag, _, ok, err := bolt.PeekTag(b)
+		if err != nil || !ok {
+			return true, nil
+		}
+		if tag == bolt.TagGoodbye {
+			return false, errLeft
+		}
+		var w bolt.Walk
+		n, done := w.Next(b)
+		if !done {
+			return true, nil
+		}
+		if tag == bolt.TagReset {
+			return p.overtake(held)
+		}
+		b = b[n:]
+	}
+}
+
+// overtake deals with a RESET behind held requests: they are ignored, and what runs is interrupted.
+func (p *pump) overtake(held int) (goOn bool, err error) {
+	s := p.s
+	s.mu.Lock()
+	if s.stopping {
+		s.mu.Unlock()
+		return false, nil
+	}
+	for range held {
+		s.owed.push(owed{own: true})
+	}
+	s.owed.push(owed{tag: bolt.TagReset, own: p.cancel != nil})
+	s.reset = true
+	s.mu.Unlock()
+	for range held + 1 {
+		s.in.head() //nolint:errcheck // drops NOOPs; the messages were found to be whole
+		s.in.complete()
+		s.in.drop()
+	}
+	s.unit.ending = bolt.TagReset // nothing behind it belongs to the unit of work
+	if p.cancel != nil {
+		p.cancel(errReset)
+		return false, nil
+	}
+	s.lease.Link.Write(bolt.Reset) //nolint:errcheck // run finds the member's end when it reads
+	return true, nil
+}
+
+// forward sends the request at the inbox's start, which the state allows, and those behind it to the lease's member.
+func (s *boltSession) forward() error {
+	for !s.in.complete() && !s.in.full(bufferSize) {
+		if err := s.in.fill(2 * bufferSize); err != nil {
+			return err
+		}
+	}
+	tag, _, _, _ := s.in.head()
+	if s.unit.explicit {
+		s.noteEnding(tag)
+	}
+	if !s.in.complete() {
+		return s.forwardLarge(tag)
+	}
+	s.in.pinned = true
+	from, buf := s.in.start, s.in.buf
+	s.take(tag)
+	s.takeFollowing()
+	return s.exchange(buf[from:s.in.start])
+}
+
+// forwardLarge passes a request on in pieces, by a pump, while the answers are relayed: two full buffers must never wait
+// for each other.
+func (s *boltSession) forwardLarge(tag byte) error {
+	s.mu.Lock()
+	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
+	s.mu.Unlock()
+	s.answers.open()
+	s.lease.Link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // shows in Read
+	s.startPumpStreaming(nil, true)
+	return s.relay()
+}
+
+// resetUnit sends the client's RESET to the member of the open unit of work.
+func (s *boltSession) resetUnit() error {
+	s.mu.Lock()
+	s.owed.push(owed{tag: bolt.TagReset})
+	s.mu.Unlock()
+	s.unit.ending = bolt.TagReset
+	return s.exchange(slices.Clip(bolt.Reset))
+}

@@ -1,0 +1,250 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"strings"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/bolt/packstream"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// ownResult is a result that the gate made itself: at most one record, in answer to a RUN that no member has to see.
+type ownResult struct {
+	record []byte // whole RECORD message; nil for an empty result
+}
+
+// serveOwnResult answers PULL or DISCARD.
+func (s *boltSession) serveOwnResult(tag byte) error {
+	if err := s.discardRequest(); err != nil {
+		return err
+	}
+	if tag == bolt.TagPull {
+		s.out = append(s.out, s.own.record...)
+	}
+	s.out = bolt.AppendSuccess(s.out, map[string]any{"type": "r"})
+	s.own.record = nil
+	s.state = stateReady
+	return nil
+}
+
+// startOwn answers a RUN with a result of ours.
+func (s *boltSession) startOwn(fields []any, record []byte) {
+	s.out = bolt.AppendSuccess(s.out, map[string]any{"fields": fields})
+	s.own.record = record
+	s.state = stateOwn
+}
+
+// serveText answers the RUNs that are the gate's own business: requests for a routing table, and in 1 and 2 a ROLLBACK
+// after a failed transaction. done is false for all others.
+func (s *boltSession) serveText(ctx context.Context, o opening) (done bool, err error) {
+	switch {
+	case isRoutingCall(o.query):
+		return true, s.serveRoutingCall(ctx, o)
+	case s.version < bolt.V3 && isText(o.query, "ROLLBACK"):
+		s.in.drop()
+		s.in.unpin()
+		s.startOwn([]any{}, nil)
+		return true, nil
+	}
+	return false, nil
+}
+
+// isRoutingCall recognises the procedures by which drivers before 4.3 ask for a routing table:
+// dbms.cluster.routing.getServers, dbms.cluster.routing.getRoutingTable and dbms.routing.getRoutingTable.
+func isRoutingCall(query []byte) bool {
+	q := bytes.TrimSpace(query)
+	if len(q) < 10 || len(q) > 200 || !bytes.EqualFold(q[:4], []byte("CALL")) {
+		return false
+	}
+	name := bytes.TrimSpace(q[4:])
+	name, _, _ = bytes.Cut(name, []byte("("))
+	switch strings.ToLower(string(bytes.TrimSpace(name))) {
+	case "dbms.cluster.routing.getservers", "dbms.cluster.routing.getroutingtable", "dbms.routing.getroutingtable":
+		return true
+	}
+	return false
+}
+
+// serveRoutingCall answers such a procedure call with our own table. From 4.0 on a member is asked first: it may know the
+// database not.
+func (s *boltSession) serveRoutingCall(ctx context.Context, o opening) error {
+	params := packstream.NewDecoder(o.params)
+	given, _ := params.Value().(map[string]any)
+	if c, ok := given["context"].(map[string]any); ok && s.address == "" {
+		s.address, _ = c["address"].(string)
+	}
+	if s.version >= bolt.V4_0 {
+		text, extra := string(o.query), map[string]any{"db": "system", "mode": "r"}
+		_, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.Query(text, given, extra) })
+		if f, ok := errors.AsType[*bolt.Failure](err); err != nil && (!ok || f.Code != bolt.CodeProcedureNotFound) {
+			return s.routeRefused(err)
+		}
+	}
+	s.in.drop()
+	s.in.unpin()
+	servers := routing.Servers(s.addresses())
+	record := bolt.AppendMessage(nil, bolt.TagRecord, []any{int64(routing.TTL), servers})
+	s.startOwn([]any{"ttl", "servers"}, record)
+	return nil
+}
+
+// routeRefused answers a request for a routing table that a member refused, or that none could answer.
+func (s *boltSession) routeRefused(err error) error {
+	if errors.Is(err, errReset) { // the pump has dealt with what was read
+		return s.notServed(err)
+	}
+	s.in.drop()
+	s.in.unpin()
+	f, ok := errors.AsType[*bolt.Failure](err)
+	if !ok || f.Code == bolt.CodeDatabaseUnavailable {
+		if f = failureFor(err); f == nil {
+			return err
+		}
+	}
+	s.fail(f.Code, f.Message)
+	return nil
+}
+
+// serveRoute answers ROUTE. A member resolves the database's name, refuses one that does not exist, and knows the home
+// database of the user, or of the one impersonated.
+func (s *boltSession) serveRoute(ctx context.Context) error {
+	raw, ok, err := s.wholeRequest(s.srv.options.Load().RequestLimit)
+	if err != nil || !ok {
+		return err
+	}
+	s.in.pinned = true
+	payload, _ := bolt.Payload(raw, nil)
+	db, imp, address, err := s.parseRoute(payload[2:])
+	if err != nil {
+		return s.violation(err)
+	}
+	if address != "" {
+		s.address = address
+	}
+	rt, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.Ask(raw) })
+	if f, ok := errors.AsType[*bolt.Failure](err); err != nil && (!ok || f.Code != bolt.CodeProcedureNotFound) {
+		return s.routeRefused(err)
+	}
+	answer, _ := rt.(map[string]any)
+	table, _ := answer["rt"].(map[string]any)
+	if name, ok := table["db"].(string); ok {
+		if db == "" && imp == "" {
+			s.login.learnHome(name)
+		}
+		db = name
+	}
+	s.in.drop()
+	s.in.unpin()
+	s.out = bolt.AppendSuccess(s.out, map[string]any{"rt": routing.Table(s.addresses(), db, s.version)})
+	return nil
+}
+
+func (s *boltSession) parseRoute(fields []byte) (db, imp, address string, err error) {
+	d := packstream.NewDecoder(fields)
+	context, _ := d.Value().(map[string]any)
+	address, _ = context["address"].(string)
+	d.Skip() // bookmarks
+	switch last := d.Value().(type) {
+	case string:
+		db = last
+	case map[string]any:
+		db, _ = last["db"].(string)
+		imp, _ = last["imp_user"].(string)
+	}
+	return db, imp, address, d.Err()
+}
+
+// askMember has any reader, logged on as the client, answer a question outside a unit of work. Another member is tried
+// when one cannot be reached, or says that it does not serve the database now.
+func (s *boltSession) askMember(ctx context.Context, ask func(*bolt.Client) (any, error)) (any, error) {
+	s.unit.reset()
+	for {
+		lease, err := s.borrow(ctx, routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc}, false)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := s.askOn(lease, ask)
+		f, refused := errors.AsType[*bolt.Failure](err)
+		moveOn := err != nil && (!refused || f.Code == bolt.CodeDatabaseUnavailable)
+		if !moveOn || len(s.unit.tried) >= maxTries {
+			return answer, err
+		}
+		s.unit.tried = append(s.unit.tried, lease.Member)
+	}
+}
+
+func (s *boltSession) askOn(lease *pool.Lease, ask func(*bolt.Client) (any, error)) (any, error) {
+	conn := lease.Link.Conn
+	setDeadline(conn, s.srv.options.Load().AskTimeout)
+	answer, err := ask(lease.Client)
+	setDeadline(conn, 0)
+	_, refused := errors.AsType[*bolt.Failure](err)
+	if err != nil && !refused {
+		s.srv.current.Report(lease.Member.Name, "", cluster.Broken)
+		lease.Release(false)
+		return nil, err
+	}
+	clean := err == nil || lease.Client.Reset(0) == nil
+	lease.Release(clean && lease.Client.Trim() == nil)
+	return answer, err
+}
+
+// addresses is where drivers are told to find the cluster: advertise, else what the client used (design "Routing tables").
+func (s *boltSession) addresses() []string {
+	f := s.front.settings.Load()
+	if len(f.Advertise) > 0 {
+		return f.Advertise
+	}
+	if s.address != "" {
+		return []string{withPort(s.address, s.local)}
+	}
+	return []string{s.local}
+}
+
+// withPort adds the default port to an address without one.
+func withPort(address, local string) string {
+	if _, _, err := net.SplitHostPort(address); err == nil {
+		return address
+	}
+	port := "7687"
+	if _, p, err := net.SplitHostPort(local); err == nil {
+		port = p
+	}
+	return net.JoinHostPort(strings.Trim(address, "[]"), port)
+}
+
+// resolveHome finds the home database of a client whose work names none, where databases have leaders of their own.
+// An error is the client's RESET or end while a member was asked.
+func (s *boltSession) resolveHome(ctx context.Context) error {
+	u := &s.unit
+	v := s.srv.current.View()
+	u.homeless = u.intent.DB == ""
+	if !u.homeless || v.Default == "" || s.version < bolt.V4_4 {
+		return nil
+	}
+	if home := s.login.homeDatabase(); home != "" {
+		u.intent.DB = home
+		return nil
+	}
+	saved := *u
+	route := bolt.AppendMessage(nil, bolt.TagRoute, map[string]any{}, []any{}, map[string]any{})
+	rt, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.Ask(route) })
+	*u = saved
+	u.tried = u.triedRoom[:0]
+	answer, _ := rt.(map[string]any)
+	table, _ := answer["rt"].(map[string]any)
+	if name, ok := table["db"].(string); ok && err == nil {
+		s.login.learnHome(name)
+		u.intent.DB = name
+	}
+	if errors.Is(err, errReset) || errors.Is(err, errLeft) {
+		return err
+	}
+	return nil // without a home database the default's leader is a good guess
+}

@@ -1,0 +1,318 @@
+// Package proxy is the client side: it listens, tells protocols apart, and serves Bolt sessions, Bolt over WebSocket and
+// HTTP, each unit of work at the member that routing picks.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// Server serves all frontends.
+type Server struct {
+	options  atomic.Pointer[Options]
+	current  *cluster.Current
+	pools    *pool.Set
+	log      *slog.Logger
+	logins   *logins
+	throttle *throttle
+	writes   *textSet      // texts that Classify took for reads and a member for writes
+	auths    chan struct{} // one entry a log-on at a member
+	held     held
+	nextID   atomic.Uint64
+
+	// Listen opens a listener; nil means net.Listen. Set before Apply.
+	Listen func(network, address string) (net.Listener, error)
+
+	work   context.Context // ends when sessions shall end
+	cancel context.CancelFunc
+	conns  sync.WaitGroup // one a client connection
+	loops  sync.WaitGroup // one a listener
+
+	mu       sync.Mutex
+	fronts   map[string]*frontend // guarded by mu
+	clients  map[*client]struct{} // guarded by mu: open client connections
+	draining bool                 // guarded by mu
+}
+
+// frontend is a running Frontend: what it is set to now, and its listeners.
+type frontend struct {
+	settings  atomic.Pointer[Frontend]
+	balance   atomic.Pointer[routing.Router]
+	open      chan struct{} // one entry a connection, when connections are limited
+	listeners map[string]net.Listener
+}
+
+func (f *frontend) router() *routing.Router { return f.balance.Load() }
+
+// New returns a Server without frontends; Apply gives it some.
+func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger) *Server {
+	s := &Server{
+		current: current, pools: pools, log: log, throttle: newThrottle(), writes: newTextSet(),
+		fronts: map[string]*frontend{}, clients: map[*client]struct{}{}, Listen: net.Listen,
+	}
+	o = o.withDefaults()
+	s.options.Store(&o)
+	s.auths = make(chan struct{}, o.AuthInFlight)
+	s.logins = newLogins(func() time.Duration { return s.options.Load().Remember })
+	s.work, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Apply makes the frontends those given: new addresses are opened first, then settings change, then addresses that are
+// not wanted any more close. Connections stay. When an address cannot be opened nothing changes.
+func (s *Server) Apply(o Options, frontends []*Frontend) error {
+	opened, err := s.openAll(frontends)
+	if err != nil {
+		return err
+	}
+	o = o.withDefaults()
+	s.options.Store(&o)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted := map[string]bool{}
+	for _, f := range frontends {
+		wanted[f.Name] = true
+		s.applyOne(f, opened)
+	}
+	for name, f := range s.fronts {
+		if !wanted[name] {
+			closeAll(f.listeners)
+			delete(s.fronts, name)
+		}
+	}
+	return nil
+}
+
+func closeAll(listeners map[string]net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
+// openAll opens the addresses that no frontend of that name listens on yet.
+func (s *Server) openAll(frontends []*Frontend) (map[string]net.Listener, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	opened := map[string]net.Listener{}
+	var faults []error
+	for _, f := range frontends {
+		for _, bind := range f.Bind {
+			if have := s.fronts[f.Name]; have != nil && have.listeners[bind] != nil {
+				continue
+			}
+			l, err := s.listen(bind)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("proxy: frontend %s cannot listen on %s: %w", f.Name, bind, err))
+				continue
+			}
+			opened[f.Name+" "+bind] = l
+		}
+	}
+	if len(faults) > 0 {
+		closeAll(opened)
+		return nil, errors.Join(faults...)
+	}
+	return opened, nil
+}
+
+func (s *Server) listen(bind string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(bind, "unix:"); ok {
+		return s.Listen("unix", path)
+	}
+	return s.Listen("tcp", bind)
+}
+
+// applyOne sets one frontend and starts its new listeners. The caller holds mu.
+func (s *Server) applyOne(set *Frontend, opened map[string]net.Listener) {
+	f := s.fronts[set.Name]
+	if f == nil {
+		f = &frontend{listeners: map[string]net.Listener{}}
+		s.fronts[set.Name] = f
+	}
+	old := f.settings.Swap(set)
+	if old == nil || old.Policy != set.Policy {
+		f.balance.Store(&routing.Router{Policy: set.Policy})
+	}
+	if old == nil || old.MaxConnections != set.MaxConnections {
+		f.open = nil
+		if set.MaxConnections > 0 {
+			f.open = make(chan struct{}, set.MaxConnections)
+		}
+	}
+	keep := map[string]bool{}
+	for _, bind := range set.Bind {
+		keep[bind] = true
+		if l := opened[set.Name+" "+bind]; l != nil {
+			f.listeners[bind] = l
+			s.loops.Go(func() { s.serveListener(f, l) })
+		}
+	}
+	for bind, l := range maps.Clone(f.listeners) {
+		if !keep[bind] {
+			l.Close()
+			delete(f.listeners, bind)
+		}
+	}
+}
+
+// Addresses are where the frontend of that name listens; for tests and the demo, which bind port 0.
+func (s *Server) Addresses(name string) []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []net.Addr
+	if f := s.fronts[name]; f != nil {
+		for _, bind := range f.settings.Load().Bind {
+			all = append(all, f.listeners[bind].Addr())
+		}
+	}
+	return all
+}
+
+// serveListener accepts and counts connections until the listener closes. At max_connections the next one waits
+// unaccepted.
+func (s *Server) serveListener(f *frontend, l net.Listener) {
+	for {
+		s.mu.Lock()
+		open := f.open
+		s.mu.Unlock()
+		if open != nil {
+			open <- struct{}{}
+		}
+		conn, err := l.Accept()
+		if err != nil {
+			if open != nil {
+				<-open
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			s.log.Warn("cannot accept a connection; trying again", "frontend", f.settings.Load().Name, "error", err)
+			time.Sleep(50 * time.Millisecond) // out of file descriptors: others must end first
+			continue
+		}
+		c := &client{conn: conn}
+		if !s.add(c) {
+			conn.Close()
+			continue
+		}
+		s.conns.Go(func() {
+			defer s.remove(c)
+			if open != nil {
+				defer func() { <-open }()
+			}
+			s.serveConn(f, c)
+		})
+	}
+}
+
+// client is one open client connection, as the shutdown sees it.
+type client struct {
+	conn net.Conn
+	idle atomic.Pointer[atomic.Bool] // set once there is a session: whether it has no unit of work
+}
+
+func (s *Server) add(c *client) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.clients[c] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.clients, c)
+}
+
+// Sessions is how many client connections are open.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.clients)
+}
+
+// CloseListeners stops accepting; sessions go on.
+func (s *Server) CloseListeners() {
+	s.mu.Lock()
+	s.draining = true
+	for _, f := range s.fronts {
+		closeAll(f.listeners)
+	}
+	s.mu.Unlock()
+	s.loops.Wait()
+}
+
+const drainLook = 20 * time.Millisecond // how often a shutdown looks whether units of work are done
+
+// Shutdown ends the server in the order clients feel it: no new connections, units of work end, idle sessions are closed
+// last. Work that is not done when ctx ends is cut; the error says how much.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.CloseListeners()
+	tick := time.NewTicker(drainLook)
+	defer tick.Stop()
+	var cut error
+	for cut == nil && s.working() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			cut = fmt.Errorf("proxy: %d units of work were cut at the end of shutdown.timeout", s.working())
+		}
+	}
+	s.cancel()
+	ended := make(chan struct{})
+	go func() { s.conns.Wait(); close(ended) }()
+	for {
+		s.poke(cut != nil)
+		select {
+		case <-ended:
+			return cut
+		case <-ctx.Done():
+			cut = errors.Join(cut, context.Cause(ctx))
+			ctx = context.WithoutCancel(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// working counts the connections with a unit of work.
+func (s *Server) working() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for c := range s.clients {
+		if idle := c.idle.Load(); idle != nil && !idle.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// poke wakes idle sessions, which then see that they shall end; all of them are closed when hard.
+func (s *Server) poke(hard bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.clients {
+		idle := c.idle.Load()
+		switch {
+		case hard || idle == nil:
+			c.conn.Close()
+		case idle.Load():
+			c.conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection is what we want
+		}
+	}
+}

@@ -1,0 +1,387 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/netio"
+	"github.com/boltgate/boltgate/pool"
+)
+
+// sessionState is where a client stands in the protocol (Bolt specification, "Server state"). It is the gate's own: the
+// member that serves a unit of work is never asked to be in the failed state for us.
+type sessionState uint8
+
+const (
+	stateConnected sessionState = iota // after the handshake: HELLO or INIT is due
+	stateLogon                         // 5.1+: LOGON is due
+	stateReady                         // no unit of work
+	stateStreaming                     // an auto-commit result is open at the lease
+	stateOwn                           // a result that the gate made is open
+	stateTx                            // an explicit transaction is open at the lease
+	stateFailed                        // after FAILURE, until RESET (ACK_FAILURE in 1 and 2)
+)
+
+var stateNames = [...]string{"connected", "waiting for LOGON", "ready", "streaming", "streaming", "in a transaction", "failed"}
+
+func (s sessionState) String() string { return stateNames[s] }
+
+// maxBeforeLogin bounds what a client may send before it is logged on (design rule 6).
+const maxBeforeLogin = 64 << 10
+
+// boltSession is one client's Bolt connection from handshake to close. All fields belong to run, but for those that say
+// otherwise; while a pump runs it owns in and the writing side of the lease.
+type boltSession struct {
+	srv    *Server
+	front  *frontend
+	client *netio.Link // set before run, never changed
+	id     string      // connection_id in HELLO's answer
+	local  string      // the address that the client used, as far as we know it
+	remote string
+
+	version bolt.Version
+	utc     bool
+	state   sessionState
+	in      inbox
+	out     []byte // the gate's own answers that have not been sent
+
+	address  string         // HELLO's routing.address; "" when it had none
+	routed   bool           // HELLO had a routing map
+	agent    string         // user_agent, for logs
+	notify   []byte         // encoded notification filters of HELLO
+	notifyN  int            // how many pairs
+	login    *login         // nil until logged on
+	identity *pool.Identity // how member connections for this client are logged on
+	pinnedTo *pool.Lease    // kerberos, custom: the one connection that was logged on
+
+	routedIdentity *pool.Identity // identity with server-side routing; nil until needed
+
+	idle atomic.Bool // waiting for the client without a unit of work
+
+	unit    unit
+	answers answers
+	own     ownResult
+	lastDB  string // the last database name seen, so that it is not copied again
+	scratch []byte // for building what is sent in place of a request
+
+	mu       sync.Mutex
+	owed     owedQueue   // guarded by mu: answers that are due to the client
+	pump     *pump       // written by run; the pump reads its own
+	gone     error       // guarded by mu: why the client is gone
+	reset    bool        // guarded by mu: a RESET overtook the unit of work
+	stopping bool        // guarded by mu: the pump is to end
+	lease    *pool.Lease // written by run under mu; nil between units of work
+}
+
+// run serves the client until it leaves, fails the protocol, or ctx ends between units of work.
+func (s *boltSession) run(ctx context.Context) error {
+	defer s.end()
+	if err := s.handshake(ctx); err != nil {
+		return err
+	}
+	for {
+		tag, err := s.nextRequest(ctx)
+		if err == nil {
+			err = s.serve(ctx, tag)
+		}
+		if err != nil {
+			s.flush() //nolint:errcheck // the session ends anyway; a last FAILURE may still arrive
+			return err
+		}
+	}
+}
+
+// end lets go of everything. A lease that is still held is not clean.
+func (s *boltSession) end() {
+	if s.lease != nil {
+		s.recoverLease()
+	}
+	if s.pinnedTo != nil {
+		s.pinnedTo.Release(false)
+		s.pinnedTo = nil
+	}
+	if s.login != nil {
+		s.srv.logins.leave(s.login)
+	}
+	s.in.unpin()
+	s.in.release()
+}
+
+// errClosed ends a session in good order: GOODBYE, or the gate shuts down.
+var errClosed = errors.New("proxy: session closed")
+
+// nextRequest waits until the head of the next message is there, after sending what is due.
+func (s *boltSession) nextRequest(ctx context.Context) (tag byte, err error) {
+	for {
+		tag, fields, ok, err := s.in.head()
+		if err != nil {
+			return 0, s.violation(err)
+		}
+		if ok {
+			return tag, s.checkRequest(tag, fields)
+		}
+		if err := s.flush(); err != nil {
+			return 0, err
+		}
+		if err := s.waitForClient(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// waitForClient reads more of the client's bytes. Between units of work a shutdown ends the wait, and so does the time
+// limit that the state has.
+func (s *boltSession) waitForClient(ctx context.Context) error {
+	limit := s.idleLimit()
+	if limit > 0 {
+		s.client.Conn.SetReadDeadline(time.Now().Add(limit)) //nolint:errcheck // a closed connection shows in fill
+	}
+	s.idle.Store(s.lease == nil)
+	defer s.idle.Store(false)
+	if ctx.Err() != nil && s.lease == nil {
+		return errClosed
+	}
+	err := s.in.fill(s.fillLimit())
+	if limit > 0 {
+		s.client.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bolt.ErrMessageTooLarge):
+		return s.violation(err)
+	case ctx.Err() != nil:
+		return errClosed
+	case isTimeout(err):
+		return fmt.Errorf("proxy: the client sent nothing for %v while %v", limit, s.state)
+	case err == io.EOF:
+		return errClosed
+	}
+	return err
+}
+
+func (s *boltSession) idleLimit() time.Duration {
+	t := &s.front.settings.Load().Timeouts
+	switch s.state {
+	case stateConnected, stateLogon:
+		return t.Handshake
+	case stateTx:
+		if t.TransactionIdle > 0 {
+			return t.TransactionIdle
+		}
+	}
+	return t.ClientIdle
+}
+
+func (s *boltSession) fillLimit() int {
+	if s.login == nil {
+		return maxBeforeLogin
+	}
+	return s.srv.options.Load().RequestLimit
+}
+
+// checkRequest refuses what the session's version does not know.
+func (s *boltSession) checkRequest(tag byte, fields int) error {
+	r, ok := bolt.RequestIn(tag, s.version)
+	if !ok {
+		return s.violation(fmt.Errorf("a message with tag %02x is not part of Bolt %v", tag, s.version))
+	}
+	if r.Fields != fields {
+		return s.violation(fmt.Errorf("%s has %d fields instead of %d", r.Name, fields, r.Fields))
+	}
+	return nil
+}
+
+// violation answers what no server would go on after: FAILURE, and the connection ends.
+func (s *boltSession) violation(err error) error {
+	s.out = bolt.AppendFailure(s.out, s.version, bolt.CodeInvalidRequest, err.Error())
+	return fmt.Errorf("proxy: protocol violation: %w", err)
+}
+
+// illegal is the violation of a request that does not fit the state.
+func (s *boltSession) illegal(tag byte) error {
+	r, _ := bolt.RequestIn(tag, s.version)
+	return s.violation(fmt.Errorf("%s cannot be handled by a session in state %q", r.Name, s.state))
+}
+
+// flush sends the gate's own answers.
+func (s *boltSession) flush() error {
+	if len(s.out) == 0 {
+		return nil
+	}
+	err := s.send(s.out)
+	s.out = s.out[:0]
+	if cap(s.out) > bufferSize {
+		s.out = nil
+	}
+	return err
+}
+
+// send writes b to the client. What the socket does not take at once is written with a pump beside it, so that a client
+// that writes before it reads is not left hanging, and its RESET is seen.
+func (s *boltSession) send(b []byte) error {
+	n, err := s.client.TryWrite(b)
+	if err != nil || n == len(b) {
+		return err
+	}
+	if s.pump == nil && s.midway() {
+		s.startPump(nil)
+	}
+	limit := s.front.settings.Load().Timeouts.ClientIdle
+	if limit > 0 {
+		s.client.Conn.SetWriteDeadline(time.Now().Add(limit)) //nolint:errcheck // a closed connection shows in Write
+		defer s.client.Conn.SetWriteDeadline(time.Time{})     //nolint:errcheck // as above
+	}
+	_, err = s.client.Write(b[n:])
+	return err
+}
+
+// midway tells whether a member still has to answer.
+func (s *boltSession) midway() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lease != nil && !s.owed.empty()
+}
+
+// serve deals with the request at the inbox's start.
+func (s *boltSession) serve(ctx context.Context, tag byte) error {
+	switch {
+	case tag == bolt.TagGoodbye:
+		return errClosed
+	case s.state == stateConnected:
+		return s.serveHello(ctx, tag)
+	case s.state == stateLogon:
+		return s.serveLogon(ctx, tag)
+	case tag == bolt.TagReset:
+		return s.serveReset()
+	}
+	switch s.state {
+	case stateReady:
+		return s.serveReady(ctx, tag)
+	case stateStreaming:
+		if tag == bolt.TagPull || tag == bolt.TagDiscard {
+			return s.forward()
+		}
+	case stateOwn:
+		if tag == bolt.TagPull || tag == bolt.TagDiscard {
+			return s.serveOwnResult(tag)
+		}
+	case stateTx:
+		if inTransaction(tag) {
+			return s.forward()
+		}
+	case stateFailed:
+		return s.serveFailed(tag)
+	}
+	return s.illegal(tag)
+}
+
+// inTransaction lists what may be sent inside an explicit transaction.
+func inTransaction(tag byte) bool {
+	switch tag {
+	case bolt.TagRun, bolt.TagPull, bolt.TagDiscard, bolt.TagCommit, bolt.TagRollback:
+		return true
+	}
+	return false
+}
+
+func (s *boltSession) serveReady(ctx context.Context, tag byte) error {
+	switch tag {
+	case bolt.TagRun, bolt.TagBegin:
+		return s.begin(ctx, tag)
+	case bolt.TagRoute:
+		return s.serveRoute(ctx)
+	case bolt.TagTelemetry:
+		return s.answerWhole(bolt.EmptySuccess)
+	case bolt.TagLogoff:
+		s.logoff()
+		return s.answerWhole(bolt.EmptySuccess)
+	}
+	return s.illegal(tag)
+}
+
+// answerWhole answers the request at start, once it is there to its end, without looking into it.
+func (s *boltSession) answerWhole(answer []byte) error {
+	if err := s.discardRequest(); err != nil {
+		return err
+	}
+	s.out = append(s.out, answer...)
+	return nil
+}
+
+// discardRequest reads over the request at start, of any size.
+func (s *boltSession) discardRequest() error {
+	for !s.in.complete() {
+		s.in.passed(s.in.walked)
+		if err := s.in.fill(maxBeforeLogin); err != nil {
+			return err
+		}
+	}
+	s.in.drop()
+	return nil
+}
+
+// wholeRequest makes the request at start whole, or answers FAILURE and reads over it when it is longer than limit.
+// ok is false in the second case: the session is in the failed state then.
+func (s *boltSession) wholeRequest(limit int) (raw []byte, ok bool, err error) {
+	for !s.in.complete() {
+		if s.in.full(limit) {
+			if err := s.discardRequest(); err != nil {
+				return nil, false, err
+			}
+			s.fail(bolt.CodeInvalidRequest, fmt.Sprintf("the request that opens a unit of work is larger than limits.request (%d bytes)", limit))
+			return nil, false, nil
+		}
+		if err := s.in.fill(limit + bufferSize); err != nil {
+			return nil, false, err
+		}
+	}
+	return s.in.message(), true, nil
+}
+
+// fail answers FAILURE and enters the failed state.
+func (s *boltSession) fail(code, message string) {
+	s.out = bolt.AppendFailure(s.out, s.version, code, message)
+	s.state = stateFailed
+}
+
+// serveFailed answers as a server in the failed state does.
+func (s *boltSession) serveFailed(tag byte) error {
+	switch tag {
+	case bolt.TagAckFailure:
+		s.state = stateReady
+		return s.answerWhole(bolt.EmptySuccess)
+	case bolt.TagBegin, bolt.TagHello, bolt.TagLogon, bolt.TagLogoff:
+		return s.illegal(tag)
+	}
+	return s.answerWhole(bolt.Ignored)
+}
+
+// serveReset answers a RESET that finds nothing running. One that stands before another is ignored, as servers do.
+func (s *boltSession) serveReset() error {
+	if _, ok, err := s.wholeRequest(maxBeforeLogin); err != nil || !ok {
+		return err
+	}
+	s.in.drop()
+	if s.lease != nil {
+		return s.resetUnit()
+	}
+	s.state = stateReady
+	if tag, _, ok, _ := s.in.head(); ok && tag == bolt.TagReset {
+		s.out = append(s.out, bolt.Ignored...)
+		return nil
+	}
+	s.out = append(s.out, bolt.EmptySuccess...)
+	return nil
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}

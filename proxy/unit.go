@@ -1,0 +1,348 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/bolt/packstream"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// unit is the unit of work that a session has open: what was asked, what it needs, and how far it got.
+type unit struct {
+	intent   routing.Intent
+	explicit bool // BEGIN, not an auto-commit RUN
+	declared bool // the client said mode "r"
+	judged   bool // we took it for a read, and sent mode "r" where the version has it
+	homeless bool // the client named no database
+	routed   bool // wants a connection with server-side routing (USE)
+	verdict  cypher.Verdict
+
+	raw       []byte // the opening request and what was pipelined behind it, as the client sent them; nil once answered
+	send      []byte // the same as it leaves: raw, or rebuilt with mode "r"
+	query     []byte // inside raw
+	rebuilt   []byte // the buffer of a rebuilt send, kept for the next unit
+	tried     []*cluster.Member
+	triedRoom [4]*cluster.Member
+
+	begun     bool // the opening request was answered with SUCCESS
+	delivered bool // a record reached the client's stream
+	ending    byte // COMMIT or ROLLBACK was taken: nothing behind it belongs to the unit; the pump's while one runs
+	textEnds  byte // 1-2: a RUN with one of these as its text was taken, its PULL_ALL is still to come; as ending
+	over      bool // the last answer of the unit came
+	failed    bool // a FAILURE came: the member has to be RESET
+	violated  bool // the FAILURE was about the protocol: servers close the connection after it
+	forwarded bool // a pump sent requests beyond send: the unit cannot be sent again as a whole
+}
+
+func (u *unit) reset() {
+	u.triedRoom = [4]*cluster.Member{}
+	*u = unit{rebuilt: u.rebuilt[:0]}
+	u.tried = u.triedRoom[:0]
+}
+
+// opening is what begin reads from a RUN or BEGIN.
+type opening struct {
+	query  []byte // nil for BEGIN
+	params []byte // encoded map; RUN only
+	extra  []byte // encoded map; nil before version 3
+	mode   []byte
+	db     []byte
+}
+
+func (s *boltSession) parseOpening(tag byte, payload []byte) (o opening, err error) {
+	d := packstream.NewDecoder(payload[2:])
+	if tag == bolt.TagRun {
+		o.query = d.String()
+		o.params = d.Raw()
+	}
+	if s.version < bolt.V3 {
+		return o, d.Err()
+	}
+	o.extra = d.Raw()
+	if d.Err() != nil {
+		return o, d.Err()
+	}
+	e := packstream.NewDecoder(o.extra)
+	if e.Kind() != packstream.KindMap {
+		return o, errors.New("the extra field is not a map")
+	}
+	for range e.Map() {
+		key := e.String()
+		switch {
+		case string(key) == "mode" && e.Kind() == packstream.KindString:
+			o.mode = e.String()
+		case string(key) == "db" && e.Kind() == packstream.KindString:
+			o.db = e.String()
+		default:
+			e.Skip()
+		}
+	}
+	return o, e.Err()
+}
+
+// begin opens a unit of work with the RUN or BEGIN at the inbox's start.
+func (s *boltSession) begin(ctx context.Context, tag byte) error {
+	raw, ok, err := s.wholeRequest(s.srv.options.Load().RequestLimit)
+	if err != nil || !ok {
+		return err
+	}
+	payload, _ := bolt.Payload(raw, nil)
+	o, err := s.parseOpening(tag, payload)
+	if err != nil {
+		return s.violation(err)
+	}
+	s.in.pinned = true // o and payload stand in its buffer
+	if s.version < bolt.V3 || tag == bolt.TagRun && isRoutingCall(o.query) {
+		if done, err := s.serveText(ctx, o); done {
+			return err
+		}
+	}
+	s.unit.reset()
+	u := &s.unit
+	u.explicit = tag == bolt.TagBegin || s.version < bolt.V3 && isText(o.query, "BEGIN")
+	u.query = o.query
+	s.decide(o)
+	if err := s.resolveHome(ctx); err != nil {
+		return s.notServed(err)
+	}
+	s.takeOpening(payload, o)
+	return s.perform(ctx)
+}
+
+// decide fills in the unit's intent: declared, judged, or a write (design "Reads and writes").
+func (s *boltSession) decide(o opening) {
+	u := &s.unit
+	f := s.front.settings.Load()
+	u.intent = routing.Intent{Version: s.version, UTC: s.utc, DB: bytesToName(o.db, s)}
+	if len(o.mode) == 1 && o.mode[0] == 'r' {
+		u.declared, u.intent.Mode = true, routing.Read
+		return
+	}
+	if u.explicit {
+		if f.Access == AccessRead { // the frontend's word for what nobody declared
+			u.intent.Mode, u.judged = routing.Read, s.version >= bolt.V4_0
+		}
+		return
+	}
+	u.verdict = cypher.Classify(o.query, nil)
+	u.routed = u.verdict.UsesUse
+	switch {
+	case u.verdict.System && s.version >= bolt.V4_0:
+		u.intent.DB = "system"
+	case f.Access == AccessWrite || f.Undeclared == UndeclaredLeader || u.verdict.OneMember:
+	case u.verdict.Access == cypher.Read && (f.Access == AccessRead || s.mayMove()):
+		u.intent.Mode, u.judged = routing.Read, true
+	}
+	if u.verdict.UserCommand {
+		s.srv.logins.forgetAll()
+	}
+}
+
+// mayMove tells whether an undeclared read may leave the leader on our own judgement: not when the user wrote moments ago,
+// for the member might not have it yet, and not when this very text was refused as a write before.
+func (s *boltSession) mayMove() bool {
+	if s.front.settings.Load().Causality && s.login.wroteLately() {
+		return false
+	}
+	return !s.srv.writes.contains(s.unit.query)
+}
+
+// bytesToName avoids a copy for the names that come again and again.
+func bytesToName(db []byte, s *boltSession) string {
+	if len(db) == 0 {
+		return ""
+	}
+	if string(db) == s.lastDB {
+		return s.lastDB
+	}
+	s.lastDB = string(db)
+	return s.lastDB
+}
+
+// takeOpening collects what is to be sent: the opening request and those pipelined behind it that are there already.
+func (s *boltSession) takeOpening(payload []byte, o opening) {
+	u := &s.unit
+	in := &s.in
+	from := in.start
+	in.pinned = true
+	s.take(payload[1])
+	first := in.start
+	s.takeFollowing()
+	u.raw = in.buf[from:in.start]
+	u.send = u.raw
+	if u.judged && s.version >= bolt.V4_0 {
+		u.rebuilt = s.appendReadMode(u.rebuilt[:0], payload, o)
+		u.rebuilt = append(u.rebuilt, in.buf[first:in.start]...)
+		u.send = u.rebuilt
+	}
+}
+
+// take moves the inbox past the message at its start and notes that its answer is owed.
+func (s *boltSession) take(tag byte) {
+	s.in.drop()
+	s.mu.Lock()
+	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
+	s.mu.Unlock()
+}
+
+// ends is what the request that is being taken does to an explicit transaction: COMMIT, ROLLBACK, or 0.
+func (u *unit) ends() byte { return max(u.ending, u.textEnds) }
+
+// takeFollowing takes the requests behind the present one that belong to the same unit of work and are there already.
+func (s *boltSession) takeFollowing() {
+	for s.unit.ending == 0 {
+		tag, fields, ok, err := s.in.head()
+		if err != nil || !ok || !s.in.complete() || s.checkQuiet(tag, fields) != nil || !s.follows(tag) {
+			return
+		}
+		s.take(tag)
+	}
+}
+
+func (s *boltSession) checkQuiet(tag byte, fields int) error {
+	if r, ok := bolt.RequestIn(tag, s.version); !ok || r.Fields != fields {
+		return errClosed
+	}
+	return nil
+}
+
+// follows tells whether the whole request at the inbox's start may be sent to the member before the answers to those in
+// front of it came. Behind an auto-commit RUN that is one PULL or DISCARD; in a transaction everything up to its end.
+func (s *boltSession) follows(tag byte) bool {
+	u := &s.unit
+	if !u.explicit {
+		if tag != bolt.TagPull && tag != bolt.TagDiscard {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.owed.anyPull()
+	}
+	if !inTransaction(tag) {
+		return false
+	}
+	s.noteEnding(tag)
+	return true
+}
+
+// noteEnding remembers that the request at the inbox's start ends the transaction. Behind it the next unit begins; only
+// versions 1 and 2, whose COMMIT is a RUN, have a PULL_ALL that still belongs to it.
+func (s *boltSession) noteEnding(tag byte) {
+	u := &s.unit
+	switch {
+	case tag == bolt.TagCommit || tag == bolt.TagRollback:
+		u.ending = tag
+	case s.version < bolt.V3 && tag == bolt.TagRun && s.in.complete():
+		payload, _ := bolt.Payload(s.in.message(), nil)
+		d := packstream.NewDecoder(payload[2:])
+		switch text := d.String(); {
+		case isText(text, "COMMIT"):
+			u.textEnds = bolt.TagCommit
+		case isText(text, "ROLLBACK"):
+			u.textEnds = bolt.TagRollback
+		}
+	case s.version < bolt.V3 && u.textEnds != 0:
+		u.ending = u.textEnds
+	}
+}
+
+// isText compares a query with one of the words that versions 1 and 2 use for transactions.
+func isText(query []byte, word string) bool {
+	q := bytes.TrimRight(bytes.TrimSpace(query), ";")
+	return len(q) == len(word) && bytes.EqualFold(q, []byte(word))
+}
+
+// appendReadMode appends the RUN or BEGIN with mode "r" in its extra, in chunks.
+func (s *boltSession) appendReadMode(dst, payload []byte, o opening) []byte {
+	head := payload[:len(payload)-len(o.extra)]
+	d := packstream.NewDecoder(o.extra)
+	pairs := d.Map()
+	start := d.Offset()
+	if o.mode != nil { // the client said "w", which is also what drivers send when nobody said anything
+		pairs--
+	}
+	body := packstream.AppendMap(s.scratch[:0], pairs+1)
+	body = packstream.AppendString(packstream.AppendString(body, "mode"), "r")
+	for d.Len() > 0 {
+		key := d.String()
+		d.Skip()
+		if string(key) != "mode" {
+			body = append(body, o.extra[start:d.Offset()]...)
+		}
+		start = d.Offset()
+	}
+	s.scratch = body
+	return appendChunks2(dst, head, body)
+}
+
+// appendChunks2 appends a message whose payload is a followed by b.
+func appendChunks2(dst, a, b []byte) []byte {
+	if n := len(a) + len(b); n <= bolt.MaxChunk {
+		dst = append(dst, byte(n>>8), byte(n))
+		dst = append(append(dst, a...), b...)
+		return append(dst, 0, 0)
+	}
+	return bolt.AppendChunks(dst, append(a[:len(a):len(a)], b...))
+}
+
+// perform finds a member, sends the unit's opening and relays the answers; where nothing was done yet and the rules allow
+// it, another member is tried.
+func (s *boltSession) perform(ctx context.Context) error {
+	for {
+		lease, err := s.borrow(ctx, s.unit.intent, false)
+		if err != nil {
+			return s.notServed(err)
+		}
+		s.setLease(lease)
+		if s.unit.intent.Mode == routing.Write {
+			s.login.wrote()
+		}
+		switch err := s.exchange(s.unit.send); {
+		case errors.Is(err, errAgain):
+			continue
+		default:
+			return err
+		}
+	}
+}
+
+// notServed ends a unit of work for which no connection could be had: nothing of it was sent.
+func (s *boltSession) notServed(err error) error {
+	s.in.unpin()
+	s.unit.raw, s.unit.send = nil, nil
+	if errors.Is(err, errReset) {
+		return s.settle()
+	}
+	f := failureFor(err)
+	if f == nil {
+		return err
+	}
+	s.owedFail(f.Code, f.Message)
+	if f.Code == bolt.CodeAuthExpired || f.Code == bolt.CodeTokenExpired || errors.Is(err, routing.ErrVersion) {
+		return errors.Join(errClosed, err)
+	}
+	return s.settle()
+}
+
+// failureFor is what a client is told when no connection could be had; nil when it is gone itself.
+func failureFor(err error) *bolt.Failure {
+	switch {
+	case errors.Is(err, errLeft) || errors.Is(err, errClosed):
+		return nil
+	case errors.Is(err, pool.ErrFull) || errors.Is(err, errHeldFull) || errors.Is(err, errQueueTime):
+		return &bolt.Failure{Code: bolt.CodeNoThreads, Message: "boltgate: too much work is waiting: " + plain(err)}
+	}
+	if f, ok := errors.AsType[*bolt.Failure](err); ok {
+		if f.Code == bolt.CodeTokenExpired {
+			return f
+		}
+		return &bolt.Failure{Code: bolt.CodeAuthExpired, Message: "boltgate: the member did not accept the login again: " + f.Code}
+	}
+	return &bolt.Failure{Code: bolt.CodeLeaderSwitch, Message: "boltgate: no member could take the work: " + plain(err)}
+}
