@@ -114,17 +114,22 @@ func (c *checker) wakeUp() {
 
 // check asks once, within Timeout. A panic would be a fault of ours; it fails the check instead of the daemon.
 func (c *checker) check(ctx context.Context) (a *answer) {
-	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
-	defer cancel()
-	a = newAnswer(c.member.Name, time.Now())
-	a.from = c
 	defer func() {
 		if p := recover(); p != nil {
-			a.err = fmt.Errorf("health: a fault in the check itself: %v", p)
+			a = newAnswer(c.member.Name, time.Now())
+			a.from, a.err = c, fmt.Errorf("health: a fault in the check itself: %v", p)
 			c.http.client.close()
 			c.bolt.forget()
 		}
 	}()
+	return c.once(ctx)
+}
+
+func (c *checker) once(ctx context.Context) *answer {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	a := newAnswer(c.member.Name, time.Now())
+	a.from = c
 	if time.Now().After(c.shyTill) {
 		c.retryLogin()
 	}

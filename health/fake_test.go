@@ -87,6 +87,7 @@ type fakeMember struct {
 	down     bool                             // breaks every connection
 	hang     bool                             // never answers
 	asked    []string                         // paths and queries, in order
+	raw      func(net.Conn)                   // serves both addresses instead
 	logins   int                              // tried
 }
 
@@ -103,6 +104,10 @@ func (f *fakeMember) set(change func()) {
 }
 
 func (f *fakeMember) attach(n *fakeNet) {
+	if f.raw != nil {
+		n.handlers[f.http], n.handlers[f.bolt] = f.raw, f.raw
+		return
+	}
 	if f.http != "" {
 		n.handlers[f.http] = f.serveHTTP
 	}

@@ -1,0 +1,170 @@
+package health
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+)
+
+func TestFold(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers    string // g or b, one a check
+		rise, fall int
+		up         string // u or d, after each
+	}{
+		"one good answer is enough for rise 1":    {"g", 1, 2, "u"},
+		"one bad answer is too few for fall 2":    {"gbgbg", 1, 2, "uuuuu"},
+		"two bad answers in a row":                {"gbbg", 1, 2, "uudu"},
+		"rise 3 counts answers in a row":          {"ggbggg", 3, 1, "dddddu"},
+		"a member that never answered stays down": {"bbb", 1, 2, "ddd"},
+		"fall 1 takes it out at the first":        {"gb", 1, 1, "ud"},
+		"an interrupted fall begins anew":         {"gbbgbb", 1, 3, "uuuuuu"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s streak
+			got := ""
+			for _, a := range c.answers {
+				s = fold(s, a == 'g', c.rise, c.fall)
+				got += map[bool]string{true: "u", false: "d"}[s.Up]
+			}
+			if got != c.up {
+				t.Errorf("got %s, want %s", got, c.up)
+			}
+		})
+	}
+}
+
+func says(member string, fresh bool, role cluster.Role, names string) word {
+	w := word{member: member, fresh: fresh, roles: map[string]cluster.Role{"neo4j": role}, names: map[string]string{}}
+	if names != "" {
+		w.names["neo4j"] = names
+	}
+	return w
+}
+
+func TestLeaders(t *testing.T) {
+	const l, f = cluster.Leader, cluster.Follower
+	for name, c := range map[string]struct {
+		words []word
+		want  string
+	}{
+		"one claimant needs no votes":                           {[]word{says("s1", true, l, ""), says("s2", true, f, "")}, "s1"},
+		"nobody claims, whatever others say":                    {[]word{says("s1", true, f, "s2"), says("s2", true, f, "s1")}, ""},
+		"of two, the one that most name":                        {[]word{says("s1", true, l, "s1"), says("s2", true, l, "s2"), says("s3", true, f, "s2")}, "s2"},
+		"of two, equally named, neither":                        {[]word{says("s1", true, l, "s1"), says("s2", true, l, "s2")}, ""},
+		"of two that name nobody, neither":                      {[]word{says("s1", true, l, ""), says("s2", true, l, ""), says("s3", true, f, "")}, ""},
+		"votes for a third who does not claim decide nothing":   {[]word{says("s1", true, l, "s1"), says("s2", true, l, "s2"), says("s3", true, f, "s3")}, ""},
+		"a claimant that stopped answering gives way":           {[]word{says("s1", false, l, "s1"), says("s2", true, l, "s2")}, "s2"},
+		"a claimant that stopped answering holds if alone":      {[]word{says("s1", false, l, "s1"), says("s2", true, f, "s1")}, "s1"},
+		"what a member that stopped answering named is no vote": {[]word{says("s1", true, l, "s1"), says("s2", true, l, "s2"), says("s3", false, f, "s2")}, ""},
+		"a claimant may itself name the other":                  {[]word{says("s1", true, l, "s2"), says("s2", true, l, "s2")}, "s2"},
+		"of three, a strict majority is not needed":             {[]word{says("s1", true, l, ""), says("s2", true, l, ""), says("s3", true, l, "s1")}, "s1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := leaders(c.words)["neo4j"]; got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			slices.Reverse(c.words)
+			if got := leaders(c.words)["neo4j"]; got != c.want {
+				t.Errorf("in reverse order: got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// Whatever members say, a View made of it has at most one leader for each database.
+func TestNoViewHasTwoLeaders(t *testing.T) {
+	databases := []string{cluster.AnyDatabase, "neo4j", "orders", "system"}
+	for seed := range uint64(2000) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		var words []word
+		for i := range 1 + rnd.IntN(5) {
+			w := word{member: fmt.Sprint("s", i), fresh: rnd.IntN(3) > 0, roles: map[string]cluster.Role{}, names: map[string]string{}}
+			for _, db := range databases {
+				if rnd.IntN(2) == 0 {
+					w.roles[db] = cluster.Role(rnd.IntN(4))
+				}
+				if rnd.IntN(2) == 0 {
+					w.names[db] = fmt.Sprint("s", rnd.IntN(6))
+				}
+			}
+			words = append(words, w)
+		}
+		settled := settle(words)
+		for _, db := range databases {
+			var leaders []string
+			for _, w := range words {
+				s := cluster.Status{Member: &cluster.Member{Name: w.member}, Up: true, Roles: settled[w.member]}
+				if s.Role(db) == cluster.Leader {
+					leaders = append(leaders, w.member)
+				}
+			}
+			if len(leaders) > 1 {
+				t.Fatalf("seed %d: %q is led by %v; words %+v", seed, db, leaders, words)
+			}
+		}
+	}
+}
+
+func TestConclude(t *testing.T) {
+	const u, ha, causal, auto, alone = cluster.UnknownGeneration, cluster.HA, cluster.Causal, cluster.Autonomous, cluster.Standalone
+	type list = []cluster.Generation
+	for name, c := range map[string]struct {
+		configured, was cluster.Generation
+		evidence        list
+		members         int
+		want            cluster.Generation
+	}{
+		"nothing known, nothing shown":                  {u, u, list{u, u}, 2, u},
+		"what one member shows":                         {u, u, list{u, ha}, 2, ha},
+		"a conclusion survives silence":                 {u, causal, nil, 3, causal},
+		"a conclusion survives one member's other kind": {u, causal, list{auto, auto, causal}, 3, causal},
+		"a conclusion yields when all show another":     {u, causal, list{auto, auto}, 3, auto},
+		"standalone takes exactly one member":           {u, u, list{alone, alone}, 2, u},
+		"standalone":                                    {u, u, list{alone}, 1, alone},
+		"what is configured holds against evidence":     {ha, ha, list{causal}, 1, ha},
+		"most members decide":                           {u, u, list{ha, causal, causal}, 3, causal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := conclude(c.configured, c.was, c.evidence, c.members); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestCommonVersions(t *testing.T) {
+	type list = []bolt.Version
+	for name, c := range map[string]struct {
+		lists []list
+		want  list
+	}{
+		"none known":                       {[]list{nil, nil}, nil},
+		"unknown ones do not count":        {[]list{nil, {bolt.V5_0, bolt.V4_4}}, list{bolt.V5_0, bolt.V4_4}},
+		"what all share":                   {[]list{{bolt.V5_8, bolt.V5_0, bolt.V4_4}, {bolt.V5_0, bolt.V4_4, bolt.V3}}, list{bolt.V5_0, bolt.V4_4}},
+		"nothing in common is not unknown": {[]list{{bolt.V3}, {bolt.V5_0}, {bolt.V3}}, list{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := common(c.lists)
+			if !slices.Equal(got, c.want) || (got == nil) != (c.want == nil) {
+				t.Errorf("got %#v, want %#v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestParseVersion(t *testing.T) {
+	for agent, want := range map[string][3]int{
+		"Neo4j/5.26.0": {5, 26, 0}, "4.4.48": {4, 4, 48}, "Neo4j/2026.08.1": {2026, 8, 1}, "Neo4j/3.5.0-beta03": {3, 5, 0}, "Neo4j/4.0": {4, 0, 0},
+		"Neo4j/v5.11.0 compatible graph database server - Memgraph": {}, "": {}, "NornicDB/0.1.0": {}, "Neo4j/99999999999999999999.1": {},
+	} {
+		major, minor, patch := parseVersion(agent)
+		if got := [3]int{major, minor, patch}; got != want {
+			t.Errorf("%q: got %v, want %v", agent, got, want)
+		}
+	}
+}
