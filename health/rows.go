@@ -114,33 +114,29 @@ func sameAddress(list []hosting) bool {
 	return len(list) > 0
 }
 
-// evidenceOf tells the kind of cluster that SHOW DATABASES shows. Rows at one address prove a standalone server only when
-// system is among them, which every server of a cluster hosts.
+// evidenceOf tells the kind of cluster that SHOW DATABASES shows. 4.x has a role of its own for a standalone server. From 5.0
+// on, rows that all have one address prove one only when system is among them, which every server of a cluster hosts.
 func evidenceOf(list []hosting, major int) cluster.Generation {
-	servers, system, several := make(map[string]bool), false, false
+	servers, clustered, system := make(map[string]bool), false, false
 	for _, h := range list {
 		if h.standalone {
 			return cluster.Standalone
 		}
 		if h.addressed {
 			servers[h.address] = true
+			clustered = clustered || h.ambiguous || major == 4 && h.role != cluster.Unknown
 			system = system || h.db == "system"
-			several = several || h.ambiguous
 		}
 	}
 	switch {
-	case several && major == 4:
+	case major == 4 && (clustered || len(servers) > 1):
 		return cluster.Causal
-	case several:
+	case major > 4 && (clustered || len(servers) > 1):
 		return cluster.Autonomous
-	case len(servers) == 1 && system:
+	case major > 4 && system:
 		return cluster.Standalone
-	case len(servers) == 0 || len(servers) == 1:
-		return cluster.UnknownGeneration
-	case major == 4:
-		return cluster.Causal
 	}
-	return cluster.Autonomous
+	return cluster.UnknownGeneration
 }
 
 // addOverview puts what dbms.cluster.overview() of 3.x said into a: whom the member takes for the leader.
