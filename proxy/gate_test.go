@@ -1,0 +1,148 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/health"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/standin"
+)
+
+// gate is a whole gate in front of a stand-in cluster, in this process.
+type gate struct {
+	t       testing.TB
+	cluster *standin.Cluster
+	current *cluster.Current
+	pools   *pool.Set
+	server  *Server
+	address string
+	http    string
+}
+
+// gateOptions are what a test wants otherwise than usual; each field may be zero.
+type gateOptions struct {
+	standin  standin.Options
+	server   Options
+	frontend func(*Frontend)
+	pool     pool.Options
+	health   func(*health.Options)
+}
+
+func testLog(t testing.TB) *slog.Logger {
+	var w io.Writer = io.Discard
+	if os.Getenv("BOLTGATE_TEST_LOG") != "" {
+		w = os.Stderr
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// startGate starts a stand-in cluster and a gate before it, and waits until a leader is known.
+func startGate(t testing.TB, o gateOptions) *gate {
+	t.Helper()
+	c, err := standin.Start(o.standin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	g := &gate{t: t, cluster: c, current: new(cluster.Current)}
+	log := testLog(t)
+	h := health.Options{
+		Generation: o.standin.Generation, Members: c.Members(), User: standin.DefaultUser, Password: standin.DefaultPassword,
+		Interval: 500 * time.Millisecond, FastInterval: 20 * time.Millisecond,
+	}
+	if o.health != nil {
+		o.health(&h)
+	}
+	monitor := health.New(h, g.current, log)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); monitor.Run(ctx) }() //nolint:errcheck // ends with ctx
+	g.pools = pool.NewSet(o.pool, log)
+	g.server = New(o.server, g.current, g.pools, log)
+	f := &Frontend{Name: "main", Bind: []string{"127.0.0.1:0"}, Causality: true, Timeouts: Timeouts{Handshake: 5 * time.Second, Queue: 10 * time.Second}}
+	if o.frontend != nil {
+		o.frontend(f)
+	}
+	if err := g.server.Apply(o.server, []*Frontend{f}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cut, stop := context.WithTimeout(context.Background(), 2*time.Second)
+		defer stop()
+		g.server.Shutdown(cut) //nolint:errcheck // tests may leave work behind
+		g.pools.Close()        //nolint:errcheck // never fails
+		cancel()
+		<-ended
+	})
+	g.address = g.server.Addresses("main")[0].String()
+	g.await(func(v *cluster.View) bool { return v.Leader("") != nil && len(v.Versions) > 0 })
+	return g
+}
+
+// await waits for a View that good likes.
+func (g *gate) await(good func(*cluster.View) bool) {
+	g.t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		v := g.current.View()
+		if good(v) {
+			return
+		}
+		select {
+		case <-v.Replaced():
+		case <-deadline:
+			for _, m := range v.Members {
+				g.t.Logf("%s up=%v roles=%v versions=%v: %s", m.Name, m.Up, m.Roles, m.Versions, m.LastError)
+			}
+			g.t.Fatalf("the cluster did not become what the test needs (generation %v)", v.Generation)
+		}
+	}
+}
+
+// dial opens a raw Bolt connection of version v to the gate, logged on.
+func (g *gate) dial(v bolt.Version) *bolt.Client {
+	g.t.Helper()
+	c, err := g.tryDial(v, bolt.Basic(standin.DefaultUser, standin.DefaultPassword))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return c
+}
+
+func (g *gate) tryDial(v bolt.Version, auth bolt.Auth) (*bolt.Client, error) {
+	conn, err := net.Dial("tcp", g.address)
+	if err != nil {
+		return nil, err
+	}
+	g.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(30 * time.Second)) //nolint:errcheck // shows in use
+	if _, err := bolt.Handshake(conn, v); err != nil {
+		return nil, err
+	}
+	c := bolt.NewClient(conn, v)
+	return c, c.Logon(bolt.HelloOptions{Agent: "test/1", Routing: map[string]string{"address": g.address}}, auth)
+}
+
+// query runs a text and returns its first row by column.
+func query(t testing.TB, c *bolt.Client, text string, params, extra map[string]any) map[string]any {
+	t.Helper()
+	res, err := c.Query(text, params, extra)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	row := map[string]any{}
+	for i, f := range res.Fields {
+		if len(res.Rows) > 0 {
+			row[f] = res.Rows[0][i]
+		}
+	}
+	return row
+}
