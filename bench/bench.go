@@ -46,6 +46,8 @@ type Load struct {
 	Rate      float64       // operations a second over all clients, an open loop; 0: as fast as answers come
 	WatchPID  int           // process whose CPU time is read at both ends of the counted time; 0: none
 	TLSConfig *tls.Config   // for the URIs that say TLS; nil: a plain one
+
+	grace time.Duration // what operations that run when the counted time ends may still take before they are cut; 0: 5 s
 }
 
 // Result is what a measurement found. Times are in microseconds.
@@ -68,8 +70,8 @@ type Result struct {
 	OwnCPU     float64 `json:"own_cpu_us_per_op,omitempty"`     // of this process: says whether the generator was the limit
 }
 
-// grace is how long operations that run when the counted time ends may take before they are cut.
-const grace = 5 * time.Second
+// longestNap is how long a client with little to do may miss that the run has ended.
+const longestNap = 100 * time.Millisecond
 
 // retryPause keeps a client whose connection failed from spinning.
 const retryPause = 20 * time.Millisecond
@@ -88,11 +90,14 @@ func Run(ctx context.Context, l Load) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	cut, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &run{load: l, target: t, ctx: ctx}
+	r := &run{load: l, target: t, asked: ctx, ctx: cut}
 	if err := r.try(); err != nil {
 		return Result{}, err
+	}
+	if l.Warmup == 0 {
+		r.phase.Store(counting)
 	}
 	var all sync.WaitGroup
 	workers := make([]*worker, l.Clients)
@@ -101,7 +106,7 @@ func Run(ctx context.Context, l Load) (Result, error) {
 		all.Go(workers[i].work)
 	}
 	res := r.measure(workers)
-	done := time.AfterFunc(grace, cancel) // cuts what hangs
+	done := time.AfterFunc(l.grace, cancel) // cuts what hangs
 	all.Wait()
 	done.Stop()
 	return r.sum(res, workers), nil
@@ -120,6 +125,9 @@ func (l Load) withDefaults() Load {
 	if l.Duration == 0 {
 		l.Duration = 30 * time.Second
 	}
+	if l.grace == 0 {
+		l.grace = 5 * time.Second
+	}
 	return l
 }
 
@@ -133,6 +141,7 @@ const (
 type run struct {
 	load   Load
 	target *target
+	asked  context.Context // the caller's: what its end cuts is no error
 	ctx    context.Context // cuts every connection
 	phase  atomic.Int32
 	begun  time.Time // set before the workers start; the open loop's schedule counts from it
@@ -206,6 +215,7 @@ type worker struct {
 	times  histogram
 	errors int64
 	first  error
+	cut    bool // the run's context has ended
 }
 
 func (w *worker) work() {
@@ -219,10 +229,12 @@ func (w *worker) work() {
 		return
 	}
 	from := time.Now()
-	for w.run.phase.Load() != ended {
+	for w.goesOn() {
 		from = w.operate(from)
 	}
 }
+
+func (w *worker) goesOn() bool { return !w.cut && w.run.phase.Load() != ended }
 
 // openLoop starts operations at times fixed beforehand. An operation that starts late because the one before took long is counted from its
 // time on the schedule (else slow answers would hide the waiting that they cause: coordinated omission); one that starts late only because this
@@ -230,10 +242,10 @@ func (w *worker) work() {
 func (w *worker) openLoop() {
 	every := time.Duration(float64(w.run.load.Clients) / w.run.load.Rate * float64(time.Second))
 	due := w.run.begun.Add(every * time.Duration(w.index) / time.Duration(w.run.load.Clients))
-	for w.run.phase.Load() != ended {
+	for w.goesOn() {
 		from := due
-		if wait := time.Until(due); wait > 0 {
-			time.Sleep(wait)
+		for wait := time.Until(due); wait > 0 && w.goesOn(); wait = time.Until(due) {
+			time.Sleep(min(wait, longestNap))
 			from = time.Now()
 		}
 		w.operate(from)
@@ -245,16 +257,19 @@ func (w *worker) openLoop() {
 func (w *worker) operate(from time.Time) time.Time {
 	err := w.attempt()
 	now := time.Now()
-	if w.run.phase.Load() != counting && w.run.ctx.Err() == nil {
-		return now
-	}
+	counts := w.run.phase.Load() == counting
 	if err == nil {
-		w.times.record(now.Sub(from))
+		if counts {
+			w.times.record(now.Sub(from))
+		}
 		return now
 	}
-	w.errors++
-	if w.first == nil {
-		w.first = err
+	w.cut = w.run.ctx.Err() != nil
+	if w.run.asked.Err() == nil && (counts || w.cut) {
+		w.errors++
+		if w.first == nil {
+			w.first = err
+		}
 	}
 	return now
 }

@@ -23,9 +23,11 @@ import (
 type Plan struct {
 	Contenders []string // Direct and proxies; those that this machine lacks are skipped and said so
 	Only       []string // measurements by name; none: all
-	Gate       string   // program measured as boltgate; "": this one
+	Program    string   // a boltgate, which serves as generator and instant server; "": this one
+	Gate       string   // a boltgate, which is measured; "": Program
 
 	Real, RealUser, RealPassword string // HOST:PORT (Bolt) of a real Neo4j for connect-real; "": skipped and said so
+	StartReal                    func() // called when that server's turn has come; may set the fields of the line before. nil: nothing to do
 
 	Duration        time.Duration // counted in a round of the closed loop
 	Rounds          int           // of it, interleaved over the contenders
@@ -45,14 +47,15 @@ type Plan struct {
 const (
 	Direct   = "direct"
 	HAProxy  = "haproxy"
-	BareGo   = "relay"
+	BareGo   = "relay"     // one goroutine a client, no gate at all: what Go itself costs
+	BareGo2  = "relay-two" // the same with two
 	Boltgate = "boltgate"
 )
 
 // DefaultPlan returns the plan whose figures docs/performance.md shows: some 15 minutes.
 func DefaultPlan() *Plan {
 	return &Plan{
-		Contenders: []string{Direct, HAProxy, BareGo, Boltgate},
+		Contenders: []string{Direct, HAProxy, BareGo, BareGo2, Boltgate},
 		Duration:   10 * time.Second, Rounds: 3, LatencyDuration: 5 * time.Second, LatencyRounds: 5, Warmup: time.Second,
 		Load: 0.5, Clients: 32, IdleClients: 5000, LoadCore: min(1, runtime.NumCPU()-1),
 	}
@@ -126,8 +129,10 @@ type comparison struct {
 }
 
 func (c *comparison) run() (err error) {
-	if c.self, err = os.Executable(); err != nil {
-		return err
+	if c.self = c.plan.Program; c.self == "" {
+		if c.self, err = os.Executable(); err != nil {
+			return err
+		}
 	}
 	if c.folder, err = os.MkdirTemp("", "boltgate-bench-"); err != nil {
 		return err
@@ -139,18 +144,17 @@ func (c *comparison) run() (err error) {
 	if err := c.instantMeasurements(); err != nil {
 		return err
 	}
-	if err := c.realMeasurement(); err != nil {
-		return err
-	}
 	if c.plan.wants(idleMemory) {
 		if err := c.measureIdle(); err != nil {
 			return err
 		}
 	}
 	if c.plan.wants(startMemory) {
-		return c.measureStart()
+		if err := c.measureStart(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return c.realMeasurement() // last: a Java server that runs would disturb the others
 }
 
 // skip says loudly what is not measured.
@@ -194,8 +198,11 @@ func (c *comparison) realMeasurement() error {
 	if !c.plan.wants(m.name) {
 		return nil
 	}
+	if c.plan.StartReal != nil {
+		c.plan.StartReal()
+	}
 	if c.plan.Real == "" {
-		c.skip(m.name, "no real Neo4j was named (--real HOST:PORT)")
+		c.skip(m.name, "there is no real Neo4j (make bench starts one where Java is; bench compare takes --real HOST:PORT)")
 		return nil
 	}
 	auth := login{c.plan.RealUser, c.plan.RealPassword}

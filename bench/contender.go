@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"text/template"
 	"time"
@@ -167,15 +168,15 @@ func (c *comparison) startOne(name string, s scene) (*contender, error) {
 			return nil, nil
 		}
 		err = c.startHAProxy(k, path, s)
-	case BareGo:
+	case BareGo, BareGo2:
 		var a Addresses
-		to := s.members[0]
-		k.process, err = c.launch(name, c.plan.ProxyCore, exec.Command(c.self, "bench", "relay", "--to-bolt", to.Bolt, "--to-http", to.HTTP), &a)
+		cmd := exec.Command(c.self, "bench", "relay", "--to-bolt", s.members[0].Bolt, "--to-http", s.members[0].HTTP, "--two="+strconv.FormatBool(name == BareGo2))
+		k.process, err = c.launch(name, c.plan.ProxyCore, cmd, &a)
 		k.bolt, k.http = a.Bolt, a.HTTP
 	case Boltgate:
 		err = c.startGate(k, s)
 	default:
-		err = fmt.Errorf("%w: no contender %q; there are direct, haproxy, relay, boltgate", errUsage, name)
+		err = fmt.Errorf("%w: no contender %q; there are %v", errUsage, name, DefaultPlan().Contenders)
 	}
 	if err != nil {
 		return nil, err
@@ -210,8 +211,7 @@ func (c *comparison) startHAProxy(k *contender, path string, s scene) error {
 }
 
 func (c *comparison) startGate(k *contender, s scene) error {
-	var adminAddress string
-	if err := freePorts(&k.bolt, &adminAddress); err != nil {
+	if err := freePorts(&k.bolt); err != nil {
 		return err
 	}
 	k.http = k.bolt // one port
@@ -228,7 +228,7 @@ func (c *comparison) startGate(k *contender, s scene) error {
 		return err
 	}
 	file, err := c.render("boltgate.yaml", boltgateTemplate, map[string]any{
-		"MaxConn": s.maxConn, "Listen": k.bolt, "Generation": s.generation, "Members": members, "Admin": adminAddress,
+		"MaxConn": s.maxConn, "Listen": k.bolt, "Generation": s.generation, "Members": members,
 		"CheckUser": s.auth.user, "CheckPasswordFile": secret,
 	})
 	if err != nil {

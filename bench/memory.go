@@ -29,7 +29,7 @@ const (
 // measureIdle opens logged-on clients that do nothing, at each proxy freshly started.
 func (c *comparison) measureIdle() error {
 	for _, name := range c.plan.Contenders {
-		if name == Direct || name == BareGo {
+		if name != HAProxy && name != Boltgate {
 			continue
 		}
 		if err := c.measureIdleOf(name); err != nil {
@@ -131,7 +131,7 @@ func (c *comparison) measureStart() error {
 		return err
 	}
 	for _, name := range c.plan.Contenders {
-		if name == Direct || name == BareGo {
+		if name != HAProxy && name != Boltgate {
 			continue
 		}
 		begun := time.Now()

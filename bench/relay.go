@@ -10,12 +10,12 @@ import (
 	"github.com/boltgate/boltgate/bolt"
 )
 
-// Relay is the least that a proxy in Go can do, to judge the data path by: one goroutine per client and fixed buffers, without pools, routing or
-// errors. It is no part of the gate.
+// Relay is the least that a proxy in Go can do, to judge the data path by: fixed buffers, and no pools, routing or errors. It is no part of the gate.
 type Relay struct {
 	Listen string // address
 	To     string // the one server
 	HTTP   bool   // one request, one answer of one read each; else Bolt's messages are counted
+	Two    bool   // two goroutines a client, which copy without looking, in place of one that knows whose turn it is
 }
 
 // Serve relays until ctx ends. ready is called with the address when clients can connect.
@@ -37,14 +37,35 @@ func (r *Relay) Serve(ctx context.Context, ready func(address string)) error {
 		}
 		defer server.Close()
 		defer context.AfterFunc(ctx, func() { server.Close() })()
-		if r.HTTP {
+		switch {
+		case r.Two:
+			r.both(c, server)
+		case r.HTTP:
 			r.alternate(c, server)
-		} else {
+		default:
 			r.relayBolt(c, server)
 		}
 	})
 	g.Wait()
 	return ctx.Err()
+}
+
+// both copies in two goroutines until one side ends.
+func (r *Relay) both(client, server net.Conn) {
+	var back sync.WaitGroup
+	back.Go(func() {
+		r.copy(server, client)
+		client.Close()
+	})
+	r.copy(client, server)
+	server.Close()
+	back.Wait()
+}
+
+func (r *Relay) copy(from, to net.Conn) {
+	buf := make([]byte, 4096)
+	for forward(from, to, buf) == nil {
+	}
 }
 
 // alternate carries a read of the client to the server and a read of the server back.

@@ -46,6 +46,8 @@ type Row struct {
 	P99         float64 `json:"p99_us"`
 	Errors      int64   `json:"errors"`
 	CPURatio    float64 `json:"cpu_ratio,omitempty"`
+	LoadedCPU   float64 `json:"cpu_us_per_op_at_offered_load,omitempty"` // as CPU, over the rounds at the offered load
+	LoadedRatio float64 `json:"cpu_ratio_at_offered_load,omitempty"`
 	P99Ratio    float64 `json:"p99_ratio,omitempty"`
 	RateRatio   float64 `json:"rate_ratio_to_direct,omitempty"`
 }
@@ -110,7 +112,7 @@ func (r *Report) find(measurement, contender string) *Row {
 }
 
 func (r *Report) summarize(row *Row) {
-	var cpu, ops float64
+	var cpu, ops, loadedCPU, loadedOps float64
 	var rates, p50, p99, loaded50, loaded99 []float64
 	row.Errors = 0
 	for _, run := range r.Runs {
@@ -120,12 +122,14 @@ func (r *Report) summarize(row *Row) {
 		row.Errors += run.Errors
 		if run.Offered > 0 {
 			row.Offered = run.Offered
+			loadedCPU, loadedOps = loadedCPU+run.WatchedCPU*float64(run.Operations), loadedOps+float64(run.Operations)
 			loaded50, loaded99 = append(loaded50, run.P50), append(loaded99, run.P99)
 			continue
 		}
 		cpu, ops = cpu+run.WatchedCPU*float64(run.Operations), ops+float64(run.Operations)
 		rates, p50, p99 = append(rates, run.PerSecond), append(p50, run.P50), append(p99, run.P99)
 	}
+	row.LoadedCPU = loadedCPU / max(loadedOps, 1)
 	row.CPU, row.PerSecond, row.P50, row.P99 = cpu/max(ops, 1), median(rates), median(p50), median(p99)
 	if len(loaded50) > 0 {
 		row.P50, row.P99 = median(loaded50), median(loaded99)
@@ -133,9 +137,10 @@ func (r *Report) summarize(row *Row) {
 }
 
 func (r *Report) compare(row *Row) {
-	row.CPURatio, row.P99Ratio, row.RateRatio = 0, 0, 0
+	row.CPURatio, row.LoadedRatio, row.P99Ratio, row.RateRatio = 0, 0, 0, 0
 	if h := r.find(row.Measurement, HAProxy); h != nil && row.Contender != Direct {
 		row.CPURatio, row.P99Ratio = ratio(row.CPU, h.CPU), ratio(row.P99, h.P99)
+		row.LoadedRatio = ratio(row.LoadedCPU, h.LoadedCPU)
 	}
 	if d := r.find(row.Measurement, Direct); d != nil {
 		row.RateRatio = ratio(row.PerSecond, d.PerSecond)
@@ -230,12 +235,12 @@ func (r *Report) heading() string {
 
 func (r *Report) cells() [][]string {
 	list := [][]string{{
-		"measurement", "through", "CPU µs/op", "to HAProxy's", "throughput /s", "to direct's", "offered /s", "p50 µs", "p99 µs", "to HAProxy's", "errors",
+		"measurement", "through", "CPU µs/op", "to HAProxy's", "throughput /s", "to direct's", "offered /s", "CPU µs/op", "to HAProxy's", "p50 µs", "p99 µs", "to HAProxy's", "errors",
 	}}
 	for _, row := range r.Rows {
 		list = append(list, []string{
 			row.Measurement, row.Contender, number(row.CPU, "%.1f"), number(row.CPURatio, "%.2f"), number(row.PerSecond, "%.0f"),
-			number(row.RateRatio, "%.2f"), number(row.Offered, "%.0f"), number(row.P50, "%.0f"), number(row.P99, "%.0f"), number(row.P99Ratio, "%.2f"),
+			number(row.RateRatio, "%.2f"), number(row.Offered, "%.0f"), number(row.LoadedCPU, "%.1f"), number(row.LoadedRatio, "%.2f"), number(row.P50, "%.0f"), number(row.P99, "%.0f"), number(row.P99Ratio, "%.2f"),
 			fmt.Sprint(row.Errors),
 		})
 	}

@@ -129,7 +129,7 @@ func newBenchRelayCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := untilEnded(c.Context())
 			defer stop()
-			httpRelay.HTTP = true
+			httpRelay.HTTP, httpRelay.Two = true, boltRelay.Two
 			return ended(bench.ServeRelays(ctx, &boltRelay, &httpRelay, func(a bench.Addresses) error {
 				return json.NewEncoder(c.OutOrStdout()).Encode(a)
 			}))
@@ -137,6 +137,7 @@ func newBenchRelayCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&boltRelay.Listen, "bolt", "127.0.0.1:0", "address for Bolt")
 	c.Flags().StringVar(&httpRelay.Listen, "http", "127.0.0.1:0", "address for HTTP")
+	c.Flags().BoolVar(&boltRelay.Two, "two", false, "two goroutines a client in place of one")
 	c.Flags().StringVar(&boltRelay.To, "to-bolt", "", "server for Bolt")
 	c.Flags().StringVar(&httpRelay.To, "to-http", "", "server for HTTP")
 	return c
@@ -173,7 +174,7 @@ func newBenchCompareCommand() *cobra.Command {
 	f.BoolVar(&markdown, "markdown", false, "print the table as Markdown")
 	f.BoolVar(&asJSON, "json", false, "print everything as JSON")
 	f.StringVar(&out, "out", "", "also write the JSON to this file")
-	f.StringVar(&contenders, "contenders", "", "of direct,haproxy,relay,boltgate (default: all)")
+	f.StringVar(&contenders, "contenders", "", "some of "+strings.Join(p.Contenders, ",")+" (default: all)")
 	f.StringVar(&p.Gate, "gate", "", "program to measure as boltgate (default: this one)")
 	f.StringSliceVar(&p.Only, "only", nil, "only these measurements: "+strings.Join(bench.MeasurementNames(), ", "))
 	f.StringVar(&p.Real, "real", "", "address HOST:PORT of a real Neo4j with a login, for connect-query-close; its password in "+passwordVariable)
