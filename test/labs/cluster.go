@@ -29,9 +29,11 @@ type Cluster struct {
 
 	t       testing.TB
 	started time.Time
+	up      chan struct{} // closed when every member was started, or upErr was set
+	upErr   error
 }
 
-// Start starts the lab's servers, all at once, and returns without waiting for them: see WaitReady. Where the machine lacks what the lab
+// Start starts the lab's servers and returns without waiting for them: see WaitReady. Where the machine lacks what the lab
 // needs the test is skipped, in CI it fails (see Require). The servers end, and another lab may start, when the test has ended; their logs are in
 // the test's artifact folder (kept with go test -artifacts), and the end of each is printed when the test failed.
 func Start(t testing.TB, lab Lab) *Cluster {
@@ -51,22 +53,60 @@ func Start(t testing.TB, lab Lab) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{Lab: lab, User: User, Password: in.password, t: t, started: time.Now()}
-	t.Cleanup(c.end)
-	if err := c.layOut(in); err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range c.Members {
-		if err := m.start(); err != nil {
+	store := ""
+	if lab.Kind != Alone {
+		if store, err = in.seed(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
+	c := &Cluster{Lab: lab, User: User, Password: in.password, t: t, started: time.Now(), up: make(chan struct{})}
+	if err := c.layOut(in, store); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.end)
+	go func() {
+		defer close(c.up)
+		c.upErr = c.bringUp(t.Context())
+	}()
 	t.Logf("lab %s: %d servers %s started on Java %d (jars ready after %.1fs)", lab.Name, len(c.Members), in.version, in.jdk.Major, c.started.Sub(begun).Seconds())
 	return c
 }
 
-// layOut makes each member's folder with its configuration and first password.
-func (c *Cluster) layOut(in *install) error {
+// bringUp starts the members. Those of a causal cluster are quickest when each finds what it looks for: cores that start together wait long for
+// each other to claim the discovery service, and a replica that finds no core tries again after a time that doubles up to half a minute. In this
+// order four members are ready in 27 s, all at once in 70 s.
+func (c *Cluster) bringUp(ctx context.Context) error {
+	for i, m := range c.Members {
+		if c.Lab.Kind == CausalMode {
+			if err := c.awaitTurn(ctx, i); err != nil {
+				return err
+			}
+		}
+		if err := m.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) awaitTurn(ctx context.Context, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	switch {
+	case i == 1:
+		return c.Members[0].listens(ctx, c.Members[0].ports.discovery)
+	case i == c.Lab.Cores:
+		for _, m := range c.Members[:i] {
+			if err := m.listens(ctx, m.ports.transaction); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// layOut makes each member's folder with its configuration, first password, and the store that all begin with.
+func (c *Cluster) layOut(in *install, store string) error {
 	auth, err := in.authFile(c.t.Context())
 	if err != nil {
 		return err
@@ -83,12 +123,17 @@ func (c *Cluster) layOut(in *install) error {
 	for i, p := range all {
 		name := string(rune('a' + i))
 		m := &Member{Name: name, Bolt: loopback(p.bolt), HTTP: loopback(p.http), Home: filepath.Join(base, name),
-			install: in, kind: c.Lab.Kind, password: in.password, replica: i >= c.Lab.Cores, console: filepath.Join(logs, name+"-console.log")}
+			ports: p, install: in, kind: c.Lab.Kind, password: in.password, replica: i >= c.Lab.Cores, console: filepath.Join(logs, name+"-console.log")}
 		if c.Lab.Kind != Alone {
 			m.Backup = loopback(p.backup)
 		}
 		if err := m.write(c.Lab.conf(all, i, filepath.Join(logs, name)), secret); err != nil {
 			return err
+		}
+		if store != "" {
+			if err := os.CopyFS(filepath.Join(m.Home, "data", "databases"), os.DirFS(store)); err != nil {
+				return fmt.Errorf("labs: %s: %w", m.Name, err)
+			}
 		}
 		c.Members = append(c.Members, m)
 	}
@@ -121,6 +166,14 @@ func (c *Cluster) WaitReady() {
 
 // AwaitReady is WaitReady for goroutines other than the test's, with a deadline of the caller.
 func (c *Cluster) AwaitReady(ctx context.Context) error {
+	select {
+	case <-c.up:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if c.upErr != nil {
+		return c.upErr
+	}
 	for _, m := range c.Members {
 		if m.Running() {
 			if _, err := m.Await(ctx); err != nil {
@@ -189,6 +242,7 @@ func (c *Cluster) Others(m *Member) []*Member {
 
 // end kills what runs: the data is thrown away, so nobody waits for an orderly end.
 func (c *Cluster) end() {
+	<-c.up // the test's context has ended, and with it bringUp
 	ran := time.Since(c.started)
 	for _, m := range c.Members {
 		if err := m.Kill(); err != nil {

@@ -88,7 +88,7 @@ func causalSettings(cores []ports, p ports, core bool) []string {
 		"causal_clustering.minimum_core_cluster_size_at_formation=" + strconv.Itoa(len(cores)),
 		"causal_clustering.minimum_core_cluster_size_at_runtime=2",
 		"causal_clustering.initial_discovery_members=" + join(cores, func(p ports) int { return p.discovery }),
-		"causal_clustering.leader_election_timeout=3s",
+		"causal_clustering.leader_election_timeout=1500ms", // a member that joins waits for four of these
 		"dbms.backup.enabled=true", "dbms.backup.address=" + loopback(p.backup),
 	}
 	for name, port := range map[string]int{"discovery": p.discovery, "transaction": p.transaction, "raft": p.raft} {

@@ -40,6 +40,7 @@ type Member struct {
 	Backup string // host:port of the 3.5 backup service, "" elsewhere
 	Home   string // its folder, with conf, data and logs
 
+	ports    ports
 	install  *install
 	kind     Kind
 	password string
@@ -230,6 +231,26 @@ func (m *Member) boltAnswers(ctx context.Context) error {
 		return fmt.Errorf("labs: %s did not answer the Bolt handshake: %w", m.Name, err)
 	}
 	return nil
+}
+
+// listens polls until a port of the member accepts connections, it ended, or ctx is done.
+func (m *Member) listens(ctx context.Context, port int) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := net.DialTimeout("tcp", loopback(port), time.Second)
+		if err == nil {
+			return conn.Close()
+		}
+		if !m.Running() {
+			return fmt.Errorf("labs: %s does not run; the end of what it printed:\n%s", m.Name, m.tail())
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("labs: waited for %s to listen on %d: %w", m.Name, port, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
 }
 
 // Await polls until the member has one of the roles (any role when none is given), it ended, or ctx is done.
