@@ -75,28 +75,39 @@ func ClassifyString(query string, procs *Procedures) Verdict {
 	if !utf8.ValidString(query) {
 		return Verdict{Access: Write, Reason: "invalid UTF-8"}
 	}
-	v := scan(query, procs)
+	v, body := scan(query, procs)
 	if i := strings.IndexByte(query, '\\'); i >= 0 && strings.Contains(query[i:], `\u`) {
-		v = classifyEscaped(query, procs, v)
+		v = classifyEscaped(query, procs, v, body)
 	}
 	return v
 }
 
-// classifyEscaped reads a text with \u escapes in the other ways that servers do. Parboiled servers (2.x to 4.2) leave escapes
-// to string literals, which is what raw, the plain scan, has done; JavaCC and ANTLR servers (4.3 on) decode them before
-// they look for tokens, skipping those behind an escaped backslash. We also decode those, in case a version does.
-func classifyEscaped(query string, procs *Procedures, raw Verdict) Verdict {
-	v := raw
-	for _, pairs := range []bool{true, false} {
-		d := unescape(query, pairs)
-		if d.bad {
-			v = merge(v, Verdict{Access: Write, Reason: `bad \u escape`, Start: d.badAt, End: d.badAt + 2})
-			continue
+// classifyEscaped reads a text with \u escapes in the other ways that servers do; the most careful verdict counts. Parboiled
+// servers (2.x to 4.2) leave escapes to string literals, which is what raw, the plain scan, has done. JavaCC and ANTLR servers
+// (4.3 on) decode escapes before they look for tokens, except behind an escaped backslash; we also decode those, in case a
+// version does. What stands before body, the first clause, has a parser of its own on the servers, which may see other comments
+// there than the one that follows it, so that an escape there makes the text unreadable.
+func classifyEscaped(query string, procs *Procedures, raw Verdict, body int) Verdict {
+	d := unescape(query, true)
+	v := merge(raw, d.verdict(procs))
+	if strings.Contains(query, `\\u`) {
+		if d = unescape(query, false); !d.bad {
+			v = merge(v, d.verdict(procs))
 		}
-		w := scan(d.text, procs)
-		w.Start, w.End = d.offset(w.Start), d.offset(w.End)
-		v = merge(v, w)
 	}
+	if i := strings.Index(query[:body], `\u`); i >= 0 {
+		v = merge(v, Verdict{Access: Write, Reason: `\u escape before the first clause`, Start: i, End: i + 2})
+	}
+	return v
+}
+
+// verdict reads the decoded text.
+func (u *unescaped) verdict(procs *Procedures) Verdict {
+	if u.bad {
+		return Verdict{Access: Write, Reason: `bad \u escape`, Start: u.badAt, End: u.badAt + 2}
+	}
+	v, _ := scan(u.text, procs)
+	v.Start, v.End = u.offset(v.Start), u.offset(v.End)
 	return v
 }
 

@@ -112,11 +112,11 @@ func (l *lexer) isEntry(i int) bool {
 // begin handles the first word of a statement: options, and words that begin none. done says that the word is dealt with, and k
 // where to go on.
 func (l *lexer) begin(w *word, i, j int) (done bool, k int) {
-	l.began = true
 	if w.kind < write && !w.begins {
 		l.fail(reasonNoClause, i, j)
 	}
 	if w.kind != option {
+		l.starts(i)
 		return false, j
 	}
 	switch w.text {
@@ -224,6 +224,7 @@ func (l *lexer) call(i, j int) int {
 	start, end, name := l.procedureName(j, &buf)
 	if len(name) == 0 {
 		l.decide("CALL of no readable name", i, j)
+		l.v.SelfCommitting = l.v.SelfCommitting || !l.explain
 		return j
 	}
 	p, known := l.procs.find(name)

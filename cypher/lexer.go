@@ -38,6 +38,8 @@ type lexer struct {
 	shows   bool // within the head of SHOW, whose words are many and harmless
 	explain bool // EXPLAIN stands before this statement
 	profile bool // PROFILE does, which runs it
+	bodied  bool // body is set
+	body    int  // offset of the first token that is no option
 
 	v Verdict
 }
@@ -56,8 +58,8 @@ const (
 	reasonTransactions = "IN TRANSACTIONS"
 )
 
-// scan reads text once.
-func scan(text string, procs *Procedures) Verdict {
+// scan reads text once. body is the offset of the first token that is no option.
+func scan(text string, procs *Procedures) (v Verdict, body int) {
 	l := lexer{text: text, procs: procs}
 	for i := 0; i < len(text); {
 		c := text[i]
@@ -81,13 +83,16 @@ func scan(text string, procs *Procedures) Verdict {
 			i++
 		}
 	}
-	return l.finish()
+	if !l.bodied {
+		l.body = len(text)
+	}
+	return l.finish(), l.body
 }
 
 // finish gives the verdict its reason where no token has decided.
 func (l *lexer) finish() Verdict {
-	if !l.began && l.v.Reason == "" {
-		return Verdict{Access: Write, Reason: reasonEmpty}
+	if !l.began {
+		l.fail(reasonEmpty, 0, 0)
 	}
 	if l.v.Reason == "" {
 		l.v.Reason = reasonReads
@@ -124,9 +129,20 @@ func (l *lexer) ended(last byte, i, j int) {
 	l.pos, l.last, l.digit = atKeyword, last, false
 }
 
-func (l *lexer) badStart(i, j int) {
+// starts notes that a statement has begun, with the token at i.
+func (l *lexer) starts(i int) {
 	l.began = true
-	l.fail(reasonNoClause, i, j)
+	if !l.bodied {
+		l.bodied, l.body = true, i
+	}
+}
+
+// badStart calls a statement that begins with text[i:j] unreadable.
+func (l *lexer) badStart(i, j int) {
+	l.starts(i)
+	if !strings.HasPrefix(l.text[i:], `\u`) { // which may spell anything: the decoded text decides
+		l.fail(reasonNoClause, i, j)
+	}
 }
 
 // str reads a string literal, in which a backslash escapes any character.
@@ -282,8 +298,11 @@ func isBlank(r rune) bool {
 
 // symbol notes what punctuation leaves to follow. c is 0 for a character outside ASCII.
 func (l *lexer) symbol(i int, c byte) {
-	if l.pos == atStart && c != '{' && c != ';' {
-		l.badStart(i, i+1)
+	if l.pos == atStart && c != ';' {
+		l.starts(i)
+		if c != '{' {
+			l.badStart(i, i+1)
+		}
 	}
 	switch c {
 	case '(', '[', ',', ':', '=', '<', '/', '^', '|', '&', '-':
@@ -390,9 +409,9 @@ func (l *lexer) keyword(w *word, i, j int, before byte) int {
 			l.decide(reasonUnknown, i, j)
 		}
 	case operand:
-		l.pos, l.shows = atOperand, l.shows && foldEqual(w.text, "as")
+		l.pos, l.shows = atOperand, l.shows && !w.body
 	case either:
-		l.pos, l.shows = atEither, l.shows && !w.begins
+		l.pos, l.shows = atEither, l.shows && !w.body
 	case keyword:
 		l.pos = atKeyword
 	case within:
@@ -439,13 +458,13 @@ func (l *lexer) writes(w *word, i, j int) {
 	}
 }
 
-// within looks for CALL {…} IN TRANSACTIONS behind an IN; the long form is found by its word CONCURRENT.
+// within looks for CALL {…} IN TRANSACTIONS behind an IN; behind a number, the word CONCURRENT gives it away by itself.
 func (l *lexer) within(j int, before byte) {
 	if before != '}' {
 		return
 	}
 	i, k := l.peekWord(j)
-	if s := l.text[i:k]; foldEqual(s, "transactions") || foldEqual(s, "transaction") {
+	if s := l.text[i:k]; foldEqual(s, "transactions") || foldEqual(s, "transaction") || foldEqual(s, "concurrent") {
 		l.decide(reasonTransactions, i, k)
 		l.v.SelfCommitting = l.v.SelfCommitting || !l.explain
 	}

@@ -17,17 +17,17 @@ type unescaped struct {
 	cuts  []cut // ordered by both fields
 }
 
-// cut says that from decoded offset to on, text corresponds to the original from offset from on.
-type cut struct{ to, from int }
+// cut says that what lies at the offset to of the decoded text, behind an escape, lies at end in the original.
+type cut struct{ to, end int }
 
-// offset returns the original offset of a decoded one.
+// offset returns the original offset of a decoded one that does not lie inside a decoded character.
 func (u *unescaped) offset(to int) int {
 	i := sort.Search(len(u.cuts), func(i int) bool { return u.cuts[i].to > to })
 	if i == 0 {
 		return to
 	}
 	c := u.cuts[i-1]
-	return c.from + to - c.to
+	return c.end + to - c.to
 }
 
 // unescape replaces \uXXXX by its character as Neo4j's character streams do: any number of u's may follow the backslash. With
@@ -60,7 +60,7 @@ func unescape(s string, pairs bool) unescaped {
 		}
 		b.WriteRune(r)
 		i = next
-		u.cuts = append(u.cuts, cut{to: b.Len(), from: i})
+		u.cuts = append(u.cuts, cut{to: b.Len(), end: i})
 	}
 	u.text = b.String()
 	return u

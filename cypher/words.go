@@ -34,6 +34,7 @@ type word struct {
 	kind   kind
 	prefix bool   // may stand where a name is expected without being that name: RETURN DISTINCT n, WHERE NOT x, (WHERE n.x)
 	begins bool   // may begin a statement that reads
+	body   bool   // ends the head of SHOW
 	reason string // what decides when it decides: "clause CREATE"
 }
 
@@ -70,9 +71,10 @@ const (
 	prefixWords = "not distinct case all where both leading trailing graph"
 	beginWords  = "match optional unwind with return call load show start use using when let for filter finish " +
 		"order skip limit offset cypher explain profile planner runtime"
-	minWord  = 2
-	maxWord  = 16
-	wordBits = 11
+	bodyWords = "yield where return match optional unwind let for filter"
+	minWord   = 2
+	maxWord   = 16
+	wordBits  = 11
 )
 
 // words is an open hash table of the keywords.
@@ -97,6 +99,9 @@ func buildWords() *[1 << wordBits]word {
 	}
 	for _, w := range strings.Fields(beginWords) {
 		lookup(t, w).begins = true
+	}
+	for _, w := range strings.Fields(bodyWords) {
+		lookup(t, w).body = true
 	}
 	lookup(t, "create").reason = "clause CREATE"
 	lookup(t, "define").reason = "local procedure or function"
