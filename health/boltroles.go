@@ -75,7 +75,10 @@ func (b *boltRoles) close() {
 }
 
 // ping finds out whether the member speaks Bolt now, without a login, and in which versions when that is not known.
-func (b *boltRoles) ping(ctx context.Context, a *answer) error {
+func (b *boltRoles) ping(ctx context.Context) error {
+	if !b.known {
+		b.close() // what it was logged on to is to be looked at anew
+	}
 	if b.client != nil {
 		return nil // the query that follows is the ping
 	}
@@ -285,8 +288,19 @@ func (b *boltRoles) askText(ctx context.Context, text, name string) (string, err
 }
 
 // ask puts the roles that the member tells over Bolt into a. A refused login is no error, but a.denied. knows says that its
-// roles were told over HTTP already, so that only the rest matters.
+// roles were told over HTTP already, so that only the rest matters. A kept connection that turns out to be closed is
+// replaced once.
 func (b *boltRoles) ask(ctx context.Context, a *answer, knows bool) error {
+	kept := b.client != nil
+	err := b.try(ctx, a, knows)
+	if err != nil && kept && b.client == nil && ctx.Err() == nil && !isTimeout(err) {
+		b.known = false // whoever answers now is looked at anew by the next check
+		err = b.try(ctx, a, knows)
+	}
+	return err
+}
+
+func (b *boltRoles) try(ctx context.Context, a *answer, knows bool) error {
 	switch err := b.login(ctx); {
 	case isDenied(err):
 		a.denied = err.Error()

@@ -23,6 +23,7 @@ type checker struct {
 
 	http    httpRoles
 	bolt    boltRoles
+	version string    // neo4j_version when Bolt was asked last
 	failed  bool      // the last check failed
 	shyTill time.Time // until then the login, which was refused, is not tried again
 }
@@ -196,7 +197,11 @@ func (c *checker) askBolt(ctx context.Context, a *answer, viaHTTP bool, httpErr 
 	if viaHTTP && httpErr != nil && !c.worthAsking(httpErr) {
 		return httpErr
 	}
-	if err := c.bolt.ping(ctx, a); err != nil {
+	if c.http.version != c.version { // upgraded since
+		c.version = c.http.version
+		c.bolt.forget()
+	}
+	if err := c.bolt.ping(ctx); err != nil {
 		return errors.Join(err, httpErr)
 	}
 	if err := c.bolt.identify(ctx, c.http.version); err != nil {
@@ -249,7 +254,7 @@ func (c *checker) probeOnly(ctx context.Context, a *answer) {
 		return
 	}
 	if !c.bolt.known {
-		if c.bolt.ping(ctx, a) != nil || c.bolt.identify(ctx, c.http.version) != nil {
+		if c.bolt.ping(ctx) != nil || c.bolt.identify(ctx, c.http.version) != nil {
 			return // the next check tries again
 		}
 		c.bolt.close()

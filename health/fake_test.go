@@ -88,6 +88,7 @@ type fakeMember struct {
 	hang     bool                             // never answers
 	asked    []string                         // paths and queries, in order
 	raw      func(net.Conn)                   // serves both addresses instead
+	wrap     func(net.Conn) net.Conn          // TLS around each connection
 	logins   int                              // tried
 }
 
@@ -133,6 +134,9 @@ func (f *fakeMember) gate(conn net.Conn) (down bool) {
 }
 
 func (f *fakeMember) serveHTTP(conn net.Conn) {
+	if f.wrap != nil {
+		conn = f.wrap(conn)
+	}
 	in := bufio.NewReader(conn)
 	for {
 		if f.gate(conn) {
@@ -167,6 +171,9 @@ func (f *fakeMember) page(req *http.Request) page {
 }
 
 func (f *fakeMember) serveBolt(conn net.Conn) {
+	if f.wrap != nil {
+		conn = f.wrap(conn)
+	}
 	if f.gate(conn) {
 		return
 	}
@@ -305,7 +312,7 @@ func run(t *testing.T, o Options, members []*fakeMember, claim func(r *rig)) {
 			o.Members = append(o.Members, f.member())
 		}
 		o.Dial = r.net.dial
-		r.monitor = New(o, r.current, slog.New(slog.NewTextHandler(r.logs, nil)))
+		r.monitor = New(o, r.current, slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- r.monitor.Run(ctx) }()

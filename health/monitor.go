@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -216,7 +217,7 @@ func (m *Monitor) take(a *answer) {
 		s.id = *a.identity
 	}
 	if a.err != nil {
-		s.lastError = a.err.Error()
+		s.lastError = ephemeral.ReplaceAllString(a.err.Error(), "")
 		m.log.Debug("check failed", "member", a.member, "error", a.err)
 	} else {
 		s.last = a
@@ -233,6 +234,9 @@ func (m *Monitor) take(a *answer) {
 		m.alarm()
 	}
 }
+
+// ephemeral is our own side of a connection in Go's network errors: it differs each time and says nothing.
+var ephemeral = regexp.MustCompile(`\S+:\d+->`)
 
 // learn keeps what an answer told of the cluster as a whole.
 func (m *Monitor) learn(a *answer) {
@@ -270,7 +274,11 @@ func (m *Monitor) complain(a *answer) {
 	m.complainOfStrangers(a)
 	switch {
 	case a.denied != "" && m.generation != cluster.Standalone:
-		m.warn("denied", a.member, "roles unknown: "+m.o.missing(), "member", a.member, "refusal", a.denied)
+		about := a.member
+		if m.o.User == "" {
+			about = "all" // one setting is missing, not one for each member
+		}
+		m.warn("denied", about, "roles unknown: "+m.o.missing(), "member", a.member, "refusal", a.denied)
 	case !agrees(m.generation, a.evidence) && m.generation != cluster.UnknownGeneration:
 		m.warn("kind", a.member, "the member is of another generation than the cluster; its role is not used",
 			"member", a.member, "generation", m.generation, "member's", a.evidence)

@@ -228,6 +228,42 @@ func TestVersionsAreSharedByAllThatAreUpAndProbedAgainAfterDown(t *testing.T) {
 	})
 }
 
+func TestAKeptConnectionThatWasClosedIsReplacedWithinTheCheck(t *testing.T) {
+	run(t, Options{Interval: time.Minute}, three("5.26.0").fakes(), func(r *rig) {
+		first := r.after(time.Second)
+		for range 3 {
+			r.net.mu.Lock()
+			for _, conn := range r.net.open {
+				conn.Close() // as firewalls do with idle connections
+			}
+			r.net.mu.Unlock()
+			if v := r.after(time.Minute); v != first {
+				r.Errorf("a new View was published: %q", r.logs.lines)
+				first = v
+			}
+		}
+	})
+}
+
+func TestAMemberThatWasUpgradedUnnoticedIsProbedAgain(t *testing.T) {
+	c := three("5.26.0")
+	members := c.fakes()
+	run(t, Options{}, members, func(r *rig) {
+		r.after(time.Second)
+		c.version = "2026.08.1"
+		members[0].set(func() { members[0].versions = bolt.Versions })
+		c.script(members[0])
+		r.net.mu.Lock()
+		for _, conn := range r.net.open {
+			conn.Close()
+		}
+		r.net.mu.Unlock()
+		if s := r.after(5 * time.Second).Members[0]; s.Agent != "Neo4j/2026.08.1" || s.Versions[0] != bolt.V6_1 {
+			r.Errorf("got agent %q, versions %v", s.Agent, s.Versions)
+		}
+	})
+}
+
 // garbage answers every connection with bytes that have little to do with a protocol, the same for a seed, and then
 // closes it or says nothing more.
 func garbage(seed uint64) func(net.Conn) {

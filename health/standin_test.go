@@ -59,22 +59,6 @@ func (s *stand) agree(v *cluster.View, db string) {
 	s.want(v, db, want[:len(want)-1])
 }
 
-// hosts takes one protocol's addresses away from members.
-func hosts(members []*cluster.Member, protocol string) []*cluster.Member {
-	var list []*cluster.Member
-	for _, m := range members {
-		m := *m
-		switch protocol {
-		case "http":
-			m.Bolt = ""
-		case "bolt":
-			m.HTTP = ""
-		}
-		list = append(list, &m)
-	}
-	return list
-}
-
 func TestStandInsOfEveryGeneration(t *testing.T) {
 	for _, c := range []struct {
 		version    string
