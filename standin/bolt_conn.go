@@ -46,6 +46,7 @@ type boltConn struct {
 
 const (
 	requestQueue = 256
+	lingerTime   = time.Second
 	loginBytes   = 8 << 10          // that 5.x reads before a login
 	loginTime    = 30 * time.Second // until a login is due on 5.x
 )
@@ -72,6 +73,7 @@ func (c *boltConn) serve() {
 		_ = c.conn.SetReadDeadline(time.Now().Add(loginTime))
 	}
 	c.m.c.wg.Go(c.read)
+	defer c.linger()
 	for m := range c.queue {
 		if !c.out.awake() {
 			return
@@ -81,6 +83,28 @@ func (c *boltConn) serve() {
 			c.out.flush()
 		}
 		if c.closing || c.out.err != nil {
+			return
+		}
+	}
+}
+
+// linger ends a connection so that all of its answers arrive: closing one with requests unread would reset it.
+func (c *boltConn) linger() {
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok || c.out.err != nil && c.out.err != errCut || half.CloseWrite() != nil {
+		return
+	}
+	late := time.NewTimer(lingerTime)
+	defer late.Stop()
+	for {
+		select {
+		case _, more := <-c.queue:
+			if !more {
+				return
+			}
+		case <-late.C:
+			return
+		case <-c.life.Done():
 			return
 		}
 	}

@@ -239,7 +239,6 @@ func (c *boltConn) cutNow() {
 	c.out.flush()
 	c.out.err = errCut
 	c.closing = true
-	abort(c.conn)
 }
 
 // misbehave does what the query asked to go wrong at a stage; true when the stage has no further answer.
