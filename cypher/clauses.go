@@ -11,6 +11,7 @@ type class uint8
 const (
 	classSymbol class = iota
 	classBlank
+	classPlain // punctuation that always leaves the same to follow: after
 	classLetter
 	classDigit
 	classQuote
@@ -20,6 +21,14 @@ const (
 )
 
 var classes, parts = buildClasses()
+
+// after is what plain punctuation leaves to follow. A > may end an operand, as in x IS :: LIST<INTEGER> SET …
+var after = [256]position{
+	'(': atOperand, '[': atOperand, ',': atOperand, ':': atOperand, '=': atOperand, '<': atOperand, '^': atOperand,
+	'|': atOperand, '&': atOperand, '-': atOperand,
+	')': atKeyword, ']': atKeyword, '}': atKeyword,
+	'>': atEither,
+}
 
 func buildClasses() (classes [256]class, parts [256]bool) {
 	for c := range 256 {
@@ -37,6 +46,8 @@ func buildClasses() (classes [256]class, parts [256]bool) {
 			classes[b] = classTick
 		case b == '/':
 			classes[b] = classSlash
+		case after[b] != atStart:
+			classes[b] = classPlain
 		case b >= utf8.RuneSelf:
 			classes[b] = classHigh
 		}

@@ -31,8 +31,7 @@ type lexer struct {
 	text  string
 	procs *Procedures
 	pos   position
-	last  byte // last byte of the token before; 0 at the beginning
-	digit bool // the token before was a number
+	last  byte // of the token before: its last byte, 'a' for a word, '0' for a number; 0 at the beginning
 
 	began   bool // a statement has begun
 	shows   bool // within the head of SHOW, whose words are many and harmless
@@ -66,27 +65,52 @@ func scan(text string, procs *Procedures) (v Verdict, body int) {
 		switch classes[c] {
 		case classBlank:
 			i++
-		case classLetter:
-			i = l.word(i, l.identEnd(i+1))
-		case classDigit:
-			i = l.number(i)
-		case classQuote:
-			i = l.str(i, c)
-		case classTick:
-			i = l.tick(i)
-		case classSlash:
-			i = l.slash(i)
-		case classHigh:
-			i = l.high(i)
-		default:
-			l.symbol(i, c)
+		case classPlain:
+			if l.pos == atStart {
+				l.badStart(i, i+1)
+			}
+			l.pos, l.last = after[c], c
 			i++
+		case classLetter:
+			j := i + 1
+			for j < len(text) && parts[text[j]] {
+				j++
+			}
+			if j < len(text) && text[j] >= utf8.RuneSelf {
+				j = l.identEnd(j)
+			}
+			if l.pos == atName || l.pos == atOperand && !words.mayPrefix(c, j-i) {
+				l.pos, l.last = atKeyword, 'a'
+			} else {
+				j = l.word(i, j)
+			}
+			i = j
+		default:
+			i = l.other(i, c)
 		}
 	}
 	if !l.bodied {
 		l.body = len(text)
 	}
 	return l.finish(), l.body
+}
+
+// other handles the tokens that are neither words nor plain punctuation.
+func (l *lexer) other(i int, c byte) int {
+	switch classes[c] {
+	case classDigit:
+		return l.number(i)
+	case classQuote:
+		return l.str(i, c)
+	case classTick:
+		return l.tick(i)
+	case classSlash:
+		return l.slash(i)
+	case classHigh:
+		return l.high(i)
+	}
+	l.symbol(i, c)
+	return i + 1
 }
 
 // finish gives the verdict its reason where no token has decided.
@@ -126,7 +150,7 @@ func (l *lexer) ended(last byte, i, j int) {
 	if l.pos == atStart {
 		l.badStart(i, j)
 	}
-	l.pos, l.last, l.digit = atKeyword, last, false
+	l.pos, l.last = atKeyword, last
 }
 
 // starts notes that a statement has begun, with the token at i.
@@ -201,7 +225,6 @@ func (l *lexer) number(i int) int {
 		}
 	}
 	l.ended('0', i, j)
-	l.digit = true
 	return j
 }
 
@@ -296,7 +319,7 @@ func isBlank(r rune) bool {
 	return false
 }
 
-// symbol notes what punctuation leaves to follow. c is 0 for a character outside ASCII.
+// symbol notes what punctuation leaves to follow, where that depends on more than itself. c is 0 for a character outside ASCII.
 func (l *lexer) symbol(i int, c byte) {
 	if l.pos == atStart && c != ';' {
 		l.starts(i)
@@ -305,13 +328,11 @@ func (l *lexer) symbol(i int, c byte) {
 		}
 	}
 	switch c {
-	case '(', '[', ',', ':', '=', '<', '/', '^', '|', '&', '-':
+	case '/':
 		l.pos = atOperand
-	case ')', ']', '}':
-		l.pos = atKeyword
 	case '.':
 		l.pos = atName
-		if l.digit { // "1." might be a number to some version
+		if l.last == '0' { // "1." might be a number to some version
 			l.pos = atEither
 		}
 	case '$':
@@ -323,8 +344,6 @@ func (l *lexer) symbol(i int, c byte) {
 		l.pos = atBrace
 	case ';':
 		l.pos, l.shows, l.explain, l.profile = atStart, false, false, false
-	case '>': // may end a type: x IS :: LIST<INTEGER> SET …
-		l.pos = atEither
 	case '+', '*', '%', '!', '?':
 		l.pos = l.afterSign(c)
 	default:
@@ -332,7 +351,7 @@ func (l *lexer) symbol(i int, c byte) {
 			l.pos = atEither
 		}
 	}
-	l.last, l.digit = c, false
+	l.last = c
 }
 
 // afterSign is for the signs that are operators in one place and operands or their ends in another: the quantifiers of
@@ -364,14 +383,14 @@ func (l *lexer) afterSign(c byte) position {
 func (l *lexer) word(i, j int) int {
 	pos, s := l.pos, l.text[i:j]
 	before := l.last
-	l.last, l.digit = 'a', false
+	l.last = 'a'
 	switch pos {
 	case atName:
 		l.pos = atKeyword
 		return j
 	case atOperand:
 		l.pos = atKeyword
-		if lookup(words, s).prefix {
+		if words.find(s).prefix {
 			l.pos = atEither
 		}
 		return j
@@ -382,7 +401,7 @@ func (l *lexer) word(i, j int) int {
 		}
 		pos = atKeyword
 	}
-	w := lookup(words, s)
+	w := words.find(s)
 	if pos == atEither {
 		if w.kind == unknown || w.kind >= call && l.endsOperand(j) {
 			l.pos = atKeyword

@@ -72,68 +72,80 @@ const (
 	beginWords  = "match optional unwind with return call load show start use using when let for filter finish " +
 		"order skip limit offset cypher explain profile planner runtime"
 	bodyWords = "yield where return match optional unwind let for filter"
-	minWord   = 2
-	maxWord   = 16
-	wordBits  = 11
 )
 
-// words is an open hash table of the keywords.
-var words = buildWords()
-
-func buildWords() *[1 << wordBits]word {
-	t := new([1 << wordBits]word)
-	for _, group := range wordList {
-		for _, w := range strings.Fields(group.words) {
-			h := hashWord(w)
-			for t[h].text != "" {
-				h = (h + 1) & (1<<wordBits - 1)
-			}
-			t[h] = word{text: w, kind: group.kind, reason: "clause " + strings.ToUpper(w)}
-			if group.kind >= admin {
-				t[h].reason = "command " + strings.ToUpper(w)
-			}
-		}
-	}
-	for _, w := range strings.Fields(prefixWords) {
-		lookup(t, w).prefix = true
-	}
-	for _, w := range strings.Fields(beginWords) {
-		lookup(t, w).begins = true
-	}
-	for _, w := range strings.Fields(bodyWords) {
-		lookup(t, w).body = true
-	}
-	lookup(t, "create").reason = "clause CREATE"
-	lookup(t, "define").reason = "local procedure or function"
-	lookup(t, "periodic").reason = "PERIODIC COMMIT"
-	lookup(t, "concurrent").reason = "IN TRANSACTIONS"
-	return t
+// dictionary holds the keywords. slots is an open hash table of indexes into list, small enough to stay in the fastest cache.
+type dictionary struct {
+	slots    [1 << slotBits]uint8
+	list     [160]word   // list[0] is no keyword: what every other word is
+	prefixes [256]uint32 // by first byte, a bit for each length that a prefix word of that byte has
 }
 
-// noWord is what lookup finds for every word that is no keyword.
-var noWord = new(word)
+const (
+	slotBits = 10
+	minWord  = 2
+	maxWord  = 16
+)
 
-// lookup finds s, in any case of letters, or noWord.
-func lookup(t *[1 << wordBits]word, s string) *word {
-	if len(s) < minWord || len(s) > maxWord {
-		return noWord
-	}
-	for h := hashWord(s); ; h = (h + 1) & (1<<wordBits - 1) {
-		w := &t[h]
-		if w.text == "" {
-			return noWord
+var words = newDictionary()
+
+func newDictionary() *dictionary {
+	d := new(dictionary)
+	n := 0
+	for _, group := range wordList {
+		for _, text := range strings.Fields(group.words) {
+			n++
+			d.list[n] = word{text: text, kind: group.kind, reason: "clause " + strings.ToUpper(text)}
+			if group.kind >= account {
+				d.list[n].reason = "command " + strings.ToUpper(text)
+			}
+			h := slot(text)
+			for d.slots[h] != 0 {
+				h = (h + 1) % uint32(len(d.slots))
+			}
+			d.slots[h] = uint8(n)
 		}
-		if foldEqual(s, w.text) {
+	}
+	for _, text := range strings.Fields(prefixWords) {
+		d.find(text).prefix = true
+		d.prefixes[text[0]] |= 1 << len(text)
+		d.prefixes[text[0]-'a'+'A'] |= 1 << len(text)
+	}
+	for _, text := range strings.Fields(beginWords) {
+		d.find(text).begins = true
+	}
+	for _, text := range strings.Fields(bodyWords) {
+		d.find(text).body = true
+	}
+	d.find("define").reason = "local procedure or function"
+	d.find("periodic").reason = "PERIODIC COMMIT"
+	d.find("concurrent").reason = reasonTransactions
+	return d
+}
+
+// find returns what is known of s, in any case of letters.
+func (d *dictionary) find(s string) *word {
+	if len(s) < minWord || len(s) > maxWord {
+		return &d.list[0]
+	}
+	for h := slot(s); ; h = (h + 1) % uint32(len(d.slots)) {
+		w := &d.list[d.slots[h]]
+		if w.kind == unknown || foldEqual(s, w.text) {
 			return w
 		}
 	}
 }
 
-// hashWord mixes the length with three letters; it only has to keep keywords apart, and ignores case.
-func hashWord(s string) uint32 {
+// mayPrefix says whether a word of n bytes that begins with c can be one that stands before a name; it rules out nearly all.
+func (d *dictionary) mayPrefix(c byte, n int) bool {
+	return n <= maxWord && d.prefixes[c]>>n&1 != 0
+}
+
+// slot hashes the length and three letters; it only has to keep keywords apart, and ignores case.
+func slot(s string) uint32 {
 	n := len(s)
-	h := uint32(s[0]|0x20)*0x9E3779B1 ^ uint32(s[n-1]|0x20)*0x85EBCA6B ^ uint32(s[n/2]|0x20)*0xC2B2AE35 ^ uint32(n)*0x27D4EB2F
-	return h >> (32 - wordBits)
+	h := uint32(s[0]|0x20) | uint32(s[1]|0x20)<<8 | uint32(s[n-1]|0x20)<<16 | uint32(n)<<24
+	return h * 0x9E3779B1 >> (32 - slotBits)
 }
 
 // foldEqual says whether s is lower in any case. lower holds letters a-z only; servers fold no other letter to them.
