@@ -234,6 +234,18 @@ func (c *Cluster) SetPassword(user, password string) {
 // DropUser takes a user away.
 func (c *Cluster) DropUser(user string) { c.change(func() { delete(c.users, user) }) }
 
+// Alive tells whether a member runs; a frozen one does.
+func (c *Cluster) Alive(name string) bool {
+	m := c.member(name)
+	return m != nil && m.isAlive()
+}
+
+// ServerVersion is what the first member says that it is.
+func (c *Cluster) ServerVersion() string { return c.members[0].release.text }
+
+// MultiDatabase tells whether the cluster has several databases, as servers have since 4.0.
+func (c *Cluster) MultiDatabase() bool { return c.multi() }
+
 // Connections is how many connections a member has open, both protocols; 0 for one that is down.
 func (c *Cluster) Connections(name string) int {
 	m := c.member(name)
