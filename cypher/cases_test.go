@@ -36,7 +36,7 @@ var readCases = []testCase{
 	{"map projection of a variable", "MATCH (n) WITH n, 1 AS set RETURN n{set}", "read"},
 	{"function set()", "RETURN my.set(1), set.my.create(2)", "read"},
 	{"function with a writing name", "RETURN apoc.create.uuid() AS id, apoc.map.merge({a: 1}, {b: 2})", "read"},
-	{"apoc.cypher.runFirstColumn is a function", "RETURN apoc.cypher.runFirstColumn('CREATE (n) RETURN n', {})", "read"},
+	{"apoc.cypher.runFirstColumn is a function", "RETURN apoc.cypher.runFirstColumn('CREATE (n)', {})", "read"},
 	{"names in back-ticks", "MATCH (`DELETE`:`CREATE (n)`) RETURN `DELETE`.`SET`", "read"},
 	{"doubled back-tick", "MATCH (`a``CREATE (x)``b`) RETURN 1", "read"},
 	{"single quotes", "RETURN 'CREATE (n) SET n.x = 1'", "read"},

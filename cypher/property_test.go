@@ -1,0 +1,168 @@
+package cypher
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// This file owns the claims that hold for every text, and the fuzz target that looks for one for which they do not.
+
+// insertions are clauses that write, each of which may stand where a clause begins.
+var insertions = []string{
+	"SET zz.x = 1", "CREATE (zz)", "MERGE (zz)", "DELETE zz", "DETACH DELETE zz", "REMOVE zz.x", "INSERT (:Z)", "CREATE zz = (:Y)",
+	"FOREACH (x IN [] | SET x.y = 1)", "CALL foo.bar()", "CALL { CREATE () }", "CALL (*) { SET zz.x = 1 }", "create (zz)", "sEt (zz).x = 1",
+	"CALL `foo`.`bar`", "/**/SET/**/zz/**/./**/x = 1", "S\\u0045T zz.x = 1",
+}
+
+// A write that is put where a clause may stand makes a read a write, whatever stands before it.
+func TestInsertedWriteIsFound(t *testing.T) {
+	clause := regexp.MustCompile(`\bRETURN\b|\bMATCH\b|\bUNWIND\b`)
+	n := 0
+	for _, tc := range readCases {
+		v := ClassifyString(tc.query, nil)
+		if v.Access == Write || v.Reason == reasonExplain {
+			continue
+		}
+		for _, w := range insertions {
+			texts := []string{tc.query + "\n" + w, w + " WITH * " + tc.query}
+			for _, at := range clause.FindAllStringIndex(tc.query, -1) {
+				if before := strings.TrimRight(tc.query[:at[0]], " \t\n"); strings.HasSuffix(before, "OPTIONAL") {
+					continue // no clause begins there
+				}
+				texts = append(texts, tc.query[:at[0]]+w+" "+tc.query[at[0]:])
+			}
+			for _, text := range texts {
+				n++
+				if got := ClassifyString(text, nil); got.Access != Write {
+					t.Errorf("%s: got %s for %q", tc.name, got.flags(), text)
+				}
+			}
+		}
+	}
+	if n < 5000 {
+		t.Errorf("only %d texts were tried", n)
+	}
+}
+
+// Comments and white space between the tokens of a text change nothing.
+func TestBlanksAreNeutral(t *testing.T) {
+	for _, tc := range append(append([]testCase{}, readCases...), writeCases...) {
+		checkBlanks(t, tc.query)
+		checkCase(t, tc.query)
+	}
+}
+
+// checkBlanks checks what white space and comments around and within a text do: nothing.
+func checkBlanks(t *testing.T, query string) {
+	t.Helper()
+	v := ClassifyString(query, nil)
+	if !utf8.ValidString(query) || strings.HasPrefix(v.Reason, "unterminated") {
+		return // what is appended would be part of the open token
+	}
+	same := func(name, text string) {
+		t.Helper()
+		if got := ClassifyString(text, nil); got.flags() != v.flags() {
+			t.Errorf("%s: got %s (%s), had %s (%s)\n%q\n%q", name, got.flags(), got.Reason, v.flags(), v.Reason, text, query)
+		}
+	}
+	same("a block comment behind", query+"\n/* CREATE (n) ' ` \" */")
+	same("a line comment behind", query+"\n// SET n.x = 1 ' ` \" /*")
+	same("white space behind", query+"\n \t\u3000")
+	same("a comment before", "// MERGE ' \" ` /*\n/* // DELETE ' \" ` */\u2028"+query)
+	if !strings.ContainsAny(query, "'\"`/\\") {
+		same("white space and comments inside", strings.ReplaceAll(query, " ", "\n\u00a0 /* SET ' */\t// x '\r"))
+	}
+}
+
+var asciiWord = regexp.MustCompile(`[A-Za-z]+`)
+
+// checkCase checks that keywords may be written in any case. Names are left alone where they could be a procedure's.
+func checkCase(t *testing.T, query string) {
+	t.Helper()
+	if strings.ContainsAny(query, "\\`") || !utf8.ValidString(query) || strings.Contains(query, "/") {
+		return
+	}
+	v := ClassifyString(query, nil)
+	for name, change := range map[string]func(string) string{"upper": strings.ToUpper, "lower": strings.ToLower} {
+		text := []byte(query)
+		for _, at := range asciiWord.FindAllStringIndex(query, -1) {
+			word := query[at[0]:at[1]]
+			dotted := strings.HasSuffix(strings.TrimSpace(query[:at[0]]), ".") || strings.HasPrefix(strings.TrimSpace(query[at[1]:]), ".")
+			if !dotted && words.find(word).kind != unknown {
+				copy(text[at[0]:], change(word))
+			}
+		}
+		if got := Classify(text, nil); got.flags() != v.flags() {
+			t.Errorf("%s case: got %s (%s), had %s (%s)\n%q\n%q", name, got.flags(), got.Reason, v.flags(), v.Reason, text, query)
+		}
+	}
+}
+
+// FuzzClassify looks for a text that makes Classify panic, gives a verdict out of bounds, or breaks one of the claims above.
+func FuzzClassify(f *testing.F) {
+	for _, tc := range append(append([]testCase{}, readCases...), writeCases...) {
+		f.Add(tc.query)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		v := ClassifyString(query, nil)
+		if v.Start < 0 || v.End < v.Start || v.End > len(query) || v.Reason == "" {
+			t.Fatalf("got %+v", v)
+		}
+		if v.Access == Read && !utf8.ValidString(query) {
+			t.Fatalf("invalid UTF-8 is a read")
+		}
+		if shown := Underline(query, v); !utf8.ValidString(shown) {
+			t.Fatalf("Underline: got %q", shown)
+		}
+		checkBlanks(t, query)
+		checkCase(t, query)
+		for _, w := range insertions[:6] { // a statement of its own is found behind anything that is read, EXPLAIN or not
+			if got := ClassifyString(query+"\n;"+w, nil); got.Access != Write {
+				t.Fatalf("got %s for %q", got.flags(), query+"\n;"+w)
+			}
+		}
+	})
+}
+
+func TestClassifyAllocatesNothing(t *testing.T) {
+	var procs Procedures
+	if err := procs.Add("my.own.read", "READ"); err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{
+		typicalQuery, "CREATE (n)", "CALL db.labels()", "CALL `db` . `labels`()", "CALL foo.bar.baz()", "CALL my.own.read()",
+		"CALL gds.pageRank.stream('g')", "EXPLAIN MATCH (größe) RETURN größe", "SHOW TRANSACTIONS", "RETURN 'a\\'b'", "RETURN 'a",
+	} {
+		text := []byte(query)
+		if n := testing.AllocsPerRun(100, func() { Classify(text, &procs) }); n != 0 {
+			t.Errorf("%v allocations for %q", n, query)
+		}
+	}
+}
+
+// A long text is read in time that grows with its length alone.
+func TestLongTexts(t *testing.T) {
+	const size = 10 << 20
+	for _, tc := range []struct{ name, head, unit, tail, want string }{
+		{"a long string", "RETURN '", "CREATE (n) ", "'", "read"},
+		{"a long list", "UNWIND [", "{set: 1, `a`: 'b'}, ", "1] AS x RETURN x", "read"},
+		{"a long list before a write", "UNWIND [", "{set: 1, `a`: 'b'}, ", "1] AS x CREATE ({x: x})", "write"},
+		{"many comments behind words", "RETURN 1", " + set /* SET */", "", "read"},
+		{"many words that might be clauses", "RETURN CASE WHEN true THEN 1", " ELSE /* x */ set /* y */", ", 1", "write"},
+		{"many open calls", "RETURN 1", " CALL ( CALL /* x */", "", "read"},
+		{"many slashes", "RETURN 1", " /", " 1", "read"},
+		{"many escapes", "RETURN '", `\u0041`, "'", "read"},
+		{"many backslashes", "RETURN '", `\\`, "'", "read"},
+		{"many letters outside ASCII", "RETURN '", "é", "' AS é", "read"},
+		{"a long name", "RETURN a", "é", "", "read"},
+		{"many brackets", "RETURN ", "[{", "", "read"},
+	} {
+		text := tc.head + strings.Repeat(tc.unit, size/len(tc.unit)) + tc.tail
+		v := ClassifyString(text, nil)
+		if got := v.flags(); got != tc.want {
+			t.Errorf("%s: got %s at %d (%s); want %s", tc.name, got, v.Start, v.Reason, tc.want)
+		}
+	}
+}
