@@ -126,8 +126,9 @@ func settle(words []word) map[string]map[string]cluster.Role {
 	return settled
 }
 
-// conclude is the generation after new evidence. A configured one holds always. A conclusion holds until every member that
-// shows evidence shows other evidence, so failed checks and silence never undo it. Standalone needs exactly one member.
+// conclude is the generation after new evidence: a configured one always; else what most members show. A conclusion yields
+// only when more than half of all members show another, so failed checks, silence and a stray server never undo it.
+// Standalone needs exactly one member.
 func conclude(configured, was cluster.Generation, evidence []cluster.Generation, members int) cluster.Generation {
 	if configured != cluster.UnknownGeneration {
 		return configured
@@ -138,14 +139,14 @@ func conclude(configured, was cluster.Generation, evidence []cluster.Generation,
 			count[g]++
 		}
 	}
-	if count[was] > 0 || len(count) == 0 {
-		return was
-	}
 	best := cluster.UnknownGeneration
 	for _, g := range []cluster.Generation{cluster.Autonomous, cluster.Causal, cluster.HA, cluster.Standalone} {
 		if count[g] > count[best] {
 			best = g
 		}
+	}
+	if best == cluster.UnknownGeneration || was != cluster.UnknownGeneration && 2*count[best] <= members {
+		return was
 	}
 	return best
 }

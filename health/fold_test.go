@@ -119,15 +119,16 @@ func TestConclude(t *testing.T) {
 		members         int
 		want            cluster.Generation
 	}{
-		"nothing known, nothing shown":                  {u, u, list{u, u}, 2, u},
-		"what one member shows":                         {u, u, list{u, ha}, 2, ha},
-		"a conclusion survives silence":                 {u, causal, nil, 3, causal},
-		"a conclusion survives one member's other kind": {u, causal, list{auto, auto, causal}, 3, causal},
-		"a conclusion yields when all show another":     {u, causal, list{auto, auto}, 3, auto},
-		"standalone takes exactly one member":           {u, u, list{alone, alone}, 2, u},
-		"standalone":                                    {u, u, list{alone}, 1, alone},
-		"what is configured holds against evidence":     {ha, ha, list{causal}, 1, ha},
-		"most members decide":                           {u, u, list{ha, causal, causal}, 3, causal},
+		"nothing known, nothing shown":               {u, u, list{u, u}, 2, u},
+		"what one member shows":                      {u, u, list{u, ha}, 2, ha},
+		"a conclusion survives silence":              {u, causal, nil, 3, causal},
+		"a conclusion survives a stray member":       {u, causal, list{auto, causal, causal}, 3, causal},
+		"a conclusion survives half of another kind": {u, causal, list{auto, auto}, 4, causal},
+		"a conclusion yields to more than half":      {u, causal, list{auto, auto}, 3, auto},
+		"standalone takes exactly one member":        {u, u, list{alone, alone}, 2, u},
+		"standalone":                                 {u, u, list{alone}, 1, alone},
+		"what is configured holds against evidence":  {ha, ha, list{causal}, 1, ha},
+		"most members decide":                        {u, u, list{ha, causal, causal}, 3, causal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := conclude(c.configured, c.was, c.evidence, c.members); got != c.want {
@@ -166,5 +167,31 @@ func TestParseVersion(t *testing.T) {
 		if got := [3]int{major, minor, patch}; got != want {
 			t.Errorf("%q: got %v, want %v", agent, got, want)
 		}
+	}
+}
+
+func TestEvidenceOfShowDatabases(t *testing.T) {
+	row := func(db, address string, role cluster.Role) hosting {
+		return hosting{db: db, address: address, addressed: address != "", role: role, online: true}
+	}
+	for name, c := range map[string]struct {
+		rows  []hosting
+		major int
+		want  cluster.Generation
+	}{
+		"nothing seen":               {nil, 5, cluster.UnknownGeneration},
+		"5.x: system at one address": {[]hosting{row("neo4j", "a", cluster.Leader), row("system", "a", cluster.Leader)}, 5, cluster.Standalone},
+		"5.x: one database at one address may be in a cluster": {[]hosting{row("neo4j", "a", cluster.Leader)}, 5, cluster.UnknownGeneration},
+		"5.x: system at two addresses":                         {[]hosting{row("system", "a", cluster.Leader), row("system", "b", cluster.Follower)}, 5, cluster.Autonomous},
+		"5.x: two servers that share an address":               {[]hosting{{db: "system", address: "a", addressed: true, ambiguous: true}}, 2026, cluster.Autonomous},
+		"4.x: a leader, though it lists nobody else":           {[]hosting{row("system", "a", cluster.Leader)}, 4, cluster.Causal},
+		"4.x: role standalone":                                 {[]hosting{{db: "system", standalone: true}}, 4, cluster.Standalone},
+		"rows without addresses":                               {[]hosting{row("system", "", cluster.Unknown)}, 5, cluster.UnknownGeneration},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := evidenceOf(c.rows, c.major); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
 	}
 }

@@ -123,6 +123,11 @@ func TestGenerationsAreFoundOut(t *testing.T) {
 		}
 		return members
 	}
+	neither := func() []*fakeMember { // a store copy, for example
+		members := causal()
+		members[1].pages[manage+"causalclustering/read-only"] = page{404, "false"}
+		return members
+	}
 	noStatus := func() []*fakeMember { // 3.4
 		members := causal()
 		for _, f := range members {
@@ -139,10 +144,11 @@ func TestGenerationsAreFoundOut(t *testing.T) {
 		"HA by HTTP alone":                 {without("bolt", ha()...), cluster.HA, "s1=follower s2=leader s3=follower"},
 		"HA by Bolt alone":                 {without("http", ha()...), cluster.HA, "s1=follower s2=leader s3=follower"},
 		"an HA member that elects is down": {[]*fakeMember{haMember("s1", "UNKNOWN"), haMember("s2", "master")}, cluster.HA, "s1=down s2=leader"},
-		"causal 3.5 by HTTP and Bolt":      {causal(), cluster.Causal, "s1=leader s2=follower s3=replica"},
-		"causal 3.5 by Bolt alone":         {without("http", causal()...), cluster.Causal, "s1=leader s2=follower s3=replica"},
-		"causal 3.4 by HTTP alone":         {without("bolt", noStatus()...), cluster.Causal, "s1=leader s2=follower s3=replica"},
-		"causal 3.1 by HTTP alone":         {without("bolt", old()...), cluster.Causal, "s1=leader s2=follower s3=replica"},
+		"a causal member that serves neither is down, whatever its Bolt side says": {neither(), cluster.Causal, "s1=leader s2=down s3=replica"},
+		"causal 3.5 by HTTP and Bolt": {causal(), cluster.Causal, "s1=leader s2=follower s3=replica"},
+		"causal 3.5 by Bolt alone":    {without("http", causal()...), cluster.Causal, "s1=leader s2=follower s3=replica"},
+		"causal 3.4 by HTTP alone":    {without("bolt", noStatus()...), cluster.Causal, "s1=leader s2=follower s3=replica"},
+		"causal 3.1 by HTTP alone":    {without("bolt", old()...), cluster.Causal, "s1=leader s2=follower s3=replica"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, Options{}, c.members, func(r *rig) {

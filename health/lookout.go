@@ -11,7 +11,7 @@ import (
 const alarmLasts = time.Minute
 
 // lookout decides how long checks stay fast: while a database that had a leader has none, and while a member that
-// something was reported about has not answered since. Owned by Run.
+// something was reported about, or whose check failed, has not answered since. Owned by Run.
 type lookout struct {
 	led      map[string]bool      // databases that had a leader
 	missing  bool                 // one of them has none
@@ -69,11 +69,17 @@ func (m *Monitor) report(r cluster.Report) {
 		return
 	}
 	m.log.Debug("reported", "member", r.Member, "db", r.DB, "why", r.Why)
-	now := time.Now()
-	m.watch.suspects[r.Member] = now
 	if r.Why == cluster.NotALeader {
-		s.refuted[r.DB] = now
+		s.refuted[r.DB] = time.Now()
 		m.publish()
+	}
+	m.suspect(r.Member)
+}
+
+// suspect keeps checks fast until the member has answered, or is known to be down.
+func (m *Monitor) suspect(member string) {
+	if s := m.state(member); s.streak.Up {
+		m.watch.suspects[member] = time.Now()
 	}
 	m.alarm()
 }

@@ -231,7 +231,7 @@ func (m *Monitor) take(a *answer) {
 	m.watch.answered(a, s.streak.Up)
 	m.publish()
 	if was && a.err != nil {
-		m.alarm()
+		m.suspect(a.member)
 	}
 }
 
@@ -271,7 +271,10 @@ func (m *Monitor) complain(a *answer) {
 	if a.err != nil {
 		return
 	}
-	m.complainOfStrangers(a)
+	settled := m.state(a.member).streak.Good >= settledAfter
+	if settled {
+		m.complainOfStrangers(a)
+	}
 	switch {
 	case a.denied != "" && m.generation != cluster.Standalone:
 		about := a.member
@@ -279,7 +282,7 @@ func (m *Monitor) complain(a *answer) {
 			about = "all" // one setting is missing, not one for each member
 		}
 		m.warn("denied", about, "roles unknown: "+m.o.missing(), "member", a.member, "refusal", a.denied)
-	case !agrees(m.generation, a.evidence) && m.generation != cluster.UnknownGeneration:
+	case settled && !agrees(m.generation, a.evidence) && m.generation != cluster.UnknownGeneration:
 		m.warn("kind", a.member, "the member is of another generation than the cluster; its role is not used",
 			"member", a.member, "generation", m.generation, "member's", a.evidence)
 	case m.generation == cluster.UnknownGeneration && a.evidence == cluster.Standalone:
@@ -289,10 +292,13 @@ func (m *Monitor) complain(a *answer) {
 	}
 }
 
-// complainOfStrangers warns of advertised addresses that belong to no member. Members get three answers' time to say which
-// addresses are their own.
+// settledAfter is how many good answers in a row a member gives before others have had the time to give theirs: to say which
+// kind of cluster it is, and which addresses are their own.
+const settledAfter = 3
+
+// complainOfStrangers warns of advertised addresses that belong to no member.
 func (m *Monitor) complainOfStrangers(a *answer) {
-	if len(a.addresses) == 0 || m.state(a.member).streak.Good < 3 || m.generation == cluster.Standalone {
+	if len(a.addresses) == 0 || m.generation == cluster.Standalone {
 		return
 	}
 	known := m.addressBook()

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -185,11 +186,12 @@ func TestUpdateKeepsWhatIsKnownOfMembersThatStay(t *testing.T) {
 		}
 		o := *r.monitor.o
 		s4 := haMember("s4", "slave")
+		s4.hang = true
 		s4.attach(r.net)
 		o.Members = append([]*cluster.Member{}, o.Members[0], o.Members[1], s4.member())
 		r.monitor.Update(o)
 		v := r.after(0)
-		r.want(v, "", "s1=leader s2=follower s4=follower")
+		r.want(v, "", "s1=leader s2=follower s4=down")
 		if got, want := v.Member("s1").Since, before.Member("s1").Since; !got.Equal(want) || v.Generation != cluster.HA {
 			r.Errorf("got since %v, generation %v, want %v, ha", got, v.Generation, want)
 		}
@@ -228,6 +230,99 @@ func TestVersionsAreSharedByAllThatAreUpAndProbedAgainAfterDown(t *testing.T) {
 	})
 }
 
+func TestAnAnswerThatWasOnItsWayDoesNotUndoARefusal(t *testing.T) {
+	c := three("5.26.0")
+	members := without("http", c.fakes()...)
+	run(t, Options{Interval: 10 * time.Second}, members, func(r *rig) {
+		r.want(r.after(5*time.Second), "neo4j", "s1=leader s2=follower s3=follower s4=replica")
+		slow := members[0].queries["SHOW DATABASES"]
+		members[0].set(func() {
+			members[0].queries["SHOW DATABASES"] = func() scriptedResult {
+				answer := slow()
+				time.Sleep(500 * time.Millisecond)
+				return answer
+			}
+		})
+		r.after(5*time.Second + 100*time.Millisecond) // s1's second check is on its way, and will say leader
+		r.current.Report("s1", "neo4j", cluster.NotALeader)
+		r.want(r.after(0), "neo4j", "s1=unknown s2=follower s3=follower s4=replica")
+		r.want(r.after(600*time.Millisecond), "neo4j", "s1=unknown s2=follower s3=follower s4=replica")
+		r.want(r.after(600*time.Millisecond), "neo4j", "s1=leader s2=follower s3=follower s4=replica") // it insists
+	})
+}
+
+func TestALeaderThatSaysItIsNoneMakesChecksFast(t *testing.T) {
+	members := haCluster()
+	run(t, Options{Interval: time.Minute}, members, func(r *rig) {
+		r.after(time.Second)
+		members[0].setHA("slave")
+		r.want(r.after(time.Minute), "", "s1=follower s2=follower s3=follower")
+		members[1].setHA("master")
+		r.want(r.after(300*time.Millisecond), "", "s1=follower s2=leader s3=follower")
+	})
+}
+
+func TestChecksAreFastUntilASuspectAnswersOrIsDown(t *testing.T) {
+	members := haCluster()
+	run(t, Options{Interval: time.Minute, Fall: 10}, members, func(r *rig) {
+		r.after(time.Second)
+		members[2].set(func() { members[2].hang = true })
+		r.current.Report("s3", "", cluster.Broken)
+		dials := r.net.dials("s2:7687")
+		r.after(5 * time.Second)
+		if got := r.net.dials("s2:7687") - dials; got < 20 {
+			r.Errorf("checks of s2 in 5 s while s3 hangs: got %d, want about 25", got)
+		}
+		members[2].set(func() { members[2].hang = false })
+		r.after(3 * time.Second)
+		dials = r.net.dials("s2:7687")
+		r.after(5 * time.Second)
+		if got := r.net.dials("s2:7687") - dials; got > 1 {
+			r.Errorf("checks of s2 in 5 s after s3 answered: got %d, want the ordinary pace", got)
+		}
+	})
+}
+
+func TestAMemberOfAnotherGenerationHasNoRole(t *testing.T) {
+	members := append(haCluster(), causal3("s4", "LEADER", "s4"))
+	for _, configured := range []cluster.Generation{cluster.UnknownGeneration, cluster.HA} {
+		run(t, Options{Generation: configured}, members, func(r *rig) {
+			r.want(r.after(time.Minute), "", "s1=leader s2=follower s3=follower s4=unknown")
+			if got := r.logs.with("of another generation"); got != 1 {
+				r.Errorf("warnings: got %d, want 1: %q", got, r.logs.lines)
+			}
+		})
+	}
+}
+
+func TestAServerReplacedByAnotherReleaseIsIdentifiedAnew(t *testing.T) {
+	members := haCluster()
+	run(t, Options{}, members, func(r *rig) {
+		r.after(time.Second)
+		r.cut(members[2], true)
+		r.after(3 * time.Second)
+		members[2].set(func() { members[2].agent = "Neo4j/3.5.35" }) // the same Bolt versions
+		r.cut(members[2], false)
+		if got := r.after(5 * time.Second).Member("s3").Agent; got != "Neo4j/3.5.35" {
+			r.Errorf("agent: got %q, want that of the new release", got)
+		}
+	})
+}
+
+func TestAKeptHTTPConnectionThatWasClosedIsReplacedWithinTheCheck(t *testing.T) {
+	run(t, Options{Interval: time.Minute}, without("bolt", haCluster()...), func(r *rig) {
+		first := r.after(time.Second)
+		r.net.mu.Lock()
+		for _, conn := range r.net.open {
+			conn.Close()
+		}
+		r.net.mu.Unlock()
+		if r.after(time.Minute) != first {
+			r.Error("a new View was published")
+		}
+	})
+}
+
 func TestAKeptConnectionThatWasClosedIsReplacedWithinTheCheck(t *testing.T) {
 	run(t, Options{Interval: time.Minute}, three("5.26.0").fakes(), func(r *rig) {
 		first := r.after(time.Second)
@@ -251,15 +346,21 @@ func TestAMemberThatWasUpgradedUnnoticedIsProbedAgain(t *testing.T) {
 	run(t, Options{}, members, func(r *rig) {
 		r.after(time.Second)
 		c.version = "2026.08.1"
-		members[0].set(func() { members[0].versions = bolt.Versions })
-		c.script(members[0])
+		for _, f := range members {
+			f.set(func() { f.versions = bolt.Versions })
+			c.script(f)
+		}
 		r.net.mu.Lock()
 		for _, conn := range r.net.open {
 			conn.Close()
 		}
 		r.net.mu.Unlock()
-		if s := r.after(5 * time.Second).Members[0]; s.Agent != "Neo4j/2026.08.1" || s.Versions[0] != bolt.V6_1 {
+		v := r.after(5 * time.Second)
+		if s := v.Members[0]; s.Agent != "Neo4j/2026.08.1" || s.Versions[0] != bolt.V6_1 {
 			r.Errorf("got agent %q, versions %v", s.Agent, s.Versions)
+		}
+		if !bytes.Contains(v.Discovery, []byte("2026.08.1")) {
+			r.Errorf("discovery document: got %s", v.Discovery)
 		}
 	})
 }

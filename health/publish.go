@@ -200,7 +200,7 @@ func (m *Monitor) logStatus(was, now *cluster.Status, at time.Time) {
 			m.log.Info("role changed", "member", now.Name, "db", db, "from", was.Roles[db], "to", now.Roles[db])
 		}
 	}
-	if !slices.Equal(was.Versions, now.Versions) {
+	if !slices.Equal(was.Versions, now.Versions) || was.Agent != now.Agent {
 		m.log.Info("member identified", "member", now.Name, "agent", now.Agent, "bolt", now.Versions)
 	}
 }
