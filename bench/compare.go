@@ -181,7 +181,7 @@ func (c *comparison) instantMeasurements() error {
 		return err
 	}
 	defer c.endProcesses()
-	contenders, err := c.start(scene{members: members, generation: "standalone", checkPath: "/", auth: login{"neo4j", "bench"}})
+	contenders, err := c.start(scene{members: members, generation: "standalone", checkPath: "/", auth: login{"neo4j", "bench"}, await: modes(list)})
 	if err != nil {
 		return err
 	}
@@ -191,6 +191,14 @@ func (c *comparison) instantMeasurements() error {
 		}
 	}
 	return nil
+}
+
+func modes(list []measurement) []Mode {
+	var all []Mode
+	for _, m := range list {
+		all = append(all, m.mode)
+	}
+	return all
 }
 
 func (c *comparison) realMeasurement() error {
@@ -206,7 +214,7 @@ func (c *comparison) realMeasurement() error {
 		return nil
 	}
 	auth := login{c.plan.RealUser, c.plan.RealPassword}
-	s := scene{members: []Addresses{{Bolt: c.plan.Real}}, generation: "standalone", auth: auth}
+	s := scene{members: []Addresses{{Bolt: c.plan.Real}}, generation: "standalone", auth: auth, await: []Mode{m.mode}}
 	contenders, err := c.start(s)
 	if err != nil {
 		return err
@@ -254,12 +262,8 @@ func rotate[T any](list []T, by int) []T {
 
 // generate makes one run, in a process of its own on the load core.
 func (c *comparison) generate(m measurement, k *contender, auth login, counted time.Duration, rate float64) (Result, error) {
-	uri := "bolt://" + k.bolt
-	if m.mode == Get || m.mode == Post {
-		uri = "http://" + k.http
-	}
 	args := []string{
-		"bench", uri, "--json", "--mode", string(m.mode), "--user", auth.user, "--clients", strconv.Itoa(c.plan.Clients),
+		"bench", k.uri(m.mode), "--json", "--mode", string(m.mode), "--user", auth.user, "--clients", strconv.Itoa(c.plan.Clients),
 		"--duration", counted.String(), "--warmup", c.plan.Warmup.String(), "--watch-pid", strconv.Itoa(k.pid()),
 	}
 	if rate > 0 {

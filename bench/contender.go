@@ -42,6 +42,7 @@ type scene struct {
 	checkPath  string // what HAProxy checks over HTTP
 	auth       login  // for boltgate's checks
 	maxConn    int    // clients at once; 0: 1000
+	await      []Mode // operations that must pass before a contender is ready
 }
 
 // contender is one way to the server.
@@ -264,21 +265,22 @@ func freePorts(addresses ...*string) error {
 	return nil
 }
 
-// awaitReady waits until a query passes, and an HTTP request where the scene has HTTP.
+// awaitReady waits until each kind of operation that the scene needs passes.
 func (c *comparison) awaitReady(k *contender, s scene) error {
-	loads := []Load{{URI: "bolt://" + k.bolt, Mode: Connect, User: s.auth.user, Password: s.auth.password}}
-	if s.generation == "ha" {
-		loads = nil // the instant members speak Bolt 3 then, which the generator does not
-	}
-	if s.members[0].HTTP != "" {
-		loads = append(loads, Load{URI: "http://" + k.http, Mode: Get, User: s.auth.user, Password: s.auth.password})
-	}
-	for _, l := range loads {
-		if err := c.await(k, l); err != nil {
+	for _, m := range s.await {
+		if err := c.await(k, Load{URI: k.uri(m), Mode: m, User: s.auth.user, Password: s.auth.password}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// uri is where an operation of the mode goes.
+func (k *contender) uri(m Mode) string {
+	if m == Get || m == Post {
+		return "http://" + k.http
+	}
+	return "bolt://" + k.bolt
 }
 
 func (c *comparison) await(k *contender, l Load) error {

@@ -47,7 +47,7 @@ func (c *comparison) measureIdleOf(name string) error {
 	}
 	auth := login{"neo4j", "bench"}
 	n := c.plan.IdleClients
-	k, err := c.startOne(name, scene{members: members, generation: "standalone", checkPath: "/", auth: auth, maxConn: n + 100})
+	k, err := c.startOne(name, scene{members: members, generation: "standalone", checkPath: "/", auth: auth, maxConn: n + 100, await: []Mode{Connect}})
 	if err != nil || k == nil {
 		return err
 	}
@@ -135,7 +135,8 @@ func (c *comparison) measureStart() error {
 			continue
 		}
 		begun := time.Now()
-		k, err := c.startOne(name, scene{members: members, generation: "ha", checkPath: "/db/manage/server/ha/available", auth: login{"neo4j", "bench"}})
+		s := scene{members: members, generation: "ha", checkPath: "/db/manage/server/ha/available", auth: login{"neo4j", "bench"}, await: []Mode{Get}}
+		k, err := c.startOne(name, s)
 		if err != nil {
 			return err
 		}
