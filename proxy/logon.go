@@ -44,7 +44,7 @@ func (s *boltSession) handshake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.client.Conn.SetDeadline(time.Now().Add(s.front.settings.Load().Timeouts.Handshake)) //nolint:errcheck // shows in Read
+	s.client.Conn.SetDeadline(time.Now().Add(handshakeTime(s.front.settings.Load()))) //nolint:errcheck // shows in Read
 	defer s.client.Conn.SetDeadline(time.Time{})                                          //nolint:errcheck // shows in Read
 	s.version, err = bolt.AcceptHandshake(handshakeIO{s}, offered)
 	switch {

@@ -167,10 +167,11 @@ func (s *boltSession) waitForClient(ctx context.Context) error {
 }
 
 func (s *boltSession) idleLimit() time.Duration {
-	t := &s.front.settings.Load().Timeouts
+	set := s.front.settings.Load()
+	t := &set.Timeouts
 	switch s.state {
 	case stateConnected, stateLogon:
-		return t.Handshake
+		return handshakeTime(set)
 	case stateTx:
 		if t.TransactionIdle > 0 {
 			return t.TransactionIdle
