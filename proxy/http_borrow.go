@@ -1,0 +1,161 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// This file owns finding a member for a request and a connection to it: at once in the usual case, else after waiting for
+// a leader or a slot, with an eye on the client.
+
+var (
+	errTxMember = errors.New("proxy: the member of this transaction is not there any more")
+	errNoHTTP   = errors.New("proxy: the member has no http address")
+)
+
+// pick chooses the member for the request.
+func (c *httpConn) pick(view *cluster.View) (*cluster.Member, error) {
+	u := &c.w.unit
+	if u.pinned != nil {
+		s := view.Member(u.pinned.Name)
+		if s == nil || !s.Up || s.Condition == cluster.Maint || len(u.tried) > 0 {
+			return nil, errTxMember
+		}
+		return s.Member, nil
+	}
+	s, err := c.front.router().Pick(view, u.intent, u.tried)
+	if err != nil {
+		return nil, err
+	}
+	if s.HTTP == "" {
+		return nil, fmt.Errorf("%w: %s", errNoHTTP, s.Name)
+	}
+	return s.Member, nil
+}
+
+// borrow lends a connection to a member that can serve the request.
+func (c *httpConn) borrow(ctx context.Context) (*pool.Lease, error) {
+	m, err := c.pick(c.srv.current.View())
+	if err == nil {
+		if l := c.srv.pools.TryAcquire(m, pool.HTTP); l != nil {
+			return l, nil
+		}
+	}
+	return c.borrowSlowly(ctx)
+}
+
+// borrowSlowly waits: for a leader, for a slot, for a new connection.
+func (c *httpConn) borrowSlowly(ctx context.Context) (*pool.Lease, error) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // a shutdown lets the present request finish
+	defer cancel(nil)
+	defer c.watch(cancel)()
+	ctx, stop := context.WithTimeoutCause(ctx, c.srv.options.Load().Hold, errHoldTime)
+	defer stop()
+	u := &c.w.unit
+	for {
+		view := c.srv.current.View()
+		m, err := c.pick(view)
+		if err == nil {
+			var l *pool.Lease
+			if l, err = c.acquire(ctx, m); err == nil {
+				return l, nil
+			}
+		}
+		switch {
+		case context.Cause(ctx) != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, errTxMember), errors.Is(err, errNoHTTP), errors.Is(err, pool.ErrFull), errors.Is(err, errQueueTime), errors.Is(err, pool.ErrClosed):
+			return nil, err
+		case m != nil:
+			continue // it was not to be reached: pick again without it
+		}
+		if err := c.holdFor(ctx, view); err != nil {
+			return nil, err
+		}
+		u.tried = u.tried[:0]
+	}
+}
+
+// acquire waits in the member's line for as long as timeouts.queue allows. A member that cannot be reached is reported and
+// left out for now.
+func (c *httpConn) acquire(ctx context.Context, m *cluster.Member) (*pool.Lease, error) {
+	if limit := c.w.set.Timeouts.Queue; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, errQueueTime)
+		defer cancel()
+	}
+	l, err := c.srv.pools.Acquire(ctx, m, pool.HTTP)
+	if errors.Is(err, pool.ErrDial) && context.Cause(ctx) == nil {
+		u := &c.w.unit
+		c.srv.current.Report(m.Name, u.intent.DB, cluster.Broken)
+		u.tried = append(u.tried, m)
+	}
+	return l, err
+}
+
+// holdFor waits for the View after view, or a moment, in which members that could not be reached may come back.
+func (c *httpConn) holdFor(ctx context.Context, view *cluster.View) error {
+	o, held := c.srv.options.Load(), &c.srv.held
+	size := int64(len(c.w.unit.body))
+	defer func() { held.units.Add(-1); held.bytes.Add(-size) }()
+	if units, bytes := held.units.Add(1), held.bytes.Add(size); units > int64(o.MaxHeld) || bytes > o.MaxHeldBytes {
+		return fmt.Errorf("%w, or max_held_bytes", errHeldFull)
+	}
+	again := time.NewTimer(retryAfter)
+	defer again.Stop()
+	select {
+	case <-view.Replaced():
+		return nil
+	case <-again.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// watch reads the client while run waits for a member, so that one that leaves frees its place. What comes meanwhile (a body,
+// a next request) is kept. The function returned ends the watch, and waits for it.
+func (c *httpConn) watch(cancel context.CancelCauseFunc) (stop func()) {
+	room := c.in[c.end:]
+	if len(room) == 0 {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var n int
+	go func() {
+		defer close(done)
+		var err error
+		if n, err = c.link.Read(room); n == 0 && !isTimeout(err) {
+			if err == io.EOF {
+				err = errLeft
+			}
+			cancel(fmt.Errorf("%w: %w", errLeft, err))
+		}
+	}()
+	return func() {
+		c.link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection ends the watch as well
+		<-done
+		c.link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+		c.end += n
+	}
+}
+
+// notServed answers a request for which no connection could be had: nothing of it was sent.
+func (c *httpConn) notServed(err error) error {
+	switch {
+	case errors.Is(err, errLeft):
+		return err
+	case errors.Is(err, pool.ErrFull), errors.Is(err, errHeldFull), errors.Is(err, errQueueTime):
+		return c.answerFailure(httpFailure{503, codeNoThreads, "too much work is waiting: " + plain(err)})
+	case errors.Is(err, routing.ErrNoLeader):
+		err = errors.Join(err, errHoldTime)
+	}
+	return c.answerFailure(httpFailure{503, codeLeaderSwitch, "no member could take the work: " + plain(err)})
+}

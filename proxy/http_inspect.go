@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// This file owns the look into the answers of statements: one that a member refused because of its role, before it did
+// anything, is not for the client but goes to another member (design rule 2c and "Reads and writes").
+
+// inspects tells whether the answer may hold such a refusal: statements that commit with their request, held whole, of
+// which the client did not say that they are reads.
+func (c *httpConn) inspects() bool {
+	w := c.w
+	u := &w.unit
+	return w.path.kind == routeStatements && u.held && u.declared != declaredRead && w.body.kind != noBody && c.front.router().Policy.Member == ""
+}
+
+// answerLook finds the first row or error in an answer.
+type answerLook struct {
+	walk    jsonWalk
+	decided bool
+	row     bool
+	reading bool // the code
+	code    []byte
+}
+
+// look reads on until a row or an error's code.
+func (l *answerLook) look(p []byte) {
+	for len(p) > 0 && !l.decided {
+		n, ev := l.walk.next(p)
+		if l.reading {
+			l.code = append(l.code, p[:n]...)
+			l.decided = len(l.code) > 256
+		}
+		p = p[n:]
+		switch {
+		case ev == jsonValue && l.walk.row():
+			l.row, l.decided = true, true
+		case ev == jsonValue && p[0] == '"' && l.walk.errorCode():
+			l.reading, l.walk.tellEnd = true, true
+		case ev == jsonStringEnd:
+			l.code = bytes.Trim(l.code, `"`)
+			l.decided = true
+		}
+	}
+	l.decided = l.decided || l.walk.lost
+}
+
+// inspect holds up to 64 KiB of the answer until it is clear whether it is a refusal. again is true when the request is to be
+// sent to another member; then the lease is gone.
+func (c *httpConn) inspect(lease *pool.Lease, n int) (again bool, err error) {
+	w := c.w
+	if first := w.answer[w.aFrom+n : w.aTo]; w.body.kind == fixedBody && int64(len(first)) >= w.body.left && !bytes.Contains(first, []byte("Neo.")) {
+		return false, nil
+	}
+	if w.ans.has(fContentEncoding) { // though we asked for none
+		return false, nil
+	}
+	var look answerLook
+	body := w.body
+	buf := getBuffer()
+	defer putBuffer(buf)
+	for from := n; ; {
+		for at := w.aFrom + from; at < w.aTo && !body.over(); {
+			piece := w.answer[at:min(at+bufferSize, w.aTo)]
+			text, took, err := body.decode(buf[:0], piece)
+			if err != nil {
+				return false, c.garbage(lease, err)
+			}
+			look.look(text)
+			at += took
+			from += took
+		}
+		if look.decided || body.over() || w.aTo-w.aFrom >= bulkSize {
+			break
+		}
+		c.answerRoom()
+		if err := c.moreAnswer(lease); err != nil {
+			if w.body.kind == untilClose && err == io.EOF {
+				break
+			}
+			return false, c.lost(lease, false, err)
+		}
+	}
+	if look.row || !c.elsewhere(lease.Member, string(look.code)) {
+		return false, nil
+	}
+	if _, fault := c.stopUpload(lease); fault != nil {
+		lease.Release(false)
+		return false, clientFault(fault)
+	}
+	lease.Release(body.over() && !w.ans.close)
+	return false, errAgain
+}
+
+// elsewhere tells whether a refusal with this code sends the request to another member, and prepares it for that.
+func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
+	w := c.w
+	u := &w.unit
+	if code == "" || u.tries >= maxTries {
+		return false
+	}
+	if u.judged && refusedAsWrite(code) {
+		if code == bolt.CodeAccessMode {
+			c.srv.writes.add(u.body)
+		} else {
+			c.srv.current.Report(m.Name, u.intent.DB, cluster.NotALeader)
+		}
+		u.judged, u.intent.Mode = false, routing.Write
+		u.tried = u.tried[:0]
+		return true
+	}
+	version := bolt.V3
+	if w.path.db != (span{}) {
+		version = bolt.V4_0
+	}
+	if !refusedBeforeRunning(code, version) || !aboutTheMember(code) || code == bolt.CodeAuthExpired || c.stopped(m) {
+		return false
+	}
+	if t := u.readTexts(w.path); !t.clean {
+		return false
+	}
+	why := cluster.NotALeader
+	if code == bolt.CodeDatabaseUnavailable {
+		why = cluster.Unserved
+	}
+	c.srv.current.Report(m.Name, u.intent.DB, why)
+	u.tried = append(u.tried, m)
+	return true
+}
+
+// stopped tells whether the operator stopped the database, which is the client's to know.
+func (c *httpConn) stopped(m *cluster.Member) bool {
+	s := c.srv.current.View().Member(m.Name)
+	return s != nil && s.Stopped[c.w.unit.intent.DB]
+}

@@ -1,0 +1,302 @@
+package proxy
+
+import (
+	"bytes"
+	"hash/maphash"
+	"unicode/utf8"
+
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// This file owns the decision what a request needs (design "Reads and writes"): what it declares, and else what its
+// method or its statements say.
+
+// httpUnit is the unit of work that a request is.
+type httpUnit struct {
+	intent   routing.Intent
+	declared declaration
+	judged   bool            // we took it for a read: the member is told so where it can be, and may refuse
+	safe     bool            // GET, HEAD or OPTIONS: can be sent again
+	post     bool            // the method is POST
+	toHead   bool            // the method is HEAD: the answer has no body
+	body     []byte          // the body, when it was held whole
+	held     bool            // body is all of it, decoded
+	streamed bool            // the body is passed on as it comes
+	texts    statements      // what the body says; looked at only when needed
+	user     uint64          // a hash of the credential
+	pinned   *cluster.Member // of an explicit transaction
+	member   string          // that is serving it
+
+	tried     []*cluster.Member
+	triedRoom [4]*cluster.Member
+	tries     int
+	answered  bool // bytes of a final answer are on their way to the client
+}
+
+func (u *httpUnit) reset() {
+	*u = httpUnit{}
+	u.tried = u.triedRoom[:0]
+}
+
+// declaration is what a client says of its work.
+type declaration uint8
+
+const (
+	undeclared declaration = iota
+	declaredRead
+	declaredWrite
+)
+
+// and joins two declarations; those that disagree make a write.
+func (d declaration) and(o declaration) declaration {
+	switch {
+	case d == undeclared:
+		return o
+	case o == undeclared || o == d:
+		return d
+	}
+	return declaredWrite
+}
+
+// decide fills in the unit's intent.
+func (c *httpConn) decide() {
+	w := c.w
+	u := &w.unit
+	u.intent = routing.Intent{DB: c.database()}
+	u.declared = c.declaration()
+	set := w.set
+	switch {
+	case w.path.kind == routeStatic:
+		u.intent.Mode = routing.Read
+	case u.declared != undeclared:
+		if u.declared == declaredRead {
+			u.intent.Mode = routing.Read
+		}
+	case set.Access == AccessWrite:
+	case set.Undeclared == UndeclaredRead && set.Access == AccessAny:
+		u.intent.Mode = routing.Read
+	case set.Undeclared == UndeclaredLeader && set.Access == AccessAny:
+	default:
+		c.judge()
+	}
+}
+
+// judge decides for work that nobody declared.
+func (c *httpConn) judge() {
+	w := c.w
+	u := &w.unit
+	read := false
+	switch w.path.kind {
+	case routeStatements:
+		t := u.readTexts(w.path)
+		if t.system {
+			u.intent.DB = "system"
+		}
+		if t.users {
+			c.srv.logins.forgetAll()
+		}
+		read = t.read && !t.oneMember
+	case routeBegin:
+		read = w.set.Access == AccessRead
+	default:
+		read = u.safe
+	}
+	if !read || w.path.kind != routeBegin && !c.mayMove() {
+		return
+	}
+	u.intent.Mode, u.judged = routing.Read, !u.safe
+}
+
+// mayMove tells whether an undeclared read may leave the leader on our own judgement: not when its user wrote moments ago,
+// for the member might not have it yet, and not when this very body was refused as a write before.
+func (c *httpConn) mayMove() bool {
+	u := &c.w.unit
+	if c.w.set.Access == AccessRead {
+		return true
+	}
+	if c.w.set.Causality && c.srv.writers.wroteLately(c.user()) {
+		return false
+	}
+	return !u.held || !c.srv.writes.contains(u.body)
+}
+
+// user is a hash of the request's credential.
+func (c *httpConn) user() uint64 {
+	u := &c.w.unit
+	if u.user == 0 {
+		u.user = c.srv.writers.hash(c.w.req.value(c.head(), fAuthorization))
+	}
+	return u.user
+}
+
+// declaration reads X-Write, Access-Mode and, of the Query API, accessMode.
+func (c *httpConn) declaration() declaration {
+	d := undeclared
+	w := c.w
+	head := c.head()
+	if w.req.has(fXWrite) || w.req.has(fAccessMode) {
+		for i := range w.req.fields {
+			f := &w.req.fields[i]
+			v := f.value.of(head)
+			switch {
+			case f.known == fXWrite && string(v) == "1", f.known == fAccessMode && equalFold(v, "write"):
+				d = d.and(declaredWrite)
+			case f.known == fXWrite && string(v) == "0", f.known == fAccessMode && equalFold(v, "read"):
+				d = d.and(declaredRead)
+			}
+		}
+	}
+	if w.path.query && w.unit.held {
+		d = d.and(w.unit.readTexts(w.path).mode)
+	}
+	return d
+}
+
+// database is the name of the database in the path; "" when there is none.
+func (c *httpConn) database() string {
+	w := c.w
+	name := w.path.db.of(w.req.target.of(c.head()))
+	if len(name) == 0 {
+		return ""
+	}
+	if w.path.escaped {
+		return string(appendUnpercent(nil, name))
+	}
+	if string(name) != c.lastDB {
+		c.lastDB = string(name)
+	}
+	return c.lastDB
+}
+
+// statements is what the texts of one body come to. The zero value is what is assumed of a body that cannot be read.
+type statements struct {
+	known     bool // the body was looked at
+	read      bool // every text is a read
+	clean     bool // the body is JSON that can be read in one way only, and no text commits by itself
+	oneMember bool
+	system    bool
+	users     bool
+	open      int         // Query API: where in the body members may be added; 0 nowhere
+	mode      declaration // Query API: accessMode
+}
+
+// readTexts reads the statements of a held body; once.
+func (u *httpUnit) readTexts(r httpRoute) statements {
+	if u.texts.known {
+		return u.texts
+	}
+	u.texts = statements{known: true}
+	if u.held && !u.texts.scan(u.body, r) {
+		u.texts = statements{known: true, mode: u.texts.mode}
+	}
+	return u.texts
+}
+
+// scan is false when the body cannot be read with certainty.
+func (t *statements) scan(body []byte, r httpRoute) bool {
+	if !utf8.Valid(body) {
+		return false
+	}
+	t.read, t.clean = true, true
+	texts := 0
+	seen := uint(0)
+	s := jsonScan{b: body}
+	once := func(bit uint) {
+		if seen&bit != 0 { // parsers differ on which one counts
+			s.fail()
+		}
+		seen |= bit
+	}
+	s.members(func(key []byte) {
+		switch {
+		case r.query && string(key) == "accessMode":
+			once(1)
+			t.readMode(&s)
+		case r.query && string(key) == "statement", r.legacy && string(key) == "query":
+			once(2)
+			texts++
+			t.text(&s)
+		case !r.query && !r.legacy && string(key) == "statements":
+			once(2)
+			s.elements(func() { texts += t.statement(&s) })
+		default:
+			s.skip()
+		}
+	})
+	t.open = 1 + bytes.IndexByte(body, '{')
+	if texts == 0 && !r.query {
+		t.open = 0
+	}
+	return s.end() && texts > 0
+}
+
+func (t *statements) readMode(s *jsonScan) {
+	raw, escaped := s.str()
+	switch {
+	case escaped:
+		s.fail()
+	case bytes.EqualFold(raw, []byte("read")):
+		t.mode = declaredRead
+	case bytes.EqualFold(raw, []byte("write")):
+		t.mode = declaredWrite
+	}
+}
+
+// statement reads one element of "statements" and returns how many texts it has: one, or it is not as it should be.
+func (t *statements) statement(s *jsonScan) int {
+	n := 0
+	s.members(func(key []byte) {
+		if string(key) != "statement" {
+			s.skip()
+			return
+		}
+		n++
+		t.text(s)
+	})
+	if n != 1 {
+		s.fail()
+	}
+	return n
+}
+
+// text classifies one query.
+func (t *statements) text(s *jsonScan) {
+	raw, escaped := s.str()
+	if s.bad {
+		return
+	}
+	if escaped {
+		buf := getBuffer()
+		defer putBuffer(buf)
+		text, ok := appendUnescaped(buf[:0], raw)
+		if !ok {
+			s.fail()
+			return
+		}
+		raw = text
+	}
+	v := cypher.Classify(raw, nil)
+	t.read = t.read && v.Access == cypher.Read && !v.UsesUse
+	t.clean = t.clean && !v.SelfCommitting
+	t.oneMember = t.oneMember || v.OneMember
+	t.system = t.system || v.System
+	t.users = t.users || v.UserCommand
+}
+
+// resendable tells whether the work may be done twice without harm: it is safe by its method, or all its texts are reads
+// that the member cannot take for anything else.
+func (u *httpUnit) resendable(r httpRoute) bool {
+	if u.safe && r.kind != routeInside {
+		return true
+	}
+	if r.kind != routeStatements || !u.held || u.intent.Mode != routing.Read {
+		return false
+	}
+	t := u.readTexts(r)
+	return t.read && t.clean
+}
+
+// makeHash is the seed of the hashes of credentials and texts.
+var hashSeed = maphash.MakeSeed()
