@@ -54,7 +54,7 @@ const (
 func newBoltConn(m *member, life context.Context, conn net.Conn) *boltConn {
 	c := &boltConn{m: m, conn: conn, life: life, id: m.nextConn.Add(1), asker: asker{m: m}, queue: make(chan message, requestQueue),
 		gone: make(chan struct{}), halt: make(chan struct{}), streams: make(map[int64]*result)}
-	c.in = requests{source: bufio.NewReader(conn)}
+	c.in.source = bufio.NewReader(conn)
 	c.out = answers{conn: conn, cut: -1, chunk: m.c.opt.MaxChunk, awake: func() bool { return m.awaken(life.Done()) }}
 	if m.c.opt.MaxChunk > 0 {
 		c.out.random = rand.New(rand.NewPCG(uint64(m.c.opt.Seed), uint64(c.id)))
@@ -69,7 +69,7 @@ func (c *boltConn) serve() {
 	}
 	c.out.version, c.asker.v = c.v, c.v
 	if c.m.release.atLeast(5, 0) {
-		c.in.limit = loginBytes
+		c.in.limit.Store(loginBytes)
 		_ = c.conn.SetReadDeadline(time.Now().Add(loginTime))
 	}
 	c.m.c.wg.Go(c.read)
@@ -130,9 +130,11 @@ func (c *boltConn) read() {
 	}
 }
 
-// loggedIn lifts the limits that hold before a login. The reader sees the new limit with the next message, for it is in
-// the middle of reading one; that is as exact as the real server is.
-func (c *boltConn) loggedIn() { _ = c.conn.SetReadDeadline(time.Time{}) }
+// loggedIn lifts the limits that hold before a login.
+func (c *boltConn) loggedIn() {
+	c.in.limit.Store(0)
+	_ = c.conn.SetReadDeadline(time.Time{})
+}
 
 func (c *boltConn) interrupt() {
 	c.mu.Lock()

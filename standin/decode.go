@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync/atomic"
 
 	"github.com/boltgate/boltgate/bolt/packstream"
 )
@@ -39,11 +40,11 @@ var (
 // keepBytes it only remembers how long they were.
 type requests struct {
 	source *bufio.Reader
-	chunk  int   // bytes left in the present chunk
-	ended  bool  // the present message has ended
-	limit  int64 // bytes that a message may have; 0 any
-	seen   int64 // of the present message
-	kept   int   // bytes of values kept of it
+	chunk  int          // bytes left in the present chunk
+	ended  bool         // the present message has ended
+	limit  atomic.Int64 // bytes that a message may have; 0 any; lifted by the worker at the login
+	seen   int64        // of the present message
+	kept   int          // bytes of values kept of it
 }
 
 const (
@@ -111,7 +112,8 @@ func (r *requests) Read(b []byte) (int, error) {
 			r.ended = true
 		}
 	}
-	if r.seen += int64(min(len(b), r.chunk)); r.limit > 0 && r.seen > r.limit {
+	limit := r.limit.Load()
+	if r.seen += int64(min(len(b), r.chunk)); limit > 0 && r.seen > limit {
 		return 0, errLogin
 	}
 	n, err := r.source.Read(b[:min(len(b), r.chunk)])

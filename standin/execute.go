@@ -56,6 +56,9 @@ func (t *transaction) run(text string, params map[string]any, done <-chan struct
 	list := words(text)
 	ask := parseDirectives(text, params)
 	list = stripPrefix(list)
+	if hook := t.m.c.opt.OnQuery; hook != nil {
+		hook(Query{t.m.name, t.exec.name, t.user, t.db, t.mode, t.v, text, ask.mark})
+	}
 	if f := t.check(text, list); f != nil {
 		return nil, f
 	}

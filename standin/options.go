@@ -53,6 +53,7 @@ type Options struct {
 	LogSize       int                                                 // entries kept for Log; 0 means 100,000
 	Logger        *slog.Logger                                        // nil means none
 	OnElection    func(Election)                                      // called for each change of leader, on a goroutine of its own, in order
+	OnQuery       func(Query)                                         // called before each statement is run, by the goroutine that runs it
 	Listen        func(member, protocol string) (net.Listener, error) // protocol is "bolt" or "http"; nil means a free loopback port
 }
 
@@ -69,6 +70,18 @@ type Election struct {
 	Before string // the old one's; "" when there was none
 	Term   int64
 	At     time.Time
+}
+
+// Query is one statement that a member runs.
+type Query struct {
+	Member string // that the client is connected to
+	Runs   string // that runs it: another one after server-side routing
+	User   string
+	DB     string
+	Mode   string       // "r" or "w", as the client said
+	Bolt   bolt.Version // 0: HTTP
+	Text   string
+	Mark   any
 }
 
 func (o Options) withDefaults() (Options, error) {
