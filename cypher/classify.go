@@ -75,28 +75,33 @@ func ClassifyString(query string, procs *Procedures) Verdict {
 	if !utf8.ValidString(query) {
 		return Verdict{Access: Write, Reason: "invalid UTF-8"}
 	}
-	v, body := scan(query, procs)
+	v, shape := scan(query, procs)
 	if i := strings.IndexByte(query, '\\'); i >= 0 && strings.Contains(query[i:], `\u`) {
-		v = classifyEscaped(query, procs, v, body)
+		v = classifyEscaped(query, procs, v, shape)
 	}
 	return v
 }
 
-// classifyEscaped reads a text with \u escapes in the other ways that servers do; the most careful verdict counts. Parboiled
-// servers (2.x to 4.2) leave escapes to string literals, which is what raw, the plain scan, has done. JavaCC and ANTLR servers
-// (4.3 on) decode escapes before they look for tokens, except behind an escaped backslash; we also decode those, in case a
-// version does. What stands before body, the first clause, has a parser of its own on the servers, which may see other comments
-// there than the one that follows it, so that an escape there makes the text unreadable.
-func classifyEscaped(query string, procs *Procedures, raw Verdict, body int) Verdict {
+// classifyEscaped reads a text with \u escapes in the ways that servers do, and returns the most careful of the verdicts.
+//
+// Parboiled servers (2.x to 4.2) leave escapes to string literals, which is what raw, the plain scan, has done; a backslash
+// outside a literal is an error to them. JavaCC and ANTLR servers (4.3 on) decode escapes before they look for tokens, except
+// behind an escaped backslash; we also decode those, in case a version does. What stands before the first clause has a
+// parser of its own on all of them, which may see other comments there than the one that follows it, so that an escape in that
+// place makes the text unreadable.
+func classifyEscaped(query string, procs *Procedures, raw Verdict, s shape) Verdict {
+	if i := strings.Index(query[:s.body], `\u`); i >= 0 {
+		return merge(raw, Verdict{Access: Write, Reason: `\u escape before the first clause`, Start: i, End: i + 2, SelfCommitting: true})
+	}
 	d := unescape(query, true)
-	v := merge(raw, d.verdict(procs))
+	v := d.verdict(procs)
+	if !s.stray {
+		v = merge(raw, v)
+	}
 	if strings.Contains(query, `\\u`) {
 		if d = unescape(query, false); !d.bad {
 			v = merge(v, d.verdict(procs))
 		}
-	}
-	if i := strings.Index(query[:body], `\u`); i >= 0 {
-		v = merge(v, Verdict{Access: Write, Reason: `\u escape before the first clause`, Start: i, End: i + 2})
 	}
 	return v
 }

@@ -37,8 +37,8 @@ type lexer struct {
 	shows   bool // within the head of SHOW, whose words are many and harmless
 	explain bool // EXPLAIN stands before this statement
 	profile bool // PROFILE does, which runs it
-	bodied  bool // body is set
-	body    int  // offset of the first token that is no option
+	bodied  bool // shape.body is set
+	shape
 
 	v Verdict
 }
@@ -57,8 +57,14 @@ const (
 	reasonTransactions = "IN TRANSACTIONS"
 )
 
-// scan reads text once. body is the offset of the first token that is no option.
-func scan(text string, procs *Procedures) (v Verdict, body int) {
+// shape is what matters of a text for its \u escapes.
+type shape struct {
+	body  int  // offset of the first token that is no option
+	stray bool // a backslash stands outside every literal, name and comment
+}
+
+// scan reads text once.
+func scan(text string, procs *Procedures) (Verdict, shape) {
 	l := lexer{text: text, procs: procs}
 	for i := 0; i < len(text); {
 		c := text[i]
@@ -92,7 +98,7 @@ func scan(text string, procs *Procedures) (v Verdict, body int) {
 	if !l.bodied {
 		l.body = len(text)
 	}
-	return l.finish(), l.body
+	return l.finish(), l.shape
 }
 
 // other handles the tokens that are neither words nor plain punctuation.
@@ -164,9 +170,7 @@ func (l *lexer) starts(i int) {
 // badStart calls a statement that begins with text[i:j] unreadable.
 func (l *lexer) badStart(i, j int) {
 	l.starts(i)
-	if !strings.HasPrefix(l.text[i:], `\u`) { // which may spell anything: the decoded text decides
-		l.fail(reasonNoClause, i, j)
-	}
+	l.fail(reasonNoClause, i, j)
 }
 
 // str reads a string literal, in which a backslash escapes any character.
@@ -347,6 +351,7 @@ func (l *lexer) symbol(i int, c byte) {
 	case '+', '*', '%', '!', '?':
 		l.pos = l.afterSign(c)
 	default:
+		l.stray = l.stray || c == '\\'
 		if l.pos != atKeyword {
 			l.pos = atEither
 		}

@@ -1,0 +1,111 @@
+package cypher
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestProcedures(t *testing.T) {
+	type entry struct{ how, name, mode string }
+	for _, tc := range []struct {
+		name    string
+		entries []entry
+		call    string
+		want    string
+	}{
+		{"an unknown procedure", nil, "my.proc", "write s"},
+		{"a listed read", []entry{{"add", "my.proc", "READ"}}, "my.proc", "read"},
+		{"a listed read in another case", []entry{{"add", "my.proc", "READ"}}, "My.Proc", "write s"},
+		{"a listed write", []entry{{"add", "my.proc", "WRITE"}}, "my.proc", "write s"},
+		{"a listed schema write", []entry{{"add", "my.proc", "schema"}}, "my.proc", "write s"},
+		{"mode dbms says nothing", []entry{{"add", "my.proc", "DBMS"}}, "my.proc", "write s"},
+		{"mode dbms leaves a built-in read", []entry{{"add", "dbms.components", "DBMS"}}, "dbms.components", "read"},
+		{"mode read leaves a built-in write", []entry{{"add", "apoc.cypher.runTimeboxed", "READ"}}, "apoc.cypher.runTimeboxed", "write s"},
+		{"mode read leaves the rule for algorithms", []entry{{"add", "gds.graph.drop", "READ"}}, "gds.graph.drop", "write so"},
+		{"mode write makes a built-in read a write", []entry{{"add", "db.labels", "WRITE"}}, "db.labels", "write s"},
+		{"the operator's read wins over the table", []entry{{"set", "apoc.export.csv.query", "read"}}, "apoc.export.csv.query", "read so"},
+		{"the operator's read wins over a listing", []entry{{"set", "my.proc", "read"}, {"add", "my.proc", "WRITE"}}, "my.proc", "read"},
+		{"the operator's write wins over a listing", []entry{{"add", "my.proc", "READ"}, {"set", "my.proc", "write"}}, "my.proc", "write s"},
+		{"a namespace", []entry{{"set", "my.*", "read"}}, "my.a.b", "read"},
+		{"the inner namespace wins", []entry{{"set", "my.*", "read"}, {"set", "my.a.*", "write"}}, "my.a.b", "write s"},
+		{"a name wins over its namespace", []entry{{"set", "my.*", "read"}, {"set", "my.x", "write"}}, "my.x", "write s"},
+		{"a namespace is no prefix", []entry{{"set", "my.*", "read"}}, "mine.x", "write s"},
+		{"a namespace does not stand for itself", []entry{{"set", "my.*", "read"}}, "my", "write s"},
+		{"a star is no wildcard in the middle", []entry{{"set", "m*.x", "read"}}, "my.x", "write s"},
+		{"a listing leaves flags", []entry{{"add", "dbms.listQueries", "READ"}}, "dbms.listQueries", "read o"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			procs := new(Procedures)
+			for _, e := range tc.entries {
+				put := procs.Add
+				if e.how == "set" {
+					put = procs.Set
+				}
+				if err := put(e.name, e.mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := ClassifyString("CALL "+tc.call+"()", procs).flags(); got != tc.want {
+				t.Errorf("got %s; want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestProceduresRefuse(t *testing.T) {
+	var procs Procedures
+	for _, tc := range []struct{ name, mode string }{{"", "read"}, {"a.b", ""}, {"a.b", "readonly"}, {strings.Repeat("a", maxProcedure+1), "read"}} {
+		if err := procs.Add(tc.name, tc.mode); err == nil {
+			t.Errorf("Add(%q, %q) succeeded", tc.name, tc.mode)
+		}
+		if err := procs.Set(tc.name, tc.mode); err == nil {
+			t.Errorf("Set(%q, %q) succeeded", tc.name, tc.mode)
+		}
+	}
+	if n := procs.Len(); n != 0 {
+		t.Errorf("%d procedures were added", n)
+	}
+}
+
+func TestBuiltinTable(t *testing.T) {
+	n, prefix := 0, ""
+	for _, group := range builtinProcedures {
+		if group.access == Read && (group.commits || group.users) {
+			t.Errorf("a group of reads commits or changes users: %.40s", group.names)
+		}
+		for _, name := range strings.Fields(group.names) {
+			if strings.HasSuffix(name, ".") {
+				prefix = name
+				continue
+			}
+			n++
+			name = prefix + name
+			if len(name) > maxProcedure || strings.Contains(name, "..") || strings.ToLower(name[:1]) != name[:1] {
+				t.Errorf("malformed name %q", name)
+			}
+			if e := builtin()[name]; e.access != group.access {
+				t.Errorf("%s stands in two groups", name)
+			}
+		}
+	}
+	if got := len(builtin()); got != n || n < 700 {
+		t.Errorf("the table has %d names, its source %d", got, n)
+	}
+}
+
+// Names of those families that only read must not be joined by one whose name says that it acts.
+func TestBuiltinReadsAreNamedLikeReads(t *testing.T) {
+	acts := []string{"delete", "remove", "drop", "kill", "upsert", "insert", "setproperty", "addlabels", "install", "refactor.", "merge.node",
+		"periodic.commit", "periodic.iterate", "runmany", "runwrite", "doit", "createindex", "grant", "password"}
+	pure := []string{"apoc.map.", "apoc.coll."} // functions of old versions, which only compute
+	for name, e := range builtin() {
+		if e.access == Write {
+			continue
+		}
+		for _, word := range acts {
+			if strings.Contains(strings.ToLower(name), word) && !strings.HasPrefix(name, pure[0]) && !strings.HasPrefix(name, pure[1]) {
+				t.Errorf("%s counts as a read", name)
+			}
+		}
+	}
+}
