@@ -21,7 +21,9 @@ type answer struct {
 	evidence  cluster.Generation      // the kind of cluster that it showed; UnknownGeneration: no evidence
 	told      bool                    // it told its role, if only that it has none
 	roles     map[string]cluster.Role // its own
-	stopped   map[string]bool         // databases stopped on it
+	stopped   map[string]bool         // databases that their operator stopped
+	closed    map[string]bool         // databases that it hosts and cannot serve now, stopped ones among them
+	aliases   map[string]string       // by alias, the database
 	named     map[string]string       // by database, the advertised address that it names as leader
 	ids       map[string]string       // by database, the id under which others name it
 	namedIDs  map[string]string       // by database, the id that it names as leader
@@ -49,7 +51,7 @@ func (a *answer) setRole(db string, r cluster.Role) {
 func newAnswer(member string, started time.Time) *answer {
 	return &answer{
 		member: member, started: started,
-		roles: map[string]cluster.Role{}, stopped: map[string]bool{}, named: map[string]string{},
+		roles: map[string]cluster.Role{}, stopped: map[string]bool{}, closed: map[string]bool{}, aliases: map[string]string{}, named: map[string]string{},
 		ids: map[string]string{}, namedIDs: map[string]string{},
 	}
 }
@@ -58,13 +60,15 @@ func newAnswer(member string, started time.Time) *answer {
 func (a *answer) merge(b *answer) {
 	fill(a.roles, b.roles)
 	fill(a.named, b.named)
+	fill(a.aliases, b.aliases)
 	maps.Copy(a.stopped, b.stopped)
+	maps.Copy(a.closed, b.closed)
 	a.told = a.told || b.told
 	a.evidence = orElse(a.evidence, b.evidence)
 	a.def = orElse(a.def, b.def)
 	a.denied = orElse(a.denied, b.denied)
 	a.addresses = append(a.addresses, b.addresses...)
-	for db := range a.stopped {
+	for db := range a.closed {
 		delete(a.roles, db)
 	}
 }

@@ -152,11 +152,12 @@ func (c *checker) retryLogin() {
 	}
 }
 
-// remember keeps what the next check needs to know: after a failure the server is looked at anew, and a refused login is
-// left alone for a while, since repeating a wrong password locks its user out.
+// remember keeps what the next check needs to know: after a failure the server is looked at anew, unless it is only slow, when
+// what was learnt helps the next check to come to its end; and a refused login is left alone for a while, since repeating a
+// wrong password locks its user out.
 func (c *checker) remember(a *answer) {
-	if a.err != nil && !c.failed {
-		c.bolt.known = false
+	if a.err != nil && (!c.failed || !isTimeout(a.err)) {
+		c.bolt.doubt()
 	}
 	c.failed = a.err != nil
 	refused := a.denied != "" || c.bolt.refused != nil

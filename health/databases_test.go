@@ -19,6 +19,8 @@ type topology struct {
 	replicas  map[string]bool   // which of them are read replicas or secondaries
 	leaders   map[string]string // by database
 	stopped   map[string]bool   // databases
+	starting  map[string]bool   // databases
+	aliases   map[string][]any  // by database; 5.x
 	advertise func(name string) string
 }
 
@@ -58,6 +60,13 @@ func (c topology) row(major int, db, name string) []any {
 	if c.stopped[db] {
 		requested, current = "offline", "offline"
 	}
+	if c.starting[db] {
+		current = "starting"
+	}
+	aliases := c.aliases[db]
+	if aliases == nil {
+		aliases = []any{}
+	}
 	if major < 5 {
 		role := map[bool]string{true: "leader", false: "follower"}[leads]
 		if c.replicas[name] {
@@ -66,7 +75,7 @@ func (c topology) row(major int, db, name string) []any {
 		return []any{db, c.address(name), role, requested, current, "", db == "neo4j"}
 	}
 	role := map[bool]string{true: "secondary", false: "primary"}[c.replicas[name]]
-	return []any{db, "standard", []any{}, "read-write", c.address(name), role, leads, requested, current, "", db == "neo4j", db == "neo4j", []any{}}
+	return []any{db, "standard", aliases, "read-write", c.address(name), role, leads, requested, current, "", db == "neo4j", db == "neo4j", []any{}}
 }
 
 // script makes f a member of the topology.
@@ -281,4 +290,43 @@ func TestUTCIsLearntFromHELLOOrTheVersion(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestADatabaseThatIsNotOnlineHasNoRoleWhateverRaftSays(t *testing.T) {
+	c := three("5.26.0")
+	c.starting = map[string]bool{"orders": true}
+	run(t, Options{}, c.fakes(), func(r *rig) {
+		v := r.after(time.Second)
+		r.want(v, "orders", "s1=unknown s2=unknown s3=unknown s4=unknown")
+		if v.Members[0].Stopped["orders"] {
+			r.Error("a database that starts is not one that its operator stopped")
+		}
+	})
+}
+
+func TestAnAliasHasTheRolesOfItsDatabase(t *testing.T) {
+	c := three("5.26.0")
+	c.aliases = map[string][]any{"orders": {"sales", "neo4j"}} // the second is a database's own name
+	run(t, Options{}, c.fakes(), func(r *rig) {
+		v := r.after(time.Second)
+		r.want(v, "sales", "s1=follower s2=leader s3=follower s4=replica")
+		r.want(v, "neo4j", "s1=leader s2=follower s3=follower s4=replica")
+	})
+}
+
+func TestASlowMemberIsIdentifiedInSeveralChecks(t *testing.T) {
+	members := without("http", three("5.26.0").fakes()...)
+	for text, answer := range members[0].queries {
+		members[0].queries[text] = func() scriptedResult {
+			time.Sleep(400 * time.Millisecond) // three of these are more than one check has
+			return answer()
+		}
+	}
+	run(t, Options{}, members, func(r *rig) {
+		v := r.after(20 * time.Second)
+		r.want(v, "", "s1=leader s2=follower s3=follower s4=replica")
+		if s := v.Members[0]; s.Agent != "Neo4j/5.26.0" || len(s.Versions) == 0 {
+			r.Errorf("got agent %q, versions %v", s.Agent, s.Versions)
+		}
+	})
 }

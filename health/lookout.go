@@ -26,12 +26,12 @@ func newLookout() lookout {
 // saw looks at a View that is about to be published. complete says that every member has just told its roles, so that a
 // database that nobody mentions is gone.
 func (l *lookout) saw(v *cluster.View, complete bool) {
-	hosted := make(map[string]bool)
+	hosted, leads := make(map[string]bool), make(map[string]bool)
 	for _, s := range v.Members {
-		for db, role := range s.Roles {
+		for db, role := range s.Roles { // a leader that the operator drains is no lost one
 			hosted[db] = true
 			if role == cluster.Leader {
-				l.led[db] = true
+				l.led[db], leads[db] = true, true
 			}
 		}
 	}
@@ -40,7 +40,7 @@ func (l *lookout) saw(v *cluster.View, complete bool) {
 		switch {
 		case complete && !hosted[db]:
 			delete(l.led, db)
-		case v.Leader(db) == nil:
+		case !leads[db]:
 			l.missing = true
 		}
 	}

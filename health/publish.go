@@ -98,7 +98,28 @@ func (m *Monitor) roles() map[string]map[string]cluster.Role {
 		}
 		words = append(words, w)
 	}
-	return settle(words)
+	settled := settle(words)
+	m.addAliases(settled)
+	return settled
+}
+
+// addAliases gives each member the roles of its databases under their aliases too. Which database an alias means is taken
+// from one member, so that no alias has two leaders.
+func (m *Monitor) addAliases(settled map[string]map[string]cluster.Role) {
+	aliases := make(map[string]string)
+	for _, s := range m.members {
+		if s.last != nil {
+			fill(aliases, s.last.aliases)
+		}
+	}
+	for _, roles := range settled {
+		for alias, db := range aliases {
+			_, taken := roles[alias]
+			if role, ok := roles[db]; ok && !taken {
+				roles[alias] = role
+			}
+		}
+	}
 }
 
 // database is a database's name with a server's id in it: ids differ by database from 4.3 on.

@@ -13,6 +13,7 @@ import (
 // hosting is one row of SHOW DATABASES: a database on one server.
 type hosting struct {
 	db, address          string
+	aliases              []string // 4.4 and newer
 	role                 cluster.Role
 	standalone           bool // 4.x says role standalone
 	online, stopped      bool
@@ -51,6 +52,12 @@ func hostings(r *bolt.Result) []hosting {
 		h.online = text("currentStatus") == "online"
 		h.stopped = text("requestedStatus") == "offline"
 		h.isDefault, _ = get(row, "default").(bool)
+		aliases, _ := get(row, "aliases").([]any)
+		for _, v := range aliases {
+			if alias, ok := v.(string); ok && alias != "" {
+				h.aliases = append(h.aliases, alias)
+			}
+		}
 		list = append(list, h)
 	}
 	markAmbiguous(list)
@@ -94,9 +101,14 @@ func (a *answer) addHostings(list []hosting, own func(address string) bool) {
 		switch {
 		case !h.standalone && (h.ambiguous || !own(h.address)):
 		case h.stopped:
-			a.stopped[h.db] = true
-		case h.online:
+			a.stopped[h.db], a.closed[h.db] = true, true
+		case !h.online:
+			a.closed[h.db] = true // starting, copying a store, quarantined
+		default:
 			a.setRole(h.db, h.role)
+		}
+		for _, alias := range h.aliases {
+			a.aliases[alias] = h.db
 		}
 		if h.role == cluster.Leader && h.online && !h.ambiguous {
 			a.named[h.db] = h.address
