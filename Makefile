@@ -1,0 +1,58 @@
+# What a developer of boltgate runs. `make demo` and `make test` need Go and make only; what else a target wants is named at it.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS   = -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 10s
+UNITS     = $(shell $(GO) list ./... | grep -v /test/e2e)
+
+export CGO_ENABLED = 0
+
+.PHONY: build demo test test-unit test-servers check lint race fuzz cross bench docs clean
+
+build: ## the program, into bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/boltgate ./cmd/boltgate
+
+demo: build ## the gate in front of a stand-in cluster of three members and a replica
+	bin/boltgate demo
+
+test: test-unit test-servers ## all tests
+
+test-unit: ## unit tests, and everything that runs on stand-ins
+	$(GO) test -timeout 15m $(UNITS)
+
+test-servers: ## real servers and real drivers; wants Java, Maven, Python and Node, and says loudly what it skips without them
+	$(GO) test -timeout 45m -count 1 -v ./test/e2e
+
+check: lint race fuzz cross ## what a reviewer runs
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+race: ## the tests on stand-ins under the race detector; wants a C compiler
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(UNITS)
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./... ); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
+	  done; \
+	done
+
+cross: ## the builds that are shipped
+	GOOS=linux GOARCH=amd64 $(GO) build -o /dev/null ./cmd/boltgate
+	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./cmd/boltgate
+	GOOS=linux GOARCH=arm GOARM=6 $(GO) build -o /dev/null ./cmd/boltgate
+	GOOS=linux GOARCH=arm GOARM=7 $(GO) build -o /dev/null ./cmd/boltgate
+
+bench: build ## boltgate beside HAProxy (Debian's package) and beside no proxy; 2 cores, some 15 minutes
+	bin/boltgate bench compare --gate bin/boltgate --out bench.json
+
+docs: ## writes docs/compatibility.md from a run of all drivers against all servers
+	BOLTGATE_WRITE_DOCS=1 $(GO) test -timeout 45m -count 1 -v ./test/e2e
+
+clean:
+	rm -rf bin bench.json
