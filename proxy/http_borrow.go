@@ -42,17 +42,19 @@ func (c *httpConn) pick(view *cluster.View) (*cluster.Member, error) {
 
 // borrow lends a connection to a member that can serve the request.
 func (c *httpConn) borrow(ctx context.Context) (*pool.Lease, error) {
-	m, err := c.pick(c.srv.current.View())
+	view := c.srv.current.View()
+	m, err := c.pick(view)
 	if err == nil {
 		if l := c.srv.pools.TryAcquire(m, pool.HTTP); l != nil {
 			return l, nil
 		}
 	}
-	return c.borrowSlowly(ctx)
+	return c.borrowSlowly(ctx, view, m, err)
 }
 
-// borrowSlowly waits: for a leader, for a slot, for a new connection.
-func (c *httpConn) borrowSlowly(ctx context.Context) (*pool.Lease, error) {
+// borrowSlowly waits: for a leader, for a slot, for a new connection. It begins with what pick said already: picking anew would
+// skip the turn of a member that has no idle connection.
+func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *cluster.Member, err error) (*pool.Lease, error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // a shutdown lets the present request finish
 	defer cancel(nil)
 	defer c.watch(cancel)()
@@ -60,8 +62,6 @@ func (c *httpConn) borrowSlowly(ctx context.Context) (*pool.Lease, error) {
 	defer stop()
 	u := &c.w.unit
 	for {
-		view := c.srv.current.View()
-		m, err := c.pick(view)
 		if err == nil {
 			var l *pool.Lease
 			if l, err = c.acquire(ctx, m); err == nil {
@@ -73,13 +73,14 @@ func (c *httpConn) borrowSlowly(ctx context.Context) (*pool.Lease, error) {
 			return nil, context.Cause(ctx)
 		case errors.Is(err, errTxMember), errors.Is(err, errNoHTTP), errors.Is(err, pool.ErrFull), errors.Is(err, errQueueTime), errors.Is(err, pool.ErrClosed):
 			return nil, err
-		case m != nil:
-			continue // it was not to be reached: pick again without it
+		case m == nil:
+			if err := c.holdFor(ctx, view); err != nil {
+				return nil, err
+			}
+			u.tried = u.tried[:0]
 		}
-		if err := c.holdFor(ctx, view); err != nil {
-			return nil, err
-		}
-		u.tried = u.tried[:0]
+		view = c.srv.current.View()
+		m, err = c.pick(view)
 	}
 }
 
