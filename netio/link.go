@@ -18,21 +18,25 @@ var ErrDirty = errors.New("netio: unexpected bytes on an idle connection")
 
 // Link is one connection. One goroutine at a time may read, and one may write.
 type Link struct {
-	Conn net.Conn
-	raw  syscall.RawConn // nil when Conn is not a plain socket
+	Conn   net.Conn
+	raw    syscall.RawConn // nil when Conn is not a plain socket
+	socket syscall.RawConn // what can be looked at: raw, or the socket beneath TLS; nil when there is none
 
 	// What the callbacks work on; each is owned by its caller while it runs.
 	read  op
 	write op
+	look  op
 }
 
 // op is one pending operation on the raw socket. The callback is made once, so that waiting allocates nothing.
 type op struct {
 	call func(fd uintptr) bool
-	get  func() []byte // lends a buffer when bytes are there
-	put  func([]byte)  // takes it back when they were not
+	see  func(fd uintptr) // call, of the one that never waits
+	get  func() []byte    // lends a buffer when bytes are there
+	put  func([]byte)     // takes it back when they were not
 	buf  []byte
 	send []byte // to be sent before waiting
+	ran  bool   // call was called
 	n    int
 	err  error
 }
@@ -40,15 +44,24 @@ type op struct {
 // New returns a Link on conn, which it does not own: whoever made conn closes it.
 func New(conn net.Conn) *Link {
 	l := &Link{Conn: conn}
+	l.read.call, l.write.call = l.readReady, l.writeOnce
+	l.raw = rawConn(conn)
+	l.socket = l.raw
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // *tls.Conn
+		l.socket = rawConn(over.NetConn())
+	}
+	return l
+}
+
+// rawConn is nil when conn is not a plain socket.
+func rawConn(conn net.Conn) syscall.RawConn {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		if raw, err := conn.(syscall.Conn).SyscallConn(); err == nil {
-			l.raw = raw
-			l.read.call = l.readReady
-			l.write.call = l.writeOnce
+			return raw
 		}
 	}
-	return l
+	return nil
 }
 
 // Raw tells whether the link is a plain socket, so that TryWrite does not block.
@@ -77,6 +90,7 @@ func sysWrite(fd uintptr, p []byte) (int, error) {
 // answer that comes at once is not missed.
 func (l *Link) readReady(fd uintptr) bool {
 	o := &l.read
+	o.ran = true
 	if o.get != nil {
 		o.buf = o.get()
 	}
@@ -150,19 +164,19 @@ func (l *Link) ReadLent(get func() []byte, put func([]byte)) (buf []byte, n int,
 
 // Exchange sends request on a connection that should be silent, and waits for the first bytes of the answer, which it
 // reads into p. unsent is true when an error, EOF or ErrDirty was met before a byte of request left, so that another
-// connection may be tried. A deadline set before counts for the wait: then err is os.ErrDeadlineExceeded and Read goes on
-// waiting.
+// connection may be tried. A read deadline set before counts for the wait alone, even one that has passed: the request is
+// sent, err is os.ErrDeadlineExceeded, and Read goes on waiting once the deadline was moved. A connection without a socket
+// beneath cannot be looked at first; there a stale one shows only after the request was written.
 func (l *Link) Exchange(request, p []byte) (n int, unsent bool, err error) {
 	if l.raw == nil {
-		if sent, err := l.Conn.Write(request); err != nil {
-			return 0, sent == 0, err
-		}
-		n, err = l.Conn.Read(p)
-		return n, false, err
+		return l.exchangeOver(request, p)
 	}
 	o := &l.read
-	o.get, o.put, o.buf, o.send, o.n, o.err = nil, nil, p, request, 0, nil
+	o.get, o.put, o.buf, o.send, o.ran, o.n, o.err = nil, nil, p, request, false, 0, nil
 	err = l.raw.Read(o.call)
+	if !o.ran && errors.Is(err, os.ErrDeadlineExceeded) {
+		return l.exchangeLate(request)
+	}
 	if err == nil {
 		err = o.err
 	}
@@ -177,6 +191,30 @@ func (l *Link) Exchange(request, p []byte) (n int, unsent bool, err error) {
 	}
 	n, err = l.Conn.Read(p)
 	return n, false, err
+}
+
+// exchangeOver is Exchange on other than plain sockets.
+func (l *Link) exchangeOver(request, p []byte) (n int, unsent bool, err error) {
+	if err := l.peek(); err != nil {
+		return 0, true, err
+	}
+	if sent, err := l.Conn.Write(request); err != nil {
+		return 0, sent == 0, err
+	}
+	n, err = l.Conn.Read(p)
+	return n, false, err
+}
+
+// exchangeLate is Exchange after the deadline: the poller refuses every wait, but the request has to go out all the same.
+func (l *Link) exchangeLate(request []byte) (n int, unsent bool, err error) {
+	l.read.buf, l.read.send = nil, nil
+	if err := l.peek(); err != nil {
+		return 0, true, err
+	}
+	if sent, err := l.Conn.Write(request); err != nil {
+		return 0, sent == 0, err
+	}
+	return 0, false, os.ErrDeadlineExceeded
 }
 
 // TryWrite writes as much of p as the socket takes now, without waiting. On other than plain sockets it writes all.
@@ -207,37 +245,64 @@ func (l *Link) writeOnce(fd uintptr) bool {
 // Write writes all of p, waiting as long as it takes.
 func (l *Link) Write(p []byte) (int, error) { return l.Conn.Write(p) }
 
-// Quiet looks at an idle connection without reading from it or waiting: nil when it is open and silent, io.EOF when the
-// other side closed it, ErrDirty when bytes lie there. On other than plain sockets a byte found is consumed, so anything
-// but nil must end the connection.
+// Quiet looks at an idle connection without reading from it: nil when it is open and silent, io.EOF when the other side
+// closed it, ErrDirty when bytes lie there. It never waits on plain sockets, and allocates only for an error. On others it
+// may wait a moment, consumes a byte that it finds, and leaves the connection without a read deadline; anything but nil
+// must end the connection.
 func (l *Link) Quiet() error {
+	if l.raw != nil {
+		return l.peek()
+	}
+	// Go's poller and its imitations answer a passed deadline before they look, so the deadline has to lie ahead. The
+	// exception is TLS above a silent socket: there a passed one is enough to see what was read from it before.
+	deadline := time.Now().Add(lookFor)
+	if l.socket != nil && l.peek() == nil {
+		deadline = time.Unix(1, 0)
+	}
 	var one [1]byte
-	if l.raw == nil {
-		l.Conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a closed connection shows in Read
-		n, err := l.Conn.Read(one[:])
-		l.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
-		switch {
-		case n > 0:
-			return ErrDirty
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil
-		}
+	l.Conn.SetReadDeadline(deadline) //nolint:errcheck // a closed connection shows in Read
+	n, err := l.Conn.Read(one[:])
+	l.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	switch {
+	case n > 0:
+		return ErrDirty
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return l.peek() // what TLS took for itself, such as a session ticket, is gone now
+	}
+	return err
+}
+
+// lookFor is how long Quiet waits where it cannot look without waiting.
+const lookFor = time.Millisecond
+
+// peek is Quiet on the socket, or on the one beneath TLS: no wait, nothing consumed. nil where there is none.
+func (l *Link) peek() error {
+	if l.socket == nil {
+		return nil
+	}
+	o := &l.look
+	if o.see == nil {
+		o.see = l.lookOnce
+	}
+	o.err = nil
+	if err := l.socket.Control(o.see); err != nil {
 		return err
 	}
-	var result error
-	err := l.raw.Control(func(fd uintptr) {
-		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		switch {
-		case err == syscall.EAGAIN || err == syscall.EINTR:
-		case err != nil:
-			result = err
-		case n == 0:
-			result = io.EOF
-		default:
-			result = ErrDirty
-		}
-	})
-	return errors.Join(err, result)
+	return wrap("look", l.Conn, o.err)
+}
+
+func (l *Link) lookOnce(fd uintptr) {
+	var one [1]byte
+	n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	switch {
+	case err == syscall.EAGAIN || err == syscall.EINTR:
+	case err != nil:
+		l.look.err = err
+	case n == 0:
+		l.look.err = io.EOF
+	default:
+		l.look.err = ErrDirty
+	}
 }
 
 // wrap gives a bare errno its place, as package net does; other errors are passed on.
