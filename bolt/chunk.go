@@ -65,12 +65,15 @@ func PeekTag(b []byte) (tag byte, fields int, ok bool, err error) {
 	var head [2]byte
 	got := 0
 	for n := 0; got < 2; {
-		if len(b)-n < 3 {
+		if len(b)-n < 2 {
 			return 0, 0, false, nil
 		}
 		size := int(binary.BigEndian.Uint16(b[n:]))
-		if size == 0 {
+		switch {
+		case size == 0:
 			return 0, 0, false, fmt.Errorf("bolt: a message of %d bytes has no tag", got)
+		case len(b)-n < 3:
+			return 0, 0, false, nil
 		}
 		take := min(size, 2-got, len(b)-n-2)
 		copy(head[got:], b[n+2:n+2+take])
@@ -126,7 +129,7 @@ type Message struct {
 }
 
 // Reader reads whole messages, for control connections and tests; relays walk their own buffers. Fields: the source, and
-// the most bytes that a message may have (0: 16 MiB).
+// the most bytes that a message may have, its chunk headers included (0: 16 MiB).
 type Reader struct {
 	Source io.Reader
 	Limit  int
@@ -165,6 +168,9 @@ func (r *Reader) frame() (int, error) {
 		}
 		n, done := walk.Next(r.buf[r.start+seen : r.end])
 		seen += n
+		if limit := r.limit(); seen > limit {
+			return 0, fmt.Errorf("%w: %d bytes", ErrMessageTooLarge, limit)
+		}
 		if done {
 			return seen, nil
 		}
@@ -177,19 +183,20 @@ func (r *Reader) frame() (int, error) {
 	}
 }
 
+func (r *Reader) limit() int {
+	if r.Limit == 0 {
+		return 16 << 20
+	}
+	return r.Limit
+}
+
+// fill reads more. The buffer doubles with what has arrived, never with what was claimed.
 func (r *Reader) fill() error {
 	if r.start > 0 {
 		r.end = copy(r.buf, r.buf[r.start:r.end])
 		r.start = 0
 	}
-	limit := r.Limit
-	if limit == 0 {
-		limit = 16 << 20
-	}
 	if r.end == len(r.buf) {
-		if r.end >= limit {
-			return fmt.Errorf("%w: %d bytes", ErrMessageTooLarge, limit)
-		}
 		r.buf = append(r.buf, make([]byte, max(len(r.buf), readerBuffer))...)
 	}
 	n, err := r.Source.Read(r.buf[r.end:])

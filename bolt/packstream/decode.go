@@ -122,9 +122,9 @@ func (d *Decoder) uint(n int) int {
 	return v
 }
 
-// count checks n claimed entries, each at least one byte.
+// count checks n claimed entries, each at least one byte. A negative n is a length that an int of 32 bits cannot hold.
 func (d *Decoder) count(n int) int {
-	if d.err == nil && n > len(d.rest) {
+	if d.err == nil && (n < 0 || n > len(d.rest)) {
 		d.fail(ErrShort)
 	}
 	if d.err != nil {

@@ -31,8 +31,17 @@ func AppendList(b []byte, n int) []byte { return appendHeader(b, n, 0x90, marker
 // AppendMap appends the header of a map of n pairs, which the caller appends next.
 func AppendMap(b []byte, n int) []byte { return appendHeader(b, n, 0xA0, markerMap8) }
 
-// AppendStruct appends the header of a structure of n fields (at most 15).
-func AppendStruct(b []byte, tag byte, n int) []byte { return append(b, 0xB0|byte(n&0x0F), tag) }
+// AppendStruct appends the header of a structure of n fields, which the caller appends next. Today's specification knows
+// at most 15; more take the long forms of the earliest one, up to 65,535.
+func AppendStruct(b []byte, tag byte, n int) []byte {
+	switch {
+	case n < 16:
+		return append(b, 0xB0|byte(n), tag)
+	case n <= math.MaxUint8:
+		return append(b, markerStruct8, byte(n), tag)
+	}
+	return append(binary.BigEndian.AppendUint16(append(b, markerStruct), uint16(n)), tag)
+}
 
 // AppendNull appends null.
 func AppendNull(b []byte) []byte { return append(b, markerNull) }
