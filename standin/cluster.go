@@ -25,13 +25,14 @@ type Cluster struct {
 	nudge   chan struct{}  // wakes keep; holds one
 	news    chan Election  // to the goroutine that calls OnElection
 
-	mu      sync.Mutex
-	random  *rand.Rand               // guarded by mu
-	dbs     []*database              // guarded by mu; in the order of their creation
-	users   map[string]string        // guarded by mu
-	sides   map[string]int           // guarded by mu: partition side by member; nil when whole
-	lags    map[string]time.Duration // guarded by mu: by member, where it is not Options.Lag
-	changed chan struct{}            // guarded by mu: closed and replaced when anything above or in a member changed
+	mu         sync.Mutex
+	random     *rand.Rand               // guarded by mu
+	dbs        []*database              // guarded by mu; in the order of their creation
+	users      map[string]string        // guarded by mu
+	sides      map[string]int           // guarded by mu: partition side by member; nil when whole
+	lags       map[string]time.Duration // guarded by mu: by member, where it is not Options.Lag
+	announcing bool                     // guarded by mu: the first leaders are there
+	changed    chan struct{}            // guarded by mu: closed and replaced when anything above or in a member changed
 }
 
 // Start starts a cluster; its leaders are elected when it returns. Close ends it.
@@ -90,6 +91,7 @@ func (c *Cluster) addDatabases() {
 	for _, m := range c.members {
 		m.alive = true // the first leaders are there before anybody can ask
 	}
+	defer func() { c.announcing = true }()
 	if !c.multi() {
 		c.addDatabase("")
 		return

@@ -146,7 +146,7 @@ func (c *Cluster) lead(d *database, m *member) {
 	delete(d.isolated, m)
 	c.settleDatabase(d)
 	c.log.Info("stand-in elected a leader", "db", d.name, "leader", m.name, "before", before, "term", d.term)
-	if c.opt.OnElection != nil && len(c.dbs) > 0 {
+	if c.opt.OnElection != nil && c.announcing {
 		select {
 		case c.news <- Election{d.name, m.name, before, d.term, time.Now()}:
 		default: // nobody has listened to the last 64

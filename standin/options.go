@@ -52,7 +52,7 @@ type Options struct {
 	MaxChunk      int                                                 // answers come in chunks of random lengths up to it, by the seed; 0 means whole
 	LogSize       int                                                 // entries kept for Log; 0 means 100,000
 	Logger        *slog.Logger                                        // nil means none
-	OnElection    func(Election)                                      // called for each change of leader, on a goroutine of its own, in order
+	OnElection    func(Election)                                      // called for each change of leader after the first, on a goroutine of its own, in order
 	OnQuery       func(Query)                                         // called before each statement is run, by the goroutine that runs it
 	Listen        func(member, protocol string) (net.Listener, error) // protocol is "bolt" or "http"; nil means a free loopback port
 }

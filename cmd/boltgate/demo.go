@@ -200,7 +200,7 @@ func (s *demoScreen) election(e standin.Election) {
 	if e.DB != "" {
 		what = "database " + e.DB
 	}
-	s.say("%s leads %s (term %d, before: %s)", e.Leader, what, e.Term, e.Before)
+	s.say("%s leads %s now (term %d)", e.Leader, what, e.Term)
 }
 
 // rawKeys makes a terminal hand over each key at once; the result undoes it.
