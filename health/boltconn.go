@@ -144,7 +144,7 @@ func (g *guardedConn) Close() error {
 	return g.Conn.Close()
 }
 
-// identify learns the server's name and edition, once a.identity's versions are known: by logging on, or, where that is
+// identify learns the server's name, edition and advertised address, once its versions are known: by logging on, or, where that is
 // refused, by HELLO alone (5.1+). version is neo4j_version of the discovery document, "" if none.
 func (b *boltRoles) identify(ctx context.Context, version string) error {
 	if b.known {
