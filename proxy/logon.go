@@ -45,7 +45,7 @@ func (s *boltSession) handshake(ctx context.Context) error {
 		return err
 	}
 	s.client.Conn.SetDeadline(time.Now().Add(handshakeTime(s.front.settings.Load()))) //nolint:errcheck // shows in Read
-	defer s.client.Conn.SetDeadline(time.Time{})                                          //nolint:errcheck // shows in Read
+	defer s.client.Conn.SetDeadline(time.Time{})                                      //nolint:errcheck // shows in Read
 	s.version, err = bolt.AcceptHandshake(handshakeIO{s}, offered)
 	switch {
 	case errors.Is(err, bolt.ErrNoVersion):
@@ -61,7 +61,7 @@ func (s *boltSession) offeredVersions(ctx context.Context) ([]bolt.Version, erro
 	defer deadline.Stop()
 	for {
 		v := s.srv.current.View()
-		if len(v.Versions) > 0 {
+		if v.Versions != nil { // empty: the members have nothing in common, and the client is told so
 			return v.Versions, nil
 		}
 		select {
@@ -299,7 +299,13 @@ func (s *boltSession) verify(ctx context.Context, auth bolt.Auth) (map[string]an
 	if err := s.srv.throttle.wait(ctx, s.remote); err != nil {
 		return nil, err
 	}
+	select {
+	case s.srv.auths <- struct{}{}:
+	case <-ctx.Done():
+		return nil, errClosed
+	}
 	lease, err := s.borrow(ctx, routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc}, true)
+	<-s.srv.auths
 	if err != nil {
 		return nil, s.refused(err)
 	}

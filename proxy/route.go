@@ -88,7 +88,11 @@ func (s *boltSession) serveRoutingCall(ctx context.Context, o opening) error {
 	}
 	s.in.drop()
 	s.in.unpin()
-	servers := routing.Servers(s.addresses())
+	readers := s.addresses()
+	if read := s.front.settings.Load().AdvertiseRead; read != "" && s.version < bolt.V3 {
+		readers = []string{read}
+	}
+	servers := routing.Servers(s.addresses(), readers)
 	record := bolt.AppendMessage(nil, bolt.TagRecord, []any{int64(routing.TTL), servers})
 	s.startOwn([]any{"ttl", "servers"}, record)
 	return nil
