@@ -3,8 +3,8 @@ package standin
 import (
 	"maps"
 	"math"
-	"regexp"
-	"strconv"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -15,8 +15,9 @@ type result struct {
 	fields  []string
 	columns []string // what YIELD may name, when that is more than fields; rows have all of them
 	rows    [][]any
-	repeat  int64 // when rows holds one row: how often it comes
-	payload int64 // bytes of a further column; 0 none
+	make    func(i int64) []any // when set: the rows, of which there are repeat
+	repeat  int64               // when rows holds one row: how often it comes
+	payload int64               // bytes of a further column; 0 none
 	kind    string
 	stats   map[string]any
 	ask     directives
@@ -29,13 +30,16 @@ type result struct {
 }
 
 func (r *result) total() int64 {
-	if r.repeat > 0 || len(r.rows) == 1 {
+	if r.make != nil || r.repeat > 0 || len(r.rows) == 1 {
 		return r.repeat
 	}
 	return int64(len(r.rows))
 }
 
 func (r *result) row(i int64) []any {
+	if r.make != nil {
+		return r.make(i)
+	}
 	if len(r.rows) == 1 {
 		return r.rows[0]
 	}
@@ -138,12 +142,7 @@ func (t *transaction) answer(text string, list []string, params map[string]any, 
 		return r, f
 	}
 	r := t.describe(ask)
-	if fields, row, ok := returned(text, params); ok {
-		r.fields, r.rows[0] = fields, row
-		if r.payload > 0 {
-			r.fields = append(r.fields, "payload")
-		}
-	}
+	t.returns(r, text, params, ask)
 	if !writes(list) {
 		return r, nil
 	}
@@ -152,15 +151,28 @@ func (t *transaction) answer(text string, list []string, params map[string]any, 
 		return nil, refusal
 	}
 	r.refusal = refusal
-	r.kind, r.stats = writeKind(list, t.m.release)
+	deleted := t.note(list, ask.mark, refusal == nil)
+	r.kind, r.stats = writeKind(list, t.v, deleted)
 	if r.kind != "rw" {
-		r.fields, r.rows, r.repeat = []string{}, nil, 0
-	}
-	if refusal == nil {
-		t.writes++
-		t.marks = append(t.marks, ask.mark)
+		r.fields, r.rows, r.make, r.repeat = []string{}, nil, nil, 0
 	}
 	return r, nil
+}
+
+// note keeps what a write does to the nodes of its mark: one more, or none left. It returns how many it deletes.
+func (t *transaction) note(list []string, mark any, allowed bool) (deleted int64) {
+	if !allowed {
+		return 0
+	}
+	t.writes++
+	if !hasWord(list, "DELETE") {
+		t.marks = append(t.marks, mark)
+		return 0
+	}
+	deleted = t.count(mark)
+	t.dropped = append(t.dropped, mark)
+	t.marks = slices.DeleteFunc(t.marks, func(m any) bool { return reflect.DeepEqual(m, mark) })
+	return deleted
 }
 
 // describe is the answer to an ordinary query.
@@ -183,9 +195,12 @@ func (t *transaction) describe(ask directives) *result {
 	return r
 }
 
-func writeKind(list []string, r release) (string, map[string]any) {
+func writeKind(list []string, v bolt.Version, deleted int64) (string, map[string]any) {
 	stats := map[string]any{"nodes-created": int64(1)}
-	if r.multi() {
+	if hasWord(list, "DELETE") {
+		stats = map[string]any{"nodes-deleted": deleted}
+	}
+	if v >= bolt.V5_0 {
 		stats["contains-updates"] = true
 	}
 	switch {
@@ -206,43 +221,6 @@ func hasWord(list []string, word string) bool {
 		}
 	}
 	return false
-}
-
-var (
-	returnOnly = regexp.MustCompile(`(?is)^\s*RETURN\s+([^(){}\[\]+*/]+?)\s*;?\s*$`)
-	returnItem = regexp.MustCompile(`(?is)^\s*(-?\d+|'[^']*'|"[^"]*"|true|false|null|\$\w+)(?:\s+AS\s+` + "`?" + `(\w+)` + "`?" + `)?\s*$`)
-)
-
-// returned answers "RETURN 1, 'a' AS b, $c": drivers ask such things to see whether a connection lives.
-func returned(text string, params map[string]any) (fields []string, row []any, ok bool) {
-	m := returnOnly.FindStringSubmatch(text)
-	if m == nil {
-		return nil, nil, false
-	}
-	for _, item := range strings.Split(m[1], ",") {
-		part := returnItem.FindStringSubmatch(item)
-		if part == nil {
-			return nil, nil, false
-		}
-		fields = append(fields, orElse(part[2], part[1]))
-		row = append(row, literal(part[1], params))
-	}
-	return fields, row, true
-}
-
-func literal(text string, params map[string]any) any {
-	switch lower := strings.ToLower(text); {
-	case text[0] == '$':
-		return params[text[1:]]
-	case text[0] == '\'' || text[0] == '"':
-		return text[1 : len(text)-1]
-	case lower == "null":
-		return nil
-	case lower == "true" || lower == "false":
-		return lower == "true"
-	}
-	n, _ := strconv.ParseInt(text, 10, 64)
-	return n
 }
 
 // summary is what the end of a result says in every version and over HTTP.

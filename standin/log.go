@@ -16,11 +16,12 @@ var systemUUID = [16]byte{15: 1}
 
 // Entry is one committed transaction in a database's log.
 type Entry struct {
-	Tx     int64
-	Leader string // the member that committed it
-	User   string
-	Marks  []any // parameters "mark" of its writes, in order
-	At     time.Time
+	Tx      int64
+	Leader  string // the member that committed it
+	User    string
+	Marks   []any // parameters "mark" of its writes, in order
+	Dropped []any // the same of its deletes, which come before
+	At      time.Time
 }
 
 // database is one database of the cluster. Everything in it is guarded by the cluster's mu.
@@ -106,19 +107,19 @@ func (d *database) role(m *member) cluster.Role {
 }
 
 // commit appends a transaction at its leader and returns its number. With no lag it is everywhere at once.
-func (c *Cluster) commit(m *member, db string, user string, marks []any) (int64, *bolt.Failure) {
+func (c *Cluster) commit(m *member, t *transaction) (int64, *bolt.Failure) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	d := c.find(db)
+	d := c.find(t.db)
 	switch {
 	case d == nil:
-		return 0, databaseNotFound(db)
+		return 0, databaseNotFound(t.db)
 	case d.role(m) != cluster.Leader:
 		return 0, notALeader(m)
 	case !c.majority(d, m):
 		return 0, failure("Neo.TransientError.Cluster.ReplicationFailure", "Failed to replicate the transaction: there is no majority of members.")
 	}
-	e := Entry{Tx: d.last() + 1, Leader: m.name, User: user, Marks: marks, At: time.Now()}
+	e := Entry{Tx: d.last() + 1, Leader: m.name, User: t.user, Marks: t.marks, Dropped: t.dropped, At: time.Now()}
 	d.entries = append(d.entries, e)
 	if over := len(d.entries) - c.opt.LogSize; over > c.opt.LogSize/8 { // not at every commit
 		d.entries = slices.Clone(d.entries[over:])

@@ -210,7 +210,10 @@ func (t *transaction) administer(text string, list []string) (*result, *bolt.Fai
 	t.marks = append(t.marks, text)
 	t.effects = append(t.effects, func(c *Cluster) { c.applyCommand(what, name) })
 	r := table([]string{})
-	r.kind, r.stats = "w", map[string]any{"system-updates": int64(1), "contains-system-updates": true}
+	r.kind, r.stats = "w", map[string]any{"system-updates": int64(1)}
+	if t.v >= bolt.V5_0 {
+		r.stats["contains-system-updates"] = true
+	}
 	return r, nil
 }
 

@@ -31,8 +31,9 @@ type transaction struct {
 	db        string
 	uuid      [16]byte
 	mode      string
-	readOnly  bool // the mode is enforced
-	marks     []any
+	readOnly  bool  // the mode is enforced
+	marks     []any // of nodes created
+	dropped   []any // marks whose nodes were deleted, before those of marks came
 	writes    int
 	effects   []func(*Cluster) // of administration commands, at the commit, with mu held
 	end       directives       // of the statement that said something about the commit
@@ -164,7 +165,7 @@ func (t *transaction) commit(done <-chan struct{}) (string, *bolt.Failure) {
 			return "", failure("Neo.DatabaseError.Transaction.TransactionCommitFailed", "No master to push the transaction to.")
 		}
 	}
-	tx, f := c.commit(at, t.db, t.user, t.marks)
+	tx, f := c.commit(at, t)
 	if f != nil {
 		return "", f
 	}
