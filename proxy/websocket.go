@@ -114,11 +114,15 @@ type webSocket struct {
 	control [maxControlFrame]byte
 	ended   error // after a close frame
 
-	mu     sync.Mutex // one frame after the other
-	closed bool       // guarded by mu: a close frame was sent
-	torn   bool       // guarded by mu: a frame was cut, nothing can follow it
-	out    []byte     // guarded by mu
-	owed   []byte     // guarded by mu: the rest of a control frame that did not get out
+	mu       sync.Mutex // one who writes at a time
+	out      []byte     // guarded by mu
+	lead     []byte     // guarded by mu: of a data frame's head, what is not out yet
+	promised int        // guarded by mu: payload that the frame being sent has still to get
+	closed   bool       // guarded by mu: a close frame was sent
+
+	owedMu sync.Mutex
+	owed   []byte // guarded by owedMu: control frames that wait for the end of a data frame
+	ending bool   // guarded by owedMu: the last of owed is a close frame
 }
 
 func newWebSocket(conn net.Conn, rest []byte) *webSocket { return &webSocket{Conn: conn, rest: rest} }
@@ -277,7 +281,7 @@ func (s *webSocket) readControl() error {
 	s.inFrame = false
 	switch payload := s.control[:s.frame.Length]; s.frame.OpCode {
 	case ws.OpPing:
-		return s.sendControl(ws.NewPongFrame(payload))
+		return s.sendControl(ws.NewPongFrame(payload), false)
 	case ws.OpClose:
 		s.sendClose(ws.StatusNormalClosure)
 		s.ended = io.EOF
@@ -286,52 +290,99 @@ func (s *webSocket) readControl() error {
 	return nil
 }
 
-// sendControl sends a control frame between two data frames.
-func (s *webSocket) sendControl(f ws.Frame) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.torn {
-		return nil
-	}
-	var out bytes.Buffer
-	if err := ws.WriteFrame(&out, f); err != nil {
+const maxOwed = 4 << 10 // bytes of control frames; more pings than that get no pong
+
+// sendControl sends a control frame: now, or when the data frame that is being sent has ended.
+func (s *webSocket) sendControl(f ws.Frame, last bool) error {
+	var frame bytes.Buffer
+	if err := ws.WriteFrame(&frame, f); err != nil {
 		return fmt.Errorf("websocket: %w", err)
 	}
-	n, err := s.Conn.Write(out.Bytes())
-	s.torn = n > 0 && n < out.Len()
+	s.owedMu.Lock()
+	if !s.ending && len(s.owed) < maxOwed {
+		s.owed = append(s.owed, frame.Bytes()...)
+		s.ending = last
+	}
+	s.owedMu.Unlock()
+	return s.settle()
+}
+
+// settle sends what is owed, unless somebody is writing, who will see to it.
+func (s *webSocket) settle() error {
+	for s.owes() && s.mu.TryLock() {
+		err := s.sendOwed()
+		waits := s.promised > 0 || len(s.lead) > 0
+		s.mu.Unlock()
+		if err != nil || waits {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *webSocket) owes() bool {
+	s.owedMu.Lock()
+	defer s.owedMu.Unlock()
+	return len(s.owed) > 0
+}
+
+// sendOwed sends control frames between two data frames. The caller holds mu.
+func (s *webSocket) sendOwed() error {
+	if s.promised > 0 || len(s.lead) > 0 {
+		return nil
+	}
+	s.owedMu.Lock()
+	defer s.owedMu.Unlock()
+	if len(s.owed) == 0 {
+		return nil
+	}
+	n, err := s.Conn.Write(s.owed)
+	if s.owed = s.owed[n:]; len(s.owed) == 0 {
+		s.owed, s.closed = nil, s.ending
+	}
 	return err
 }
 
 func (s *webSocket) sendClose(code ws.StatusCode) {
-	s.sendControl(ws.NewCloseFrame(ws.NewCloseFrameBody(code, ""))) //nolint:errcheck // the connection ends either way
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
+	s.sendControl(ws.NewCloseFrame(ws.NewCloseFrameBody(code, "")), true) //nolint:errcheck // the connection ends either way
 }
 
-// Write sends p in binary frames of at most 64 KiB. It returns how much of p is out for certain; an error in the middle of a
-// frame ends what can be written.
+// Write sends p in binary frames of at most 64 KiB. After a deadline that passed in the middle of a frame, a Write of what is
+// left of p goes on with that frame, as it would on a TCP connection.
 func (s *webSocket) Write(p []byte) (n int, err error) {
+	n, err = s.writeFrames(p)
+	return n, errors.Join(err, s.settle())
+}
+
+func (s *webSocket) writeFrames(p []byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(p) > 0 && err == nil {
-		if s.closed || s.torn {
+	for n < len(p) {
+		if err := s.sendOwed(); err != nil {
+			return n, err
+		}
+		if s.closed {
 			return n, net.ErrClosed
 		}
-		piece := p[:min(len(p), sentFrame)]
-		s.out = appendFrameHead(s.out[:0], len(piece))
-		head := len(s.out)
-		s.out = append(s.out, piece...)
-		var sent int
-		sent, err = s.Conn.Write(s.out)
-		s.torn = sent < len(s.out) && sent > 0
-		n += max(sent-head, 0)
-		p = p[len(piece):]
+		if s.promised == 0 {
+			s.promised = min(len(p)-n, sentFrame)
+			s.lead = appendFrameHead(s.lead[:0], s.promised)
+		}
+		piece := p[n : n+min(s.promised, len(p)-n)]
+		s.out = append(append(s.out[:0], s.lead...), piece...)
+		sent, err := s.Conn.Write(s.out)
+		head := min(sent, len(s.lead))
+		s.lead = s.lead[head:]
+		s.promised -= sent - head
+		n += sent - head
+		if err != nil {
+			return n, err
+		}
 	}
 	if cap(s.out) > bufferSize {
 		s.out = nil
 	}
-	return n, err
+	return n, nil
 }
 
 // appendFrameHead appends the head of an unmasked, final binary frame.
