@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/boltgate/boltgate/bolt/packstream"
 )
@@ -74,6 +75,12 @@ func (a Auth) String() string { return a.Scheme + " " + a.Principal }
 
 // GoString is String, so that %#v does not print the secret either.
 func (a Auth) GoString() string { return a.String() }
+
+// Format is String for every verb: those for numbers would print the fields as they are.
+func (a Auth) Format(f fmt.State, _ rune) { io.WriteString(f, a.String()) } //nolint:errcheck // fmt ignores it too
+
+// MarshalText is String, for encoders and structured logs.
+func (a Auth) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // appendMap appends the auth map, with extra (encoded pairs, extraCount of them) in front.
 func (a Auth) appendMap(b, extra []byte, extraCount int) []byte {

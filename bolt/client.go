@@ -187,8 +187,9 @@ func (c *Client) Reset(owed int) error {
 	for owed++; owed > 0; {
 		m, err := c.Answer()
 		var f *Failure
+		answered := err == nil || errors.Is(err, ErrIgnored) || errors.As(err, &f)
 		switch {
-		case err != nil && m.Tag == 0, errors.As(err, &f) && owed == 1:
+		case !answered, err != nil && owed == 1:
 			return err
 		case m.Tag != TagRecord:
 			owed--

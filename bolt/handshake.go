@@ -212,8 +212,11 @@ func probeManifest(dial func() (io.ReadWriteCloser, error)) ([]Version, error) {
 		return nil, nil
 	}
 	n, err := readUvarint(conn)
-	if err != nil || n > maxOffered {
-		return nil, fmt.Errorf("bolt: the server's manifest claims %d entries: %w", n, errors.Join(err))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("bolt: reading the manifest: %w", err)
+	case n > maxOffered:
+		return nil, fmt.Errorf("bolt: the server's manifest claims %d versions; at most %d are read", n, maxOffered)
 	}
 	var offered []Version
 	for range n {
