@@ -61,9 +61,7 @@ func (c *boltConn) pullFaults(r *result) (f *bolt.Failure) {
 	}
 	if r.ask.delayAt == "pull" {
 		c.working(func() {
-			if !pause(r.ask.delay, c.halted()) {
-				f = terminated()
-			}
+			f = c.tx.pause(r.ask.delay, c.halted())
 		})
 	}
 	switch {
@@ -94,14 +92,18 @@ func (c *boltConn) rows(r *result, n int64, deliver bool) *bolt.Failure {
 		}
 		if r.ask.rowDelay > 0 {
 			c.out.flush()
-			ok := true
-			c.working(func() { ok = pause(r.ask.rowDelay, halted) })
-			if !ok {
-				return terminated()
+			var f *bolt.Failure
+			c.working(func() { f = c.tx.pause(r.ask.rowDelay, halted) })
+			if f != nil {
+				return f
 			}
 		}
+		values, f := r.row(r.sent)
+		if f != nil {
+			return f
+		}
 		if deliver {
-			c.out.record(r.row(r.sent), r.payload)
+			c.out.record(values, r.payload)
 		}
 		if r.sent++; c.out.err != nil {
 			c.closing = true

@@ -2,6 +2,7 @@ package standin
 
 import (
 	"strings"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 )
@@ -46,9 +47,11 @@ func (c *boltConn) work(extra any) (work, *bolt.Failure) {
 		return w, f
 	}
 	if timeout, set := keys["tx_timeout"]; set && timeout != nil {
-		if _, ok := timeout.(int64); !ok {
+		ms, ok := timeout.(int64)
+		if !ok {
 			return w, invalidRequest("Illegal value for field \"tx_timeout\": Expecting transaction timeout value to be a Long value, but got: %v", timeout)
 		}
+		w.timeout = time.Duration(ms) * time.Millisecond
 	}
 	if c.v >= bolt.V4_0 {
 		w.db, _ = keys["db"].(string)

@@ -15,12 +15,13 @@ type result struct {
 	fields  []string
 	columns []string // what YIELD may name, when that is more than fields; rows have all of them
 	rows    [][]any
-	make    func(i int64) []any // when set: the rows, of which there are repeat
-	repeat  int64               // when rows holds one row: how often it comes
-	payload int64               // bytes of a further column; 0 none
+	make    func(i int64) ([]any, *bolt.Failure) // when set: the rows, of which there are repeat
+	repeat  int64                                // when rows holds one row: how often it comes
+	payload int64                                // bytes of a further column; 0 none
 	kind    string
 	stats   map[string]any
 	ask     directives
+	plan    bool          // only explained
 	refusal *bolt.Failure // comes at PULL
 	sent    int64
 	qid     int64
@@ -36,14 +37,14 @@ func (r *result) total() int64 {
 	return int64(len(r.rows))
 }
 
-func (r *result) row(i int64) []any {
-	if r.make != nil {
+func (r *result) row(i int64) ([]any, *bolt.Failure) {
+	switch {
+	case r.make != nil:
 		return r.make(i)
+	case len(r.rows) == 1:
+		return r.rows[0], nil
 	}
-	if len(r.rows) == 1 {
-		return r.rows[0]
-	}
-	return r.rows[i]
+	return r.rows[i], nil
 }
 
 func table(fields []string, rows ...[]any) *result {
@@ -66,11 +67,16 @@ func (t *transaction) run(text string, params map[string]any, done <-chan struct
 	if f := t.check(text, list); f != nil {
 		return nil, f
 	}
+	if f := t.expired(); f != nil {
+		return nil, f
+	}
 	if f := t.use(list, done); f != nil {
 		return nil, f
 	}
-	if ask.delayAt == "run" && !pause(ask.delay, done) {
-		return nil, terminated()
+	if ask.delayAt == "run" {
+		if f := t.pause(ask.delay, done); f != nil {
+			return nil, f
+		}
 	}
 	if ask.fail != "" && ask.failAt == "run" {
 		return nil, failure(ask.fail, "The stand-in was asked to fail.")
@@ -81,7 +87,7 @@ func (t *transaction) run(text string, params map[string]any, done <-chan struct
 	}
 	r.ask = ask
 	if at(list, 0) == "EXPLAIN" {
-		r.rows, r.repeat = nil, 0
+		r.rows, r.make, r.repeat, r.plan = nil, nil, 0, true
 	}
 	t.rememberEnd(ask)
 	return r, nil
@@ -142,7 +148,9 @@ func (t *transaction) answer(text string, list []string, params map[string]any, 
 		return r, f
 	}
 	r := t.describe(ask)
-	t.returns(r, text, params, ask)
+	if f := t.returns(r, text, params, ask, done); f != nil {
+		return nil, f
+	}
 	if !writes(list) {
 		return r, nil
 	}
@@ -151,6 +159,9 @@ func (t *transaction) answer(text string, list []string, params map[string]any, 
 		return nil, refusal
 	}
 	r.refusal = refusal
+	if r.make == nil && byZero.MatchString(text) {
+		r.refusal = divisionByZero()
+	}
 	deleted := t.note(list, ask.mark, refusal == nil)
 	r.kind, r.stats = writeKind(list, t.v, deleted)
 	if r.kind != "rw" {
@@ -228,6 +239,9 @@ func (r *result) summary() map[string]any {
 	s := map[string]any{"type": r.kind}
 	if len(r.stats) > 0 {
 		s["stats"] = maps.Clone(r.stats)
+	}
+	if r.plan {
+		s["plan"] = map[string]any{"operatorType": "ProduceResults", "identifiers": []any{}, "args": map[string]any{}, "children": []any{}}
 	}
 	return s
 }

@@ -12,6 +12,7 @@ const (
 	codeSyntaxError     = "Neo.ClientError.Statement.SyntaxError"
 	codeArgumentError   = "Neo.ClientError.Statement.ArgumentError"
 	codeTerminated      = "Neo.TransientError.Transaction.Terminated"
+	codeTimedOut        = "Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration"
 	codeInvalidBookmark = "Neo.ClientError.Transaction.InvalidBookmark"
 	codeBookmarkTimeout = "Neo.TransientError.Transaction.BookmarkTimeout"
 	codeStateChanged    = "Neo.TransientError.Transaction.InstanceStateChanged" // BookmarkTimeout of 3.x

@@ -104,11 +104,15 @@ func (b *body) rows(r *result, before, after string) *bolt.Failure {
 				panic(http.ErrAbortHandler)
 			}
 		}
+		values, f := r.row(i)
+		if f != nil {
+			return f
+		}
 		if i > 0 {
 			b.text(",")
 		}
 		b.text(before)
-		b.row(r.row(i), r.payload)
+		b.row(values, r.payload)
 		b.text(after)
 	}
 	return nil

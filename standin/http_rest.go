@@ -41,8 +41,9 @@ func (h *httpRequest) rest() {
 		status = http.StatusCreated
 	}
 	answer := make(map[string]any)
+	row, _ := r.row(0) // a description never fails
 	for i, name := range r.fields {
-		answer[name] = r.rows[0][i]
+		answer[name] = row[i]
 	}
 	h.json(status, answer)
 }

@@ -7,13 +7,15 @@ import (
 	"github.com/boltgate/boltgate/cluster"
 )
 
-// procedure answers CALL of a procedure of the server's own. One that is neither known here nor of the server's name
-// spaces is an ordinary query.
+// procedure answers CALL of a procedure of the server's own. Others of the usual name spaces are ordinary queries, and the
+// rest is not there.
 func (t *transaction) procedure(name, text string, list []string, params map[string]any) (*result, *bolt.Failure, bool) {
 	r, f := t.call(name, text, params)
 	if r == nil && f == nil {
-		if !strings.HasPrefix(name, "DBMS.") {
-			return nil, nil, false
+		for _, space := range [...]string{"DB.", "APOC.", "GDS.", "STANDIN."} {
+			if strings.HasPrefix(name, space) {
+				return nil, nil, false
+			}
 		}
 		return nil, procedureNotFound(text), true
 	}

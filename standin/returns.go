@@ -5,76 +5,146 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
 )
 
-// The few texts that are answered by value, because drivers, checks and smoke tests look at what comes back:
+// The few texts that are answered by value, because drivers, checks and recordings look at what comes back:
 //
-//	RETURN 1, 'a' AS b, $c
-//	UNWIND range(1, 1000) AS n RETURN n, $c AS c
-//	MATCH … RETURN count(n)      how many nodes with the parameter "mark" the member has: its log is its data
+//	RETURN 1, 'a' AS b, $c, 10 / 0
+//	UNWIND range(1, 1000) AS n RETURN n, $c AS c       or a list of numbers; a division by 0 fails at its row
+//	UNWIND range(1, 1000) AS n RETURN count(n)         takes 10 ns a number
+//	MATCH … RETURN count(n)                            how many nodes with the parameter "mark" the member has: its log is its data
 var (
-	returnOnly  = regexp.MustCompile(`(?is)^\s*RETURN\s+([^(){}\[\]+*/]+?)\s*;?\s*$`)
-	unwindRange = regexp.MustCompile(`(?is)^\s*UNWIND\s+range\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)\s+AS\s+(\w+)\s+RETURN\s+([^(){}\[\]+*/]+?)\s*;?\s*$`)
+	unwindHead  = regexp.MustCompile(`(?is)^\s*UNWIND\s+(?:range\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)|\[([-\d\s,]*)\])\s+AS\s+(\w+)\s+`)
+	returnTail  = regexp.MustCompile(`(?is)^\s*RETURN\s+([^{}\[\]]+?)\s*;?\s*$`)
 	returnCount = regexp.MustCompile(`(?is)\bRETURN\s+(count\(\s*[\w*]+\s*\))(?:\s+AS\s+(\w+))?\s*;?\s*$`)
-	returnItem  = regexp.MustCompile(`(?is)^\s*(-?\d+|'[^']*'|"[^"]*"|true|false|null|\$\w+|\w+)(?:\s+AS\s+` + "`?" + `(\w+)` + "`?" + `)?\s*$`)
+	returnItem  = regexp.MustCompile(`(?is)^\s*(\$?\w+|-?\d+|'[^']*'|"[^"]*")(?:\s*/\s*(\w+))?(?:\s+AS\s+` + "`?" + `(\w+)` + "`?" + `)?\s*$`)
+	byZero      = regexp.MustCompile(`/\s*0\s*(?:AS\s+\w+\s*)?;?\s*$`)
 )
+
+const countTime = 10 * time.Nanosecond // of one number
 
 // returns puts the values that a text asks for in place of the member's description, when it is one of those.
-func (t *transaction) returns(r *result, text string, params map[string]any, ask directives) {
-	if m := returnCount.FindStringSubmatch(text); m != nil {
-		r.fields, r.rows = []string{orElse(m[2], m[1])}, [][]any{{t.count(ask.mark)}}
-		r.repeat = 1
-	} else if m := returnOnly.FindStringSubmatch(text); m != nil {
-		fields, values, ok := returnItems(m[1], "", params)
-		if !ok {
-			return
+func (t *transaction) returns(r *result, text string, params map[string]any, ask directives, done <-chan struct{}) *bolt.Failure {
+	variable, value := "", func(int64) int64 { return 0 }
+	rest, n := text, int64(-1)
+	if m := unwindHead.FindStringSubmatch(text); m != nil {
+		rest, variable = text[len(m[0]):], m[4]
+		n, value = unwound(m[1], m[2], m[3])
+	}
+	if m := returnCount.FindStringSubmatch(rest); m != nil {
+		if n < 0 {
+			n = t.count(ask.mark)
+		} else if f := t.pause(time.Duration(n)*countTime, done); f != nil {
+			return f
 		}
-		r.fields, r.rows = fields, [][]any{values(0)}
-	} else if m := unwindRange.FindStringSubmatch(text); m != nil {
-		fields, values, ok := returnItems(m[4], m[3], params)
-		from, err := strconv.ParseInt(m[1], 10, 64)
-		to, err2 := strconv.ParseInt(m[2], 10, 64)
-		if !ok || err != nil || err2 != nil {
-			return
-		}
-		r.fields, r.repeat = fields, max(to-from+1, 0)
-		r.make = func(i int64) []any { return values(from + i) }
-	} else {
-		return
+		r.fields, r.rows, r.repeat = []string{orElse(m[2], m[1])}, [][]any{{n}}, 1
+		return nil
+	}
+	m := returnTail.FindStringSubmatch(rest)
+	if m == nil {
+		return nil
+	}
+	fields, items, f := returnItems(m[1], variable, params)
+	if f != nil || items == nil {
+		return f
+	}
+	r.fields = fields
+	r.make = func(i int64) ([]any, *bolt.Failure) { return rowOf(items, value(i)) }
+	if n >= 0 {
+		r.repeat = n
 	}
 	if r.payload > 0 {
 		r.fields = append(r.fields, "payload")
 	}
+	return nil
 }
 
-// returnItems reads the items behind RETURN: literals, parameters, and the variable, whose value is given with each row.
-func returnItems(text, variable string, params map[string]any) (fields []string, row func(v int64) []any, ok bool) {
-	var fixed []any
-	var varies []int
-	for i, item := range strings.Split(text, ",") {
-		part := returnItem.FindStringSubmatch(item)
-		if part == nil {
-			return nil, nil, false
+// unwound is how many numbers an UNWIND has, and the one at each place.
+func unwound(from, to, list string) (n int64, value func(int64) int64) {
+	if from == "" {
+		var numbers []int64
+		for _, one := range strings.Split(list, ",") {
+			if v, err := strconv.ParseInt(strings.TrimSpace(one), 10, 64); err == nil {
+				numbers = append(numbers, v)
+			}
 		}
-		fields = append(fields, orElse(part[2], part[1]))
-		if part[1] == variable {
-			varies = append(varies, i)
-			fixed = append(fixed, nil)
+		return int64(len(numbers)), func(i int64) int64 { return numbers[i] }
+	}
+	first, _ := strconv.ParseInt(from, 10, 64)
+	last, _ := strconv.ParseInt(to, 10, 64)
+	return max(last-first+1, 0), func(i int64) int64 { return first + i }
+}
+
+// item is one of RETURN's: a value, or the variable, perhaps divided.
+type item struct {
+	value           any
+	varies, divided bool
+	divisor         int64
+	divisorVaries   bool
+}
+
+// returnItems reads what stands behind RETURN; nil items when it is more than this knows.
+func returnItems(text, variable string, params map[string]any) (fields []string, items []item, f *bolt.Failure) {
+	for _, one := range strings.Split(text, ",") {
+		m := returnItem.FindStringSubmatch(one)
+		if m == nil {
+			return nil, nil, nil
+		}
+		it := item{varies: variable != "" && m[1] == variable, divided: m[2] != "", divisorVaries: variable != "" && m[2] == variable}
+		if name, ok := strings.CutPrefix(m[1], "$"); ok && !hasKey(params, name) {
+			return nil, nil, failure("Neo.ClientError.Statement.ParameterMissing", "Expected parameter(s): %s", name)
+		}
+		var known bool
+		if it.value, known = literalOnly(m[1], params); !known && !it.varies {
+			return nil, nil, nil
+		}
+		if it.divided && !it.divisorVaries {
+			n, err := strconv.ParseInt(m[2], 10, 64)
+			if err != nil {
+				return nil, nil, nil
+			}
+			it.divisor = n
+		}
+		items = append(items, it)
+		fields = append(fields, orElse(m[3], strings.TrimSpace(one)))
+	}
+	return fields, items, nil
+}
+
+func hasKey(m map[string]any, key string) bool {
+	_, ok := m[key]
+	return ok
+}
+
+// rowOf is the row for a value of the variable.
+func rowOf(items []item, v int64) ([]any, *bolt.Failure) {
+	row := make([]any, len(items))
+	for i, it := range items {
+		row[i] = it.value
+		if it.varies {
+			row[i] = v
+		}
+		if !it.divided {
 			continue
 		}
-		value, known := literalOnly(part[1], params)
-		if !known {
-			return nil, nil, false
+		divisor := it.divisor
+		if it.divisorVaries {
+			divisor = v
 		}
-		fixed = append(fixed, value)
+		dividend, _ := row[i].(int64)
+		if divisor == 0 {
+			return nil, divisionByZero()
+		}
+		row[i] = dividend / divisor
 	}
-	return fields, func(v int64) []any {
-		values := append([]any(nil), fixed...)
-		for _, i := range varies {
-			values[i] = v
-		}
-		return values
-	}, true
+	return row, nil
+}
+
+func divisionByZero() *bolt.Failure {
+	return failure("Neo.ClientError.Statement.ArithmeticError", "/ by zero")
 }
 
 // literal is a parameter's, text's, number's or word's value; of anything else nil.

@@ -22,6 +22,7 @@ type work struct {
 	mode        string // "r" or "w"
 	bookmarks   []string
 	impersonate string
+	timeout     time.Duration // 0: none
 }
 
 // transaction is one open transaction, explicit or of a single statement.
@@ -38,6 +39,7 @@ type transaction struct {
 	effects   []func(*Cluster) // of administration commands, at the commit, with mu held
 	end       directives       // of the statement that said something about the commit
 	bookmarks []string
+	ends      time.Time // its timeout; zero: never
 }
 
 // begin opens a transaction: it finds the database, waits for the bookmarks, and decides where to run.
@@ -48,6 +50,9 @@ func (a asker) begin(w work, done <-chan struct{}) (*transaction, *bolt.Failure)
 	}
 	t := &transaction{asker: a, exec: a.m, mode: w.mode, bookmarks: w.bookmarks}
 	t.user = user
+	if w.timeout > 0 {
+		t.ends = time.Now().Add(w.timeout)
+	}
 	t.readOnly = w.mode == "r" && a.m.release.multi()
 	if f := t.open(w.db, done); f != nil {
 		return nil, f
@@ -144,8 +149,13 @@ func (t *transaction) canWrite() *bolt.Failure {
 
 // commit makes t's writes last and returns the bookmark; done interrupts its delay.
 func (t *transaction) commit(done <-chan struct{}) (string, *bolt.Failure) {
-	if t.end.delayAt == "commit" && !pause(t.end.delay, done) {
-		return "", terminated()
+	if t.end.delayAt == "commit" {
+		if f := t.pause(t.end.delay, done); f != nil {
+			return "", f
+		}
+	}
+	if f := t.expired(); f != nil {
+		return "", f
 	}
 	if t.end.fail != "" && t.end.failAt == "commit" {
 		return "", failure(t.end.fail, "The stand-in was asked to fail at the commit.")
@@ -188,6 +198,25 @@ func (c *Cluster) master(m *member) *member {
 		return leader
 	}
 	return nil
+}
+
+// expired is the failure of a transaction whose timeout has passed.
+func (t *transaction) expired() *bolt.Failure {
+	if t.ends.IsZero() || time.Now().Before(t.ends) {
+		return nil
+	}
+	return failure(codeTimedOut, "The transaction has been terminated. Retry your operation in a new transaction, and you should see a successful result. The transaction has not completed within the timeout specified at its start by the client. ")
+}
+
+// pause waits for d, at most until the timeout; done interrupts it.
+func (t *transaction) pause(d time.Duration, done <-chan struct{}) *bolt.Failure {
+	if !t.ends.IsZero() {
+		d = min(d, max(time.Until(t.ends), 0))
+	}
+	if !pause(d, done) {
+		return terminated()
+	}
+	return t.expired()
 }
 
 // pause waits for d; false when done closes first.
