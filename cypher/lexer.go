@@ -386,7 +386,7 @@ func (l *lexer) afterSign(c byte) position {
 
 // word handles the word text[i:j] and returns where to go on.
 func (l *lexer) word(i, j int) int {
-	pos, s := l.pos, l.text[i:j]
+	pos := l.pos
 	before := l.last
 	l.last = 'a'
 	switch pos {
@@ -395,7 +395,7 @@ func (l *lexer) word(i, j int) int {
 		return j
 	case atOperand:
 		l.pos = atKeyword
-		if words.find(s).prefix {
+		if words.at(l.text, i, j).prefix {
 			l.pos = atEither
 		}
 		return j
@@ -406,7 +406,7 @@ func (l *lexer) word(i, j int) int {
 		}
 		pos = atKeyword
 	}
-	w := words.find(s)
+	w := words.at(l.text, i, j)
 	if pos == atEither {
 		if w.kind == unknown || w.kind >= call && l.endsOperand(j) {
 			l.pos = atKeyword

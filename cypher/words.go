@@ -30,7 +30,8 @@ const (
 
 // word is what is known of one keyword.
 type word struct {
-	text   string // in lower case; empty in a free slot of the table
+	text   string // in lower case
+	key    uint64 // of text
 	kind   kind
 	prefix bool   // may stand where a name is expected without being that name: RETURN DISTINCT n, WHERE NOT x, (WHERE n.x)
 	begins bool   // may begin a statement that reads
@@ -95,11 +96,11 @@ func newDictionary() *dictionary {
 	for _, group := range wordList {
 		for _, text := range strings.Fields(group.words) {
 			n++
-			d.list[n] = word{text: text, kind: group.kind, reason: "clause " + strings.ToUpper(text)}
+			d.list[n] = word{text: text, key: keyAt(text, 0, len(text)), kind: group.kind, reason: "clause " + strings.ToUpper(text)}
 			if group.kind >= account {
 				d.list[n].reason = "command " + strings.ToUpper(text)
 			}
-			h := slot(text)
+			h := slot(d.list[n].key)
 			for d.slots[h] != 0 {
 				h = (h + 1) % uint32(len(d.slots))
 			}
@@ -124,13 +125,18 @@ func newDictionary() *dictionary {
 }
 
 // find returns what is known of s, in any case of letters.
-func (d *dictionary) find(s string) *word {
-	if len(s) < minWord || len(s) > maxWord {
+func (d *dictionary) find(s string) *word { return d.at(s, 0, len(s)) }
+
+// at is find for the word text[i:j].
+func (d *dictionary) at(text string, i, j int) *word {
+	n := j - i
+	if n < minWord || n > maxWord {
 		return &d.list[0]
 	}
-	for h := slot(s); ; h = (h + 1) % uint32(len(d.slots)) {
+	key := keyAt(text, i, n)
+	for h := slot(key); ; h = (h + 1) % uint32(len(d.slots)) {
 		w := &d.list[d.slots[h]]
-		if w.kind == unknown || foldEqual(s, w.text) {
+		if w.key == key && (n <= 8 && len(w.text) <= 8 || foldEqual(text[i:j], w.text)) || w.kind == unknown {
 			return w
 		}
 	}
@@ -141,12 +147,23 @@ func (d *dictionary) mayPrefix(c byte, n int) bool {
 	return n <= maxWord && d.prefixes[c]>>n&1 != 0
 }
 
-// slot hashes the length and three letters; it only has to keep keywords apart, and ignores case.
-func slot(s string) uint32 {
-	n := len(s)
-	h := uint32(s[0]|0x20) | uint32(s[1]|0x20)<<8 | uint32(s[n-1]|0x20)<<16 | uint32(n)<<24
-	return h * 0x9E3779B1 >> (32 - slotBits)
+// keyAt packs the first 8 bytes of the n at text[i:], letters in lower case, so that most words compare in one step.
+func keyAt(text string, i, n int) uint64 {
+	const lower = 0x2020202020202020
+	if s := text[i:]; len(s) >= 8 {
+		key := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		return (key | lower) & (^uint64(0) >> (64 - 8*min(n, 8)))
+	}
+	key := uint64(0)
+	for k := range min(n, 8) {
+		key |= uint64(text[i+k]|0x20) << (8 * k)
+	}
+	return key
 }
+
+// slot hashes a key.
+func slot(key uint64) uint32 { return uint32(key * 0x9E3779B97F4A7C15 >> (64 - slotBits)) }
 
 // foldEqual says whether s is lower in any case. lower holds letters a-z only; servers fold no other letter to them.
 func foldEqual(s, lower string) bool {
