@@ -68,11 +68,13 @@ func (c *httpConn) holdApart(limit int64) error {
 	c.next += n
 	buf := getBulk()
 	defer putBulk(buf)
-	for err == nil && !end.over() {
+	for err == nil {
 		if int64(len(body)) > limit {
 			c.w.unit.held = false
-			c.w.unit.streamed = true
 			return &headError{413, "the body is longer than limits.request"}
+		}
+		if end.over() {
+			break
 		}
 		var m int
 		if m, err = c.readClient(end.want(buf)); err != nil {

@@ -1,0 +1,619 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/pool"
+)
+
+// scripted is a member that does on each connection what its script says.
+type scripted struct {
+	*cluster.Member
+	accepted atomic.Int64
+	requests atomic.Int64
+}
+
+// script serves one connection to a scripted member; it is closed afterwards.
+type script func(m *scripted, conn net.Conn, r *bufio.Reader)
+
+func startScripted(t testing.TB, name string, serve script) *scripted {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &scripted{Member: &cluster.Member{Name: name, HTTP: l.Addr().String()}}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	conns := map[net.Conn]bool{}
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			m.accepted.Add(1)
+			mu.Lock()
+			conns[conn] = true
+			mu.Unlock()
+			wg.Go(func() {
+				defer conn.Close()
+				serve(m, conn, bufio.NewReader(conn))
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for conn := range conns {
+			conn.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return m
+}
+
+// answering is a script that reads whole requests and writes what answer says, until that is empty.
+func answering(answer func(r *http.Request, body string) string) script {
+	return func(m *scripted, conn net.Conn, br *bufio.Reader) {
+		for {
+			r, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				return
+			}
+			for k, v := range r.Trailer {
+				body = append(body, fmt.Sprintf(" trailer %s=%s", k, v[0])...)
+			}
+			m.requests.Add(1)
+			a := answer(r, string(body))
+			if a == "" {
+				return
+			}
+			if _, err := io.WriteString(conn, a); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func ok(body string) string {
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// startRelay starts a gate before scripted members, the first of which leads.
+func startRelay(t testing.TB, set func(*Options, *Frontend), members ...*scripted) *gate {
+	t.Helper()
+	g := &gate{t: t, current: new(cluster.Current)}
+	view := &cluster.View{Generation: cluster.HA}
+	for i, m := range members {
+		role := cluster.Follower
+		if i == 0 {
+			role = cluster.Leader
+		}
+		view.Members = append(view.Members, &cluster.Status{Member: m.Member, Up: true, Roles: map[string]cluster.Role{"": role}, Agent: "Neo4j/5.26.0"})
+	}
+	g.current.Publish(view)
+	log := testLog(t)
+	g.pools = pool.NewSet(pool.Options{HTTPIdle: time.Hour}, log)
+	o := Options{Hold: 300 * time.Millisecond}
+	f := &Frontend{Name: "main", Bind: []string{"127.0.0.1:0"}, Timeouts: Timeouts{Handshake: 2 * time.Second}}
+	if set != nil {
+		set(&o, f)
+	}
+	g.server = New(o, g.current, g.pools, log)
+	if err := g.server.Apply(o, []*Frontend{f}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cut, stop := contextFor(time.Second)
+		defer stop()
+		g.server.Shutdown(cut) //nolint:errcheck // tests may leave work behind
+		g.pools.Close()        //nolint:errcheck // never fails
+	})
+	g.address = g.server.Addresses("main")[0].String()
+	return g
+}
+
+// raw is a client's connection on which a test writes bytes and reads answers.
+type raw struct {
+	net.Conn
+	t  testing.TB
+	br *bufio.Reader
+}
+
+func (g *gate) raw() *raw {
+	g.t.Helper()
+	conn, err := net.Dial("tcp", g.address)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // shows in use
+	return &raw{conn, g.t, bufio.NewReader(conn)}
+}
+
+func (c *raw) send(parts ...string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, strings.Join(parts, "")); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// answer reads one answer to a request with this method.
+func (c *raw) answer(method string) (*http.Response, string) {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.br, &http.Request{Method: method})
+	if err != nil {
+		c.t.Fatalf("reading an answer: %v", err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatalf("reading an answer's body: %v", err)
+	}
+	return resp, string(body)
+}
+
+func (c *raw) want(method string, status int, body string) *http.Response {
+	c.t.Helper()
+	resp, got := c.answer(method)
+	if resp.StatusCode != status || got != body {
+		c.t.Fatalf("got %d %q; want %d %q", resp.StatusCode, got, status, body)
+	}
+	return resp
+}
+
+// closed tells that the gate closes the connection without another byte.
+func (c *raw) closed() {
+	c.t.Helper()
+	if b, err := io.ReadAll(c.br); len(b) > 0 || err != nil {
+		c.t.Fatalf("got %q, %v; want the connection closed", b, err)
+	}
+}
+
+// echo answers with method, target and body.
+func echo(r *http.Request, body string) string {
+	return ok(r.Method + " " + r.RequestURI + " " + body)
+}
+
+func TestHTTPKeepsConnectionsOpen(t *testing.T) {
+	m := startScripted(t, "s1", answering(echo))
+	c := startRelay(t, nil, m).raw()
+	for i := range 5 {
+		c.send(fmt.Sprintf("GET /db/data/node/%d HTTP/1.1\r\nHost: a\r\n\r\n", i))
+		c.want("GET", 200, fmt.Sprintf("GET /db/data/node/%d ", i))
+	}
+	c.send("GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if resp := c.want("GET", 200, "GET /last "); !resp.Close {
+		t.Error("the answer to a request with Connection: close does not say close")
+	}
+	c.closed()
+	if n := m.accepted.Load(); n != 1 {
+		t.Errorf("the member saw %d connections; want 1", n)
+	}
+}
+
+func TestHTTPPipelining(t *testing.T) {
+	m := startScripted(t, "s1", answering(echo))
+	c := startRelay(t, nil, m).raw()
+	var all, want []string
+	for i := range 200 {
+		switch i % 3 {
+		case 0:
+			all = append(all, fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i))
+			want = append(want, fmt.Sprintf("GET /%d ", i))
+		case 1:
+			body := strings.Repeat("x", i*7)
+			all = append(all, fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", i, len(body), body))
+			want = append(want, fmt.Sprintf("POST /%d %s", i, body))
+		case 2:
+			all = append(all, fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;x=y\r\nc\r\n0\r\nX-T: v\r\n\r\n", i))
+			want = append(want, fmt.Sprintf("POST /%d abc", i))
+		}
+	}
+	go io.WriteString(c, strings.Join(all, "")) //nolint:errcheck // the answers tell
+	for _, w := range want {
+		if _, got := c.answer("GET"); !strings.HasPrefix(got, w) {
+			t.Fatalf("got %q; want %q", got, w)
+		}
+	}
+}
+
+func TestHTTPForwardsBytesAsGiven(t *testing.T) {
+	seen := make(chan string, 1)
+	m := startScripted(t, "s1", func(_ *scripted, conn net.Conn, br *bufio.Reader) {
+		var head []byte
+		for !bytes.HasSuffix(head, endOfHead) {
+			b, err := br.ReadByte()
+			if err != nil {
+				return
+			}
+			head = append(head, b)
+		}
+		seen <- string(head)
+		io.WriteString(conn, "HTTP/1.1 299 Fine  by me\r\nX-Odd:   value \r\nConnection: x-hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nhi") //nolint:errcheck // the client tells
+	})
+	c := startRelay(t, nil, m).raw()
+	c.send("GET /a?b=c%20d HTTP/1.1\r\nhOST: name:7474\r\nx-cAsE:  two  words\t\r\nConnection: X-Mine\r\nX-Mine: hop\r\nTE: trailers\r\nUpgrade: h2c\r\nX-Request-ID: id-1\r\nX-Forwarded-For: 10.1.1.1\r\n\r\n")
+	want := "GET /a?b=c%20d HTTP/1.1\r\nhOST: name:7474\r\nx-cAsE:  two  words\t\r\nX-Request-ID: id-1\r\nX-Forwarded-For: 10.1.1.1\r\n" +
+		"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: name:7474\r\nX-Forwarded-Proto: http\r\n\r\n"
+	if got := <-seen; got != want {
+		t.Errorf("the member got\n%q; want\n%q", got, want)
+	}
+	all := make([]byte, 200)
+	n, _ := io.ReadFull(c.br, all[:len("HTTP/1.1 299 Fine  by me\r\nX-Odd:   value \r\nContent-Length: 2\r\n\r\nhi")])
+	if got, want := string(all[:n]), "HTTP/1.1 299 Fine  by me\r\nX-Odd:   value \r\nContent-Length: 2\r\n\r\nhi"; got != want {
+		t.Errorf("the client got\n%q; want\n%q", got, want)
+	}
+}
+
+func TestHTTPBodylessAnswers(t *testing.T) {
+	m := startScripted(t, "s1", answering(func(r *http.Request, _ string) string {
+		switch r.URL.Path {
+		case "/204":
+			return "HTTP/1.1 204 No Content\r\n\r\n"
+		case "/304":
+			return "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n"
+		}
+		return "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+	}))
+	c := startRelay(t, nil, m).raw()
+	for range 2 {
+		c.send("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\nGET /204 HTTP/1.1\r\nHost: a\r\n\r\nGET /304 HTTP/1.1\r\nHost: a\r\n\r\n")
+		if resp, _ := c.answer("HEAD"); resp.ContentLength != 1000000 {
+			t.Errorf("HEAD: got Content-Length %d", resp.ContentLength)
+		}
+		c.want("GET", 204, "")
+		c.want("GET", 304, "")
+	}
+}
+
+func TestHTTP10(t *testing.T) {
+	m := startScripted(t, "s1", answering(func(r *http.Request, body string) string {
+		if r.URL.Path == "/chunked" {
+			return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+		}
+		return ok(r.Host + " " + body)
+	}))
+	g := startRelay(t, nil, m)
+	t.Run("closes", func(t *testing.T) {
+		c := g.raw()
+		c.send("GET / HTTP/1.0\r\nAccept: text/html\r\n\r\n")
+		c.want("GET", 200, g.address+" ")
+		c.closed()
+	})
+	t.Run("stays when asked to", func(t *testing.T) {
+		c := g.raw()
+		for range 2 {
+			c.send("POST /x HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 3\r\nHost: h\r\n\r\nabc")
+			if resp := c.want("POST", 200, "h abc"); resp.Header.Get("Connection") != "keep-alive" {
+				t.Errorf("got Connection %q; want keep-alive", resp.Header.Get("Connection"))
+			}
+		}
+	})
+	t.Run("gets no chunks", func(t *testing.T) {
+		c := g.raw()
+		c.send("GET /chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+		if resp := c.want("GET", 200, "abcde"); len(resp.TransferEncoding) > 0 {
+			t.Error("an HTTP/1.0 client got chunks")
+		}
+	})
+}
+
+func TestHTTPExpectContinue(t *testing.T) {
+	m := startScripted(t, "s1", func(_ *scripted, conn net.Conn, br *bufio.Reader) {
+		for {
+			r, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			switch {
+			case r.URL.Path == "/no":
+				io.WriteString(conn, "HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n") //nolint:errcheck // the client tells
+				return
+			case r.Header.Get("Expect") != "":
+				io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n") //nolint:errcheck // as above
+			}
+			body, _ := io.ReadAll(r.Body)
+			io.WriteString(conn, ok(r.Header.Get("Expect")+" "+string(body))) //nolint:errcheck // as above
+		}
+	})
+	g := startRelay(t, nil, m)
+	wait := func(c *raw) {
+		t.Helper()
+		line, err := c.br.ReadString('\n')
+		if blank, _ := c.br.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" || blank != "\r\n" {
+			t.Fatalf("got %q, %v; want 100 Continue", line, err)
+		}
+	}
+	t.Run("the member says go on", func(t *testing.T) {
+		c := g.raw()
+		for range 2 {
+			c.send("POST /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+			wait(c)
+			c.send("hello")
+			c.want("POST", 200, "100-continue hello")
+		}
+	})
+	t.Run("the gate says go on for what it holds", func(t *testing.T) {
+		c := g.raw()
+		c.send("POST /db/data/transaction/commit HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+		wait(c)
+		c.send("hello")
+		c.want("POST", 200, " hello")
+	})
+	t.Run("the member says no", func(t *testing.T) {
+		c := g.raw()
+		c.send("POST /no HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+		c.want("POST", 417, "")
+		c.closed()
+	})
+}
+
+func TestHTTPEarlyAnswerWhileTheBodyStillComes(t *testing.T) {
+	m := startScripted(t, "s1", func(_ *scripted, conn net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err == nil {
+			io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nstop") //nolint:errcheck // the client tells
+		}
+		br.Peek(1)                        //nolint:errcheck // the body has begun
+		conn.(*net.TCPConn).CloseWrite()  //nolint:errcheck // as above
+		time.Sleep(50 * time.Millisecond) // does not read the body, as servers do for a while
+	})
+	c := startRelay(t, nil, m).raw()
+	c.send("POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		piece := make([]byte, 64<<10)
+		for range 200 {
+			if _, err := c.Write(piece); err != nil {
+				return
+			}
+		}
+	}()
+	if resp := c.want("POST", 413, "stop"); !resp.Close {
+		t.Error("the answer does not say close, though the body was not read")
+	}
+	c.Close()
+	<-sent
+}
+
+func TestHTTPClientLeavesInMidBody(t *testing.T) {
+	ended := make(chan error, 1)
+	m := startScripted(t, "s1", func(_ *scripted, conn net.Conn, br *bufio.Reader) {
+		r, err := http.ReadRequest(br)
+		if err == nil {
+			_, err = io.ReadAll(r.Body)
+		}
+		ended <- err
+	})
+	c := startRelay(t, nil, m).raw()
+	c.send("POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nsome of it")
+	c.Close()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("the member took a cut body for a whole one")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the member's connection was not closed when the client left")
+	}
+}
+
+func TestHTTPStaleMemberConnections(t *testing.T) {
+	m := startScripted(t, "s1", func(m *scripted, conn net.Conn, br *bufio.Reader) {
+		if r, err := http.ReadRequest(br); err == nil {
+			io.ReadAll(r.Body) //nolint:errcheck // the answer tells
+			m.requests.Add(1)
+			io.WriteString(conn, ok("once")) //nolint:errcheck // the client tells
+		}
+	})
+	c := startRelay(t, nil, m).raw()
+	for range 20 {
+		c.send("POST /write HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+		c.want("POST", 200, "once")
+		waitFor(t, "the member closed", func() bool { return m.accepted.Load() == m.requests.Load() })
+		time.Sleep(2 * time.Millisecond) // for the FIN to arrive: without it the gate could not know
+	}
+	if n := m.requests.Load(); n != 20 {
+		t.Errorf("the member saw %d requests; want 20", n)
+	}
+}
+
+func waitFor(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+func TestHTTPLostAnswers(t *testing.T) {
+	lose := func(m *scripted, conn net.Conn, br *bufio.Reader) {
+		r, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		io.ReadAll(r.Body) //nolint:errcheck // the connection ends
+		m.requests.Add(1)
+		if strings.HasPrefix(r.URL.Path, "/half") {
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf") //nolint:errcheck // as above
+		}
+	}
+	read, write := `{"statements":[{"statement":"MATCH (n) RETURN n"}]}`, `{"statements":[{"statement":"CREATE (n)"}]}`
+	post := func(path, body, more string) string {
+		return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\n%sContent-Length: %d\r\n\r\n%s", path, more, len(body), body)
+	}
+	for _, c := range []struct {
+		name, request string
+		status        int
+		code          string
+		sent          int64 // to the member that fails
+	}{
+		{"an auto-commit write is in doubt", post("/db/data/transaction/commit", write, ""), 502, codeCommitFailed, 1},
+		{"a write by method is in doubt", post("/db/data/node", "{}", ""), 502, codeCommitFailed, 1},
+		{"a begin did nothing", post("/db/data/transaction", write, ""), 503, codeLeaderSwitch, 1},
+		{"a statement in a transaction did nothing", post("/db/data/transaction/s1-7", write, ""), 503, codeLeaderSwitch, 1},
+		{"a commit is in doubt", post("/db/data/transaction/s1-7/commit", write, ""), 502, codeCommitFailed, 1},
+		{"a write in a read's clothes is in doubt", post("/db/data/transaction/commit", write, "X-Write: 0\r\n"), 502, codeCommitFailed, 1},
+		{"a read goes elsewhere", post("/db/data/transaction/commit", read, "X-Write: 0\r\n"), 200, "", 1},
+		{"a GET goes elsewhere", "GET /db/data/node/1 HTTP/1.1\r\nHost: a\r\n\r\n", 200, "", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bad, good := startScripted(t, "s1", lose), startScripted(t, "s2", answering(func(*http.Request, string) string { return ok("{}") }))
+			g := startRelay(t, func(_ *Options, f *Frontend) { f.Policy.LeaderAlwaysReads, f.Policy.First = true, true }, bad, good)
+			conn := g.raw()
+			conn.send(c.request)
+			resp, body := conn.answer("POST")
+			if resp.StatusCode != c.status || !strings.Contains(body, c.code) || c.status != 200 && !strings.Contains(body, "s1") {
+				t.Errorf("got %d %s; want %d %s naming s1", resp.StatusCode, body, c.status, c.code)
+			}
+			if n := bad.requests.Load(); n != c.sent {
+				t.Errorf("the member saw %d requests; want %d", n, c.sent)
+			}
+			if report := <-g.current.Reports(); report.Member != "s1" || report.Why != cluster.Broken {
+				t.Errorf("got report %v; want s1 broken", report)
+			}
+			conn.send("GET /x HTTP/1.1\r\nHost: a\r\nX-Write: 0\r\n\r\n")
+			conn.want("GET", 200, "{}")
+		})
+	}
+	t.Run("half an answer breaks the connection", func(t *testing.T) {
+		bad := startScripted(t, "s1", lose)
+		c := startRelay(t, nil, bad).raw()
+		c.send("GET /half HTTP/1.1\r\nHost: a\r\n\r\n")
+		resp, err := http.ReadResponse(c.br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != io.ErrUnexpectedEOF || string(body) != "half" {
+			t.Errorf("got %q, %v; want half and a broken connection", body, err)
+		}
+	})
+}
+
+func TestHTTPMemberThatIsNotThere(t *testing.T) {
+	dead := startScripted(t, "s1", nil)
+	l, _ := net.Listen("tcp", "127.0.0.1:0")
+	dead.Member = &cluster.Member{Name: "s1", HTTP: l.Addr().String()}
+	l.Close()
+	good := startScripted(t, "s2", answering(echo))
+	g := startRelay(t, func(_ *Options, f *Frontend) { f.Policy.LeaderAlwaysReads, f.Policy.First = true, true }, dead, good)
+	c := g.raw()
+	c.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+	c.want("GET", 200, "GET /x ")
+	c.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\ny")
+	resp, body := c.answer("POST")
+	if resp.StatusCode != 503 || !strings.Contains(body, codeLeaderSwitch) || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("a write: got %d %s", resp.StatusCode, body)
+	}
+}
+
+func TestHTTPMalformedAnswers(t *testing.T) {
+	for _, a := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+		"HTTP/1.1 200 OK\nContent-Length: 1\n\nx",
+		"HTTP/1.1 200 OK\r\nX: y\r\n folded\r\n\r\n",
+		"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+		"HTTP/1.1 20 OK\r\n\r\n",
+		"SSH-2.0-OpenSSH\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", maxHead) + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+	} {
+		m := startScripted(t, "s1", answering(func(*http.Request, string) string { return a }))
+		c := startRelay(t, nil, m).raw()
+		c.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+		if resp, body := c.answer("GET"); resp.StatusCode != 502 || !strings.Contains(body, "s1") {
+			t.Errorf("%.60q: got %d %s; want 502", a, resp.StatusCode, body)
+		}
+	}
+}
+
+func TestHTTPBytesBehindAnAnswerReachNobody(t *testing.T) {
+	m := startScripted(t, "s1", answering(func(r *http.Request, _ string) string {
+		return ok(r.URL.Path) + "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+	}))
+	g := startRelay(t, nil, m)
+	a, b := g.raw(), g.raw()
+	for i := range 10 {
+		for _, c := range []*raw{a, b} {
+			path := fmt.Sprintf("/%d", i)
+			c.send("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n")
+			c.want("GET", 200, path)
+		}
+	}
+}
+
+func TestHTTPRequestLimits(t *testing.T) {
+	m := startScripted(t, "s1", answering(func(_ *http.Request, body string) string { return ok(fmt.Sprint(len(body))) }))
+	g := startRelay(t, func(o *Options, _ *Frontend) { o.RequestLimit = 100 << 10 }, m)
+	const commit = "POST /db/data/transaction/commit HTTP/1.1\r\nHost: a\r\n"
+	t.Run("a held body up to the limit", func(t *testing.T) {
+		c := g.raw()
+		for _, n := range []int{0, 1, 10 << 10, 16<<10 - 80, 16 << 10, 50 << 10, 100 << 10} {
+			c.send(commit, fmt.Sprintf("Content-Length: %d\r\n\r\n", n), strings.Repeat("x", n))
+			c.want("POST", 200, fmt.Sprint(n))
+			c.send(commit, fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", n+1, strings.Repeat("x", n+1)))
+			if n < 100<<10 {
+				c.want("POST", 200, fmt.Sprint(n+1))
+			}
+		}
+		if resp, _ := c.answer("POST"); resp.StatusCode != 413 {
+			t.Errorf("chunks past the limit: got %d; want 413", resp.StatusCode)
+		}
+	})
+	t.Run("one that is longer is refused", func(t *testing.T) {
+		c := g.raw()
+		c.send(commit, fmt.Sprintf("Content-Length: %d\r\n\r\n", 100<<10+1), "x")
+		if resp, _ := c.answer("POST"); resp.StatusCode != 413 || !resp.Close {
+			t.Errorf("got %d; want 413 and close", resp.StatusCode)
+		}
+	})
+	t.Run("other bodies have no limit", func(t *testing.T) {
+		c := g.raw()
+		c.send("POST /plugin HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", strings.Repeat("x", 1000000))
+		c.want("POST", 200, "1000000")
+		c.send("POST /db/data/transaction/s1-4/commit HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", strings.Repeat("x", 1000000))
+		c.want("POST", 200, "1000000")
+	})
+	t.Run("a head of 64 KiB is too long", func(t *testing.T) {
+		c := g.raw()
+		c.send("GET / HTTP/1.1\r\nHost: a\r\nX: ", strings.Repeat("a", 60<<10), "\r\n\r\n")
+		c.answer("GET")
+		go io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nX: "+strings.Repeat("a", 70<<10)+"\r\n\r\n") //nolint:errcheck // refused
+		if resp, _ := c.answer("GET"); resp.StatusCode != 431 {
+			t.Errorf("got %d; want 431", resp.StatusCode)
+		}
+	})
+	t.Run("a head that does not come", func(t *testing.T) {
+		g := startRelay(t, func(_ *Options, f *Frontend) { f.Timeouts.Handshake = 50 * time.Millisecond }, m)
+		c := g.raw()
+		c.send("GET / HTTP/1.1\r\nHost")
+		if resp, _ := c.answer("GET"); resp.StatusCode != 408 {
+			t.Errorf("got %d; want 408", resp.StatusCode)
+		}
+	})
+}
+
+func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}
