@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ var (
 	errHeldFull  = errors.New("proxy: failover.max_held units of work wait for a leader already")
 	errHoldTime  = errors.New("proxy: no member could be found within failover.hold")
 	errQueueTime = errors.New("proxy: timeouts.queue passed")
+	errSpent     = errors.New("proxy: a login that is good for one connection lost that connection")
 )
 
 // retryAfter is how long a unit of work waits before members that could not be connected are tried again, when no new
@@ -34,6 +36,9 @@ type held struct {
 func (s *boltSession) borrow(ctx context.Context, in routing.Intent, verify bool) (*pool.Lease, error) {
 	if s.pinnedTo != nil {
 		return s.pinnedTo, nil
+	}
+	if !verify && s.identity.Single() {
+		return nil, errSpent
 	}
 	if !verify {
 		status, err := s.front.router().Pick(s.srv.current.View(), in, s.unit.tried)
@@ -60,12 +65,65 @@ func (s *boltSession) identityFor() *pool.Identity {
 
 // borrowSlowly waits: for a leader, for a slot, for a new connection. A pump watches the client meanwhile.
 func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verify bool) (*pool.Lease, error) {
+	if err := s.flush(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errLeft, err)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s.startPump(cancel)
-	defer s.stopPump()
 	ctx, stop := context.WithTimeoutCause(ctx, s.srv.options.Load().Hold, errHoldTime)
 	defer stop()
+	s.startPump(cancel)
+	silence := s.noops()
+	l, err := s.search(ctx, in, verify)
+	silence()
+	s.stopPump()
+	if cause := s.unwanted(); cause != nil && l != nil { // the client changed its mind at the last moment
+		l.Release(true)
+		return nil, cause
+	}
+	return l, err
+}
+
+// unwanted tells why the client does not want any more what it waits for.
+func (s *boltSession) unwanted() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.gone != nil:
+		return fmt.Errorf("%w: %w", errLeft, s.gone)
+	case s.reset:
+		return errReset
+	}
+	return nil
+}
+
+// noops sends NOOPs to a client whose request waits with us, until the function that it returns was called.
+func (s *boltSession) noops() (stop func()) {
+	if s.version < bolt.V4_3 {
+		return func() {}
+	}
+	var mu sync.Mutex
+	var timer *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(noopEvery, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if timer != nil {
+			s.client.Write(bolt.Noop) //nolint:errcheck // the pump finds a client that left
+			timer.Reset(noopEvery)
+		}
+	})
+	return func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		timer = nil
+	}
+}
+
+// search looks for a member and a connection until ctx ends.
+func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool) (*pool.Lease, error) {
 	for {
 		view := s.srv.current.View()
 		status, err := s.front.router().Pick(view, in, s.unit.tried)
@@ -78,7 +136,7 @@ func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verif
 		if err := s.whether(ctx, err, in); err != nil {
 			return nil, err
 		}
-		if status == nil {
+		if status == nil || errors.Is(err, pool.ErrClosed) {
 			if err := s.holdFor(ctx, view); err != nil {
 				return nil, err
 			}
@@ -108,6 +166,12 @@ func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify boo
 	get := s.srv.pools.Acquire
 	if verify {
 		get = s.srv.pools.Verify
+		select {
+		case s.srv.auths <- struct{}{}:
+			defer func() { <-s.srv.auths }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 	l, err := get(ctx, m.Member, s.identityFor())
 	if errors.Is(err, pool.ErrDial) && context.Cause(ctx) == nil {

@@ -25,22 +25,29 @@ func (s *boltSession) again() error {
 }
 
 // canResend tells whether all that was sent of the unit is still at hand and the client still wants it. The pump is
-// stopped, so that this stays true.
+// stopped then, so that this stays true; one that passed on more goes on.
 func (s *boltSession) canResend() bool {
+	s.mu.Lock()
+	forwarded := s.unit.forwarded
+	s.stopping = s.stopping || !forwarded // from here on it does not begin to
+	s.mu.Unlock()
+	if forwarded || s.unit.raw == nil {
+		return false
+	}
 	s.stopPump()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.unit.raw != nil && !s.unit.forwarded && !s.reset && s.gone == nil && len(s.unit.tried) < maxTries
+	return !s.reset && s.gone == nil && len(s.unit.tried) < maxTries
 }
 
 // mayGoElsewhere is rule 2 for a FAILURE: it tells whether the unit may be sent again, and prepares it for that.
 func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 	u := &s.unit
-	if u.raw == nil || !s.canResend() {
+	if u.raw == nil || s.pinnedTo == s.lease || !s.canResend() {
 		return false
 	}
 	if u.judged && refusedAsWrite(f.Code) {
-		s.becomeWrite(f)
+		s.becomeWrite()
 		return true
 	}
 	opens := o.tag == bolt.TagBegin || o.tag == bolt.TagRun && !u.begun
@@ -50,7 +57,12 @@ func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 	if u.declared && !u.explicit && u.classify().Access == cypher.Write {
 		return false
 	}
-	u.tried = append(u.tried, s.lease.Member)
+	if f.Code == bolt.CodeAuthExpired {
+		s.cut = true // the connection, not the member, is of no use any more
+	}
+	if f.Code != bolt.CodeAuthExpired || s.lease.Fresh {
+		u.tried = append(u.tried, s.lease.Member)
+	}
 	return true
 }
 
@@ -77,9 +89,9 @@ func refusedBeforeRunning(code string, v bolt.Version) bool {
 }
 
 // becomeWrite sends what we took for a read to the leader, with the client's own mode, and remembers the text.
-func (s *boltSession) becomeWrite(f *bolt.Failure) {
+func (s *boltSession) becomeWrite() {
 	u := &s.unit
-	if f.Code == bolt.CodeAccessMode && u.query != nil {
+	if u.query != nil {
 		s.srv.writes.add(u.query)
 	}
 	u.judged, u.intent.Mode, u.send = false, routing.Write, u.raw
@@ -93,7 +105,6 @@ func (u *unit) classify() cypher.Verdict {
 	}
 	return u.verdict
 }
-
 
 // isRead tells whether the unit provably writes nothing: the member was told so and holds to it, or, before 4.0 where no
 // mode is enforced, its text says so.
@@ -133,7 +144,6 @@ func (s *boltSession) lost(cause error, unsent bool) error {
 	return s.tellLoss(member.Name, unsent)
 }
 
-
 // mayResendAfterLoss is rule 2 for a lost connection: (a) nothing left us, (b) a BEGIN without its COMMIT, (d) a read of
 // which nothing reached the client.
 func (s *boltSession) mayResendAfterLoss(unsent bool) bool {
@@ -142,7 +152,7 @@ func (s *boltSession) mayResendAfterLoss(unsent bool) bool {
 	case unsent:
 		return true
 	case u.explicit:
-		return !u.begun && u.ending != bolt.TagCommit
+		return !u.begun && u.ends() != bolt.TagCommit
 	}
 	return s.isRead()
 }
@@ -160,7 +170,7 @@ func (s *boltSession) tellLoss(member string, unsent bool) error {
 	}
 	u.raw, u.send = nil, nil
 	s.in.unpin()
-	doubt := s.inDoubt() && !unsent
+	doubt := s.inDoubt(unsent)
 	if doubt {
 		s.srv.log.Warn("outcome in doubt", "session", s.id, "member", member, "db", u.intent.DB, "explicit", u.explicit)
 	}
@@ -171,14 +181,16 @@ func (s *boltSession) tellLoss(member string, unsent bool) error {
 	return s.settle()
 }
 
-// inDoubt tells whether something may have been committed whose answer did not come.
-func (s *boltSession) inDoubt() bool {
+// inDoubt tells whether something may have been committed whose answer did not come. What left before counts when only
+// the newest requests are unsent: an auto-commit RUN, or the RUN of 1 and 2 whose text is COMMIT.
+func (s *boltSession) inDoubt(unsent bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.unit.explicit {
-		return s.owed.has(bolt.TagCommit)
+	u := &s.unit
+	if u.explicit {
+		return s.owed.has(bolt.TagCommit) && (!unsent || s.owed.head().tag == bolt.TagPull && s.owed.head().ends == bolt.TagCommit)
 	}
-	return !s.owed.empty() && s.unit.intent.Mode == routing.Write
+	return !s.owed.empty() && u.intent.Mode == routing.Write && (!unsent || u.begun)
 }
 
 func lossFailure(doubt bool, member string) (code, message string) {
@@ -191,19 +203,25 @@ func lossFailure(doubt bool, member string) (code, message string) {
 
 // owedFail answers what is owed with a FAILURE first. A ROLLBACK alone succeeded: the transaction died with its connection.
 func (s *boltSession) owedFail(code, message string) {
-	s.mu.Lock()
-	rollback := !s.owed.empty() && s.owed.head().tag == bolt.TagRollback
-	if rollback {
-		s.owed.pop()
-	}
-	s.mu.Unlock()
-	if rollback {
+	for s.owesRollback() {
+		s.mu.Lock()
+		o := s.owed.pop()
+		s.mu.Unlock()
+		if o.tag == bolt.TagRun {
+			s.startOwn([]any{}, nil)
+			continue
+		}
 		s.out = append(s.out, bolt.EmptySuccess...)
 		s.state = stateReady
-		s.answerOwed(nil)
-		return
 	}
 	s.answerOwed(&bolt.Failure{Code: code, Message: message})
+}
+
+// owesRollback tells whether the answer that is due first is that of a ROLLBACK; in 1 and 2 that is a RUN and a PULL_ALL.
+func (s *boltSession) owesRollback() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.owed.empty() && !s.owed.head().own && (s.owed.head().tag == bolt.TagRollback || s.owed.head().ends == bolt.TagRollback)
 }
 
 // garbage ends the lease of a member that sent what Bolt does not have.

@@ -18,6 +18,7 @@ type inbox struct {
 	walk   bolt.Walk // through the message at start
 	walked int       // how far, from start
 	whole  bool      // the message at start is there to its end: walked is its length
+	rest   bool      // what stands at start is the rest of a message that was passed on in part
 
 	pinned bool // bytes before start may be sent again: they stay where they are
 }
@@ -49,7 +50,7 @@ func (in *inbox) message() []byte { return in.buf[in.start : in.start+in.walked]
 // drop ends the message at start, whole or streamed to its end.
 func (in *inbox) drop() {
 	in.start += in.walked
-	in.walk, in.walked, in.whole = bolt.Walk{}, 0, false
+	in.walk, in.walked, in.whole, in.rest = bolt.Walk{}, 0, false, false
 	in.tidy()
 }
 
@@ -57,6 +58,7 @@ func (in *inbox) drop() {
 func (in *inbox) passed(n int) {
 	in.start += n
 	in.walked -= n
+	in.rest = true
 	in.tidy()
 }
 

@@ -30,7 +30,10 @@ type logins struct {
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]*login
+	swept time.Time // guarded by mu: when those that nobody uses were last forgotten
 }
+
+const sweepLogins = time.Minute
 
 func newLogins(remember func() time.Duration) *logins {
 	l := &logins{remember: remember, known: map[[sha256.Size]byte]*login{}}
@@ -57,6 +60,7 @@ func (l *logins) enter(auth bolt.Auth) (*login, bool) {
 		l.known[key] = u
 	}
 	u.sessions++
+	l.sweep()
 	return u, !u.checked.IsZero() && time.Since(u.checked) < l.remember()
 }
 
@@ -74,10 +78,12 @@ func (l *logins) dropStale(u *login) {
 	}
 }
 
-// sweep forgets credentials that nobody uses; the server calls it now and then.
+// sweep forgets, once a minute, the credentials that nobody uses. The caller holds mu.
 func (l *logins) sweep() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if time.Since(l.swept) < sweepLogins {
+		return
+	}
+	l.swept = time.Now()
 	for _, u := range l.known {
 		l.dropStale(u)
 	}

@@ -44,6 +44,9 @@ func (s *boltSession) handshake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.idle.Store(true)
+	defer s.idle.Store(false)
+	defer s.startStep()
 	s.client.Conn.SetDeadline(time.Now().Add(handshakeTime(s.front.settings.Load()))) //nolint:errcheck // shows in Read
 	defer s.client.Conn.SetDeadline(time.Time{})                                      //nolint:errcheck // shows in Read
 	s.version, err = bolt.AcceptHandshake(handshakeIO{s}, offered)
@@ -82,7 +85,7 @@ func (s *boltSession) serveHello(ctx context.Context, tag byte) error {
 	}
 	raw, ok, err := s.wholeRequest(maxBeforeLogin)
 	if err != nil || !ok {
-		return errors.Join(err, errTooLong(ok))
+		return err
 	}
 	payload, _ := bolt.Payload(raw, nil)
 	extra, err := s.parseHello(payload[2:])
@@ -103,13 +106,6 @@ func (s *boltSession) serveHello(ctx context.Context, tag byte) error {
 	}
 	s.out = bolt.AppendSuccess(s.out, hello)
 	return nil
-}
-
-func errTooLong(ok bool) error {
-	if ok {
-		return nil
-	}
-	return errors.New("proxy: a request before the login was too long")
 }
 
 // parseHello keeps what later steps need and returns the encoded map that may hold the authentication.
@@ -197,6 +193,7 @@ func (s *boltSession) introduce(ctx context.Context) error {
 		}
 	}
 	s.state = stateLogon
+	s.startStep()
 	s.out = bolt.AppendSuccess(s.out, s.helloAnswer(server))
 	return nil
 }
@@ -236,7 +233,7 @@ func (s *boltSession) serveLogon(ctx context.Context, tag byte) error {
 	}
 	raw, ok, err := s.wholeRequest(maxBeforeLogin)
 	if err != nil || !ok {
-		return errors.Join(err, errTooLong(ok))
+		return err
 	}
 	payload, _ := bolt.Payload(raw, nil)
 	auth, err := bolt.ParseAuth(payload[2:])
@@ -260,7 +257,7 @@ func (s *boltSession) serveLogon(ctx context.Context, tag byte) error {
 // answer to HELLO. When the member refuses, its own FAILURE is the answer and the session ends.
 func (s *boltSession) logOn(ctx context.Context, auth bolt.Auth) (map[string]any, error) {
 	s.utc = s.utc && s.allAcceptUTC()
-	s.identity = pool.NewIdentity(s.key(false), auth, s.notifyN)
+	s.identity, s.routedIdentity = pool.NewIdentity(s.key(false), auth, s.notifyN), nil
 	login, remembered := s.srv.logins.enter(auth)
 	s.login = login
 	hello := s.helloAnswer(s.server(s.srv.current.View()))
@@ -299,19 +296,19 @@ func (s *boltSession) verify(ctx context.Context, auth bolt.Auth) (map[string]an
 	if err := s.srv.throttle.wait(ctx, s.remote); err != nil {
 		return nil, err
 	}
-	select {
-	case s.srv.auths <- struct{}{}:
-	case <-ctx.Done():
-		return nil, errClosed
+	in := routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc}
+	if s.identity.Single() { // it stays with this connection, whatever work comes
+		in.Mode = routing.Write
 	}
-	lease, err := s.borrow(ctx, routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc}, true)
-	<-s.srv.auths
+	lease, err := s.borrow(ctx, in, true)
 	if err != nil {
 		return nil, s.refused(err)
 	}
 	s.srv.throttle.good(s.remote)
-	s.srv.logins.verified(s.login, auth)
 	said := lease.Client.Hello
+	if said["credentials_expired"] == nil { // else every log-on has to hear of it
+		s.srv.logins.verified(s.login, auth)
+	}
 	if s.identity.Single() {
 		s.pinnedTo = lease
 	} else {
@@ -354,6 +351,11 @@ func (s *boltSession) logoff() {
 		s.srv.logins.leave(s.login)
 		s.login = nil
 	}
-	s.identity = nil
+	if s.pinnedTo != nil {
+		s.pinnedTo.Release(false)
+		s.pinnedTo = nil
+	}
+	s.identity, s.routedIdentity = nil, nil
 	s.state = stateLogon
+	s.startStep()
 }

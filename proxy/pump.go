@@ -17,18 +17,23 @@ type pump struct {
 	s      *boltSession
 	cancel context.CancelCauseFunc // ends a wait for a member; nil when there is a lease
 	stream bool                    // the message at the inbox's start is being passed on already
+	hold   bool                    // nothing is passed on: it only reads, so that the client can go on writing
 	done   chan struct{}
+
+	midway bool // guarded by the session's mu: a message was begun, and not sent to its end
+	dead   bool // the member does not take more: what belongs to it is read over
 }
 
 var longAgo = time.Unix(1, 0)
 
 // startPump starts a pump; cancel, when there is no lease, is called with errLeft or errReset.
-func (s *boltSession) startPump(cancel context.CancelCauseFunc) {
-	s.startPumpStreaming(cancel, false)
-}
+func (s *boltSession) startPump(cancel context.CancelCauseFunc) { s.start(&pump{cancel: cancel}) }
 
-func (s *boltSession) startPumpStreaming(cancel context.CancelCauseFunc, stream bool) {
-	p := &pump{s: s, cancel: cancel, stream: stream, done: make(chan struct{})}
+// startHolding starts a pump that keeps what it reads for later.
+func (s *boltSession) startHolding() { s.start(&pump{hold: true}) }
+
+func (s *boltSession) start(p *pump) {
+	p.s, p.midway, p.done = s, p.stream, make(chan struct{})
 	s.mu.Lock()
 	s.stopping = false
 	s.mu.Unlock()
@@ -36,7 +41,8 @@ func (s *boltSession) startPumpStreaming(cancel context.CancelCauseFunc, stream 
 	go p.run()
 }
 
-// stopPump ends the pump, if one runs, and waits for it.
+// stopPump ends the pump, if one runs, and waits for it. One that is in the middle of a message leaves the lease's
+// connection out of step; only who gives that up stops a pump then, for the message is owed an answer.
 func (s *boltSession) stopPump() {
 	p := s.pump
 	if p == nil {
@@ -44,11 +50,16 @@ func (s *boltSession) stopPump() {
 	}
 	s.mu.Lock()
 	s.stopping = true
+	midway := p.midway && s.lease != nil
 	s.mu.Unlock()
+	if midway {
+		s.lease.Link.Conn.SetWriteDeadline(longAgo) //nolint:errcheck // the member may not be reading
+	}
 	s.client.Conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection ends the pump as well
 	<-p.done
 	s.client.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
 	s.pump = nil
+	s.cut = s.cut || midway
 	if s.unit.raw == nil {
 		s.in.unpin()
 	}
@@ -57,6 +68,10 @@ func (s *boltSession) stopPump() {
 func (p *pump) run() {
 	defer close(p.done)
 	s := p.s
+	if p.hold {
+		p.keepReading()
+		return
+	}
 	if p.stream {
 		if err := p.passOn(); err != nil {
 			p.end(err)
@@ -71,6 +86,17 @@ func (p *pump) run() {
 		if s.in.full(s.fillLimit()) {
 			return // nothing more is read until the unit of work is done
 		}
+		if err := s.in.fill(s.fillLimit() + bufferSize); err != nil {
+			p.end(err)
+			return
+		}
+	}
+}
+
+// keepReading reads until run stops it, or no more can be kept.
+func (p *pump) keepReading() {
+	s := p.s
+	for !s.in.full(s.fillLimit()) {
 		if err := s.in.fill(s.fillLimit() + bufferSize); err != nil {
 			p.end(err)
 			return
@@ -95,9 +121,6 @@ func (p *pump) end(err error) {
 	}
 	if s.lease != nil {
 		s.lease.Link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // run finds gone when its read ends
-	}
-	if s.client.Raw() {
-		return
 	}
 	s.client.Conn.SetWriteDeadline(longAgo) //nolint:errcheck // run may be writing to a client that left
 }
@@ -147,23 +170,26 @@ func (p *pump) owe(tag byte) bool {
 	if s.stopping {
 		return false
 	}
-	s.unit.forwarded = true
+	s.unit.forwarded, p.midway = true, true
 	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
 	return true
 }
 
-// passOn sends the message at the inbox's start to the member, in pieces as it arrives.
+// passOn sends the message at the inbox's start to the member, in pieces as it arrives. When the member does not take it
+// the rest is read over; run finds the member's end when it reads.
 func (p *pump) passOn() error {
 	s := p.s
 	for {
 		whole := s.in.complete()
-		if n := s.in.walked; n > 0 {
-			if _, err := s.lease.Link.Write(s.in.buf[s.in.start : s.in.start+n]); err != nil {
-				return nil // run finds the member's end when it reads
-			}
+		if n := s.in.walked; n > 0 && !p.dead {
+			_, err := s.lease.Link.Write(s.in.buf[s.in.start : s.in.start+n])
+			p.dead = err != nil
 		}
 		if whole {
 			s.in.drop()
+			s.mu.Lock()
+			p.midway = p.dead
+			s.mu.Unlock()
 			return nil
 		}
 		s.in.passed(s.in.walked)
@@ -229,7 +255,7 @@ func (p *pump) overtake(held int) (goOn bool, err error) {
 // forward sends the request at the inbox's start, which the state allows, and those behind it to the lease's member.
 func (s *boltSession) forward() error {
 	for !s.in.complete() && !s.in.full(bufferSize) {
-		if err := s.in.fill(2 * bufferSize); err != nil {
+		if err := s.readMore(2 * bufferSize); err != nil {
 			return err
 		}
 	}
@@ -244,7 +270,9 @@ func (s *boltSession) forward() error {
 	from, buf := s.in.start, s.in.buf
 	s.take(tag)
 	s.takeFollowing()
-	return s.exchange(buf[from:s.in.start])
+	err := s.exchange(buf[from:s.in.start])
+	s.in.unpin()
+	return err
 }
 
 // forwardLarge passes a request on in pieces, by a pump, while the answers are relayed: two full buffers must never wait
@@ -254,8 +282,8 @@ func (s *boltSession) forwardLarge(tag byte) error {
 	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
 	s.mu.Unlock()
 	s.answers.open()
-	s.lease.Link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // shows in Read
-	s.startPumpStreaming(nil, true)
+	s.lease.Link.Conn.SetReadDeadline(time.Now().Add(quick)) //nolint:errcheck // shows in Read
+	s.start(&pump{stream: true})
 	return s.relay()
 }
 

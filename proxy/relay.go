@@ -25,6 +25,7 @@ var (
 	errAgain = errors.New("proxy: the unit of work may be sent again")
 	errLeft  = errors.New("proxy: the client left")
 	errReset = errors.New("proxy: the client sent RESET")
+	errMore  = errors.New("proxy: more requests of the transaction were passed on meanwhile")
 )
 
 // answers is what was read from the member and not yet sent to the client.
@@ -98,10 +99,16 @@ func (s *boltSession) setLease(l *pool.Lease) {
 	s.mu.Unlock()
 }
 
-// giveBack ends the lease. A connection that is one client's own stays with it.
+// giveBack ends the lease.
 func (s *boltSession) giveBack(clean bool) {
 	l := s.lease
 	s.setLease(nil)
+	s.cut = false
+	s.release(l, clean)
+}
+
+// release gives a connection back to the pool. One that is this client's own stays with it.
+func (s *boltSession) release(l *pool.Lease, clean bool) {
 	if s.pinnedTo == l {
 		if clean {
 			return
@@ -135,7 +142,10 @@ func (s *boltSession) relay() error {
 		case err != nil:
 			return s.garbage(err)
 		case !more:
-			return s.settle()
+			if err = s.settle(); !errors.Is(err, errMore) {
+				return err
+			}
+			continue
 		}
 		if err := s.flushAnswers(); err != nil {
 			return s.clientLost(err)
@@ -200,7 +210,7 @@ func (s *boltSession) answerOwn() bool {
 		s.owed.pop()
 	}
 	s.mu.Unlock()
-	if own {
+	if own { // what overtook held requests goes to the member itself, so this is one of those that it overtook
 		s.stage()
 		s.out = append(s.out, bolt.Ignored...)
 	}
@@ -211,10 +221,8 @@ func (s *boltSession) answerOwn() bool {
 func (s *boltSession) scanMessage() (wait bool, err error) {
 	a := &s.answers
 	if a.seen == 0 {
-		if n := bolt.SkipNoops(a.buf[a.pos:a.end]); n > 0 {
-			s.stage()
-			a.pos += n
-			a.out = a.pos
+		if n := bolt.SkipNoops(a.buf[a.pos:a.end]); n > 0 { // taken out: what stands before may have to be held
+			a.end = a.pos + copy(a.buf[a.pos:], a.buf[a.pos+n:a.end])
 		}
 	}
 	b := a.buf[a.pos:a.end]
@@ -330,7 +338,10 @@ func (s *boltSession) waitLonger(now, started time.Time) error {
 	if s.pump == nil {
 		s.startPump(nil)
 	}
-	next := a.sent.Add(noopEvery)
+	next := now.Add(noopEvery)
+	if s.version >= bolt.V4_3 && !a.mid {
+		next = a.sent.Add(noopEvery)
+	}
 	if limit > 0 && started.Add(limit).Before(next) {
 		next = started.Add(limit)
 	}
@@ -390,7 +401,9 @@ func (s *boltSession) success(o owed, payload []byte) {
 		u.over = true
 	case bolt.TagReset:
 		u.over, u.failed = true, false
+		s.mu.Lock()
 		s.reset = false
+		s.mu.Unlock()
 	}
 }
 
@@ -437,7 +450,8 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 	}
 	s.accepted()
 	u.failed, u.over = true, true
-	u.violated = f.Code == bolt.CodeInvalidRequest || f.Code == bolt.CodeInvalidFormat
+	u.violated = f.Code == bolt.CodeInvalidRequest || f.Code == bolt.CodeInvalidFormat || f.Code == bolt.CodeAuthExpired
+	u.misplaced = wrongMember
 	if o.tag == bolt.TagReset {
 		s.mu.Lock()
 		s.reset = false
@@ -490,31 +504,49 @@ func isSecurity(code string) bool { return len(code) > 24 && code[:25] == "Neo.C
 
 // settle ends a relay in which everything was answered.
 func (s *boltSession) settle() error {
-	s.stopPump()
 	u := &s.unit
+	if s.lease != nil && !u.over && u.explicit {
+		return s.settleTx()
+	}
+	s.stopPump()
 	if s.lease == nil {
 		s.answerOwed(nil)
 		s.answers.close()
 		return s.clientGone()
 	}
 	if u.over && !u.failed {
+		if u.verdict.UserCommand { // once more: a log-on may have been verified while it ran
+			s.srv.logins.forgetAll()
+		}
 		s.state = stateReady
 		s.giveBack(s.answers.pos == s.answers.end) // before the client hears of it: it may come back at once
 		err := s.flushAnswers()
 		s.answers.close()
 		return errors.Join(err, s.clientGone())
 	}
-	err := s.flushAnswers()
-	switch {
-	case u.failed:
+	s.state = stateStreaming
+	if u.failed {
 		s.state = stateFailed
-		if !s.recoverLease() {
-			err = errors.Join(err, s.memberEnded())
+	}
+	err := s.flushAnswers()
+	if u.failed && !s.recoverLease() {
+		err = errors.Join(err, s.memberEnded())
+	}
+	s.answers.close()
+	return errors.Join(err, s.stuck(), s.clientGone())
+}
+
+// settleTx ends a relay in a transaction that goes on. While the client takes its time to read, a pump may have passed on
+// more of the transaction: errMore.
+func (s *boltSession) settleTx() error {
+	s.stopPump()
+	s.state = stateTx
+	err := s.flushAnswers()
+	if s.pump != nil {
+		if err == nil && !s.nothingOwed() {
+			return errMore
 		}
-	case u.explicit:
-		s.state = stateTx
-	default:
-		s.state = stateStreaming
+		s.stopPump()
 	}
 	s.answers.close()
 	return errors.Join(err, s.clientGone())
@@ -525,6 +557,14 @@ func (s *boltSession) settle() error {
 func (s *boltSession) memberEnded() error {
 	if s.unit.violated {
 		return errClosed
+	}
+	return nil
+}
+
+// stuck is a session that stays with one member, which turned out to be the wrong one: its client has to come back.
+func (s *boltSession) stuck() error {
+	if s.pinnedTo != nil && s.unit.misplaced {
+		return fmt.Errorf("%w: its login is good for one connection, and that leads to the wrong member now", errClosed)
 	}
 	return nil
 }
@@ -542,6 +582,11 @@ func (s *boltSession) clientGone() error {
 // else it is closed. Either way the lease ends.
 func (s *boltSession) recoverLease() bool {
 	s.stopPump()
+	if s.cut {
+		s.giveBack(false)
+		s.answers.close()
+		return false
+	}
 	s.answers.reopen()
 	s.mu.Lock()
 	due := s.owed.fromMember()

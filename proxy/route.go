@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 
@@ -103,8 +104,15 @@ func (s *boltSession) routeRefused(err error) error {
 	if errors.Is(err, errReset) { // the pump has dealt with what was read
 		return s.notServed(err)
 	}
+	tag, _, _, _ := s.in.head()
 	s.in.drop()
 	s.in.unpin()
+	if errors.Is(err, errUnserved) {
+		s.mu.Lock()
+		s.owed.push(owed{tag: tag})
+		s.mu.Unlock()
+		return s.notServed(err)
+	}
 	f, ok := errors.AsType[*bolt.Failure](err)
 	if !ok || f.Code == bolt.CodeDatabaseUnavailable {
 		if f = failureFor(err); f == nil {
@@ -171,11 +179,11 @@ func (s *boltSession) askMember(ctx context.Context, ask func(*bolt.Client) (any
 	for {
 		lease, err := s.borrow(ctx, routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc}, false)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", errUnserved, err)
 		}
 		answer, err := s.askOn(lease, ask)
 		f, refused := errors.AsType[*bolt.Failure](err)
-		moveOn := err != nil && (!refused || f.Code == bolt.CodeDatabaseUnavailable)
+		moveOn := err != nil && (!refused || f.Code == bolt.CodeDatabaseUnavailable || f.Code == bolt.CodeAuthExpired)
 		if !moveOn || len(s.unit.tried) >= maxTries {
 			return answer, err
 		}
@@ -183,19 +191,22 @@ func (s *boltSession) askMember(ctx context.Context, ask func(*bolt.Client) (any
 	}
 }
 
+// errUnserved says that a question reached no member.
+var errUnserved = errors.New("proxy: no member was asked")
+
 func (s *boltSession) askOn(lease *pool.Lease, ask func(*bolt.Client) (any, error)) (any, error) {
 	conn := lease.Link.Conn
 	setDeadline(conn, s.srv.options.Load().AskTimeout)
 	answer, err := ask(lease.Client)
 	setDeadline(conn, 0)
-	_, refused := errors.AsType[*bolt.Failure](err)
+	f, refused := errors.AsType[*bolt.Failure](err)
 	if err != nil && !refused {
 		s.srv.current.Report(lease.Member.Name, "", cluster.Broken)
-		lease.Release(false)
+		s.release(lease, false)
 		return nil, err
 	}
-	clean := err == nil || lease.Client.Reset(0) == nil
-	lease.Release(clean && lease.Client.Trim() == nil)
+	clean := err == nil || f.Code != bolt.CodeAuthExpired && lease.Client.Reset(0) == nil
+	s.release(lease, clean && lease.Client.Trim() == nil)
 	return answer, err
 }
 
@@ -225,30 +236,39 @@ func withPort(address, local string) string {
 
 // resolveHome finds the home database of a client whose work names none, where databases have leaders of their own.
 // An error is the client's RESET or end while a member was asked.
-func (s *boltSession) resolveHome(ctx context.Context) error {
+func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
 	u := &s.unit
 	v := s.srv.current.View()
 	u.homeless = u.intent.DB == ""
 	if !u.homeless || v.Default == "" || s.version < bolt.V4_4 {
 		return nil
 	}
-	if home := s.login.homeDatabase(); home != "" {
+	extra := map[string]any{}
+	if as != nil { // somebody else's home: not ours to remember
+		u.homeless = false
+		extra["imp_user"] = string(as)
+	} else if home := s.login.homeDatabase(); home != "" {
 		u.intent.DB = home
 		return nil
 	}
 	saved := *u
-	route := bolt.AppendMessage(nil, bolt.TagRoute, map[string]any{}, []any{}, map[string]any{})
+	route := bolt.AppendMessage(nil, bolt.TagRoute, map[string]any{}, []any{}, extra)
 	rt, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.Ask(route) })
 	*u = saved
 	u.tried = u.triedRoom[:0]
 	answer, _ := rt.(map[string]any)
 	table, _ := answer["rt"].(map[string]any)
-	if name, ok := table["db"].(string); ok && err == nil {
-		s.login.learnHome(name)
-		u.intent.DB = name
-	}
-	if errors.Is(err, errReset) || errors.Is(err, errLeft) {
+	name, ok := table["db"].(string)
+	switch {
+	case errors.Is(err, errReset) || errors.Is(err, errLeft):
 		return err
+	case ok && err == nil:
+		u.intent.DB = name
+	default: // without a home database the default's leader is a good guess
+		name = v.Default
 	}
-	return nil // without a home database the default's leader is a good guess
+	if as == nil && !errors.Is(err, errUnserved) {
+		s.login.learnHome(name)
+	}
+	return nil
 }

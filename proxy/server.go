@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,8 +52,12 @@ type Server struct {
 type frontend struct {
 	settings  atomic.Pointer[Frontend]
 	balance   atomic.Pointer[routing.Router]
-	open      chan struct{} // one entry a connection, when connections are limited
 	listeners map[string]net.Listener
+
+	// Both are guarded by the server's mu. open has one entry a connection, when connections are limited; changed is
+	// closed when open is replaced, or a listener closed, for who waits for a place.
+	open    chan struct{}
+	changed chan struct{}
 }
 
 func (f *frontend) router() *routing.Router { return f.balance.Load() }
@@ -90,6 +95,8 @@ func (s *Server) Apply(o Options, frontends []*Frontend) error {
 	for name, f := range s.fronts {
 		if !wanted[name] {
 			closeAll(f.listeners)
+			clear(f.listeners)
+			f.wake()
 			delete(s.fronts, name)
 		}
 	}
@@ -139,7 +146,7 @@ func (s *Server) listen(bind string) (net.Listener, error) {
 func (s *Server) applyOne(set *Frontend, opened map[string]net.Listener) {
 	f := s.fronts[set.Name]
 	if f == nil {
-		f = &frontend{listeners: map[string]net.Listener{}}
+		f = &frontend{listeners: map[string]net.Listener{}, changed: make(chan struct{})}
 		s.fronts[set.Name] = f
 	}
 	old := f.settings.Swap(set)
@@ -151,6 +158,7 @@ func (s *Server) applyOne(set *Frontend, opened map[string]net.Listener) {
 		if set.MaxConnections > 0 {
 			f.open = make(chan struct{}, set.MaxConnections)
 		}
+		f.wake()
 	}
 	keep := map[string]bool{}
 	for _, bind := range set.Bind {
@@ -163,7 +171,32 @@ func (s *Server) applyOne(set *Frontend, opened map[string]net.Listener) {
 	for bind, l := range maps.Clone(f.listeners) {
 		if !keep[bind] {
 			l.Close()
+			f.wake()
 			delete(f.listeners, bind)
+		}
+	}
+}
+
+// wake makes those who wait for a place look again. The caller holds the server's mu.
+func (f *frontend) wake() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// place waits for room for one more connection; nil when there is no limit. It gives up when l is not f's any more.
+func (s *Server) place(f *frontend, l net.Listener) (open chan struct{}, ok bool) {
+	for {
+		s.mu.Lock()
+		open, changed := f.open, f.changed
+		ended := open != nil && (s.draining || !slices.Contains(slices.Collect(maps.Values(f.listeners)), l))
+		s.mu.Unlock()
+		if open == nil || ended {
+			return nil, !ended
+		}
+		select {
+		case open <- struct{}{}:
+			return open, true
+		case <-changed:
 		}
 	}
 }
@@ -185,11 +218,9 @@ func (s *Server) Addresses(name string) []net.Addr {
 // unaccepted.
 func (s *Server) serveListener(f *frontend, l net.Listener) {
 	for {
-		s.mu.Lock()
-		open := f.open
-		s.mu.Unlock()
-		if open != nil {
-			open <- struct{}{}
+		open, ok := s.place(f, l)
+		if !ok {
+			return
 		}
 		conn, err := l.Accept()
 		if err != nil {
@@ -253,6 +284,7 @@ func (s *Server) CloseListeners() {
 	s.draining = true
 	for _, f := range s.fronts {
 		closeAll(f.listeners)
+		f.wake()
 	}
 	s.mu.Unlock()
 	s.loops.Wait()

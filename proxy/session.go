@@ -61,6 +61,8 @@ type boltSession struct {
 	pinnedTo *pool.Lease    // kerberos, custom: the one connection that was logged on
 
 	routedIdentity *pool.Identity // identity with server-side routing; nil until needed
+	loginBy        time.Time      // until the login: when the present step has to be there
+	cut            bool           // the lease's connection is not in step any more: it is closed, not RESET
 
 	idle atomic.Bool // waiting for the client without a unit of work
 
@@ -118,6 +120,11 @@ var errClosed = errors.New("proxy: session closed")
 
 // nextRequest waits until the head of the next message is there, after sending what is due.
 func (s *boltSession) nextRequest(ctx context.Context) (tag byte, err error) {
+	if s.in.rest {
+		if err := s.discardRest(); err != nil {
+			return 0, err
+		}
+	}
 	for {
 		tag, fields, ok, err := s.in.head()
 		if err != nil {
@@ -138,19 +145,12 @@ func (s *boltSession) nextRequest(ctx context.Context) (tag byte, err error) {
 // waitForClient reads more of the client's bytes. Between units of work a shutdown ends the wait, and so does the time
 // limit that the state has.
 func (s *boltSession) waitForClient(ctx context.Context) error {
-	limit := s.idleLimit()
-	if limit > 0 {
-		s.client.Conn.SetReadDeadline(time.Now().Add(limit)) //nolint:errcheck // a closed connection shows in fill
-	}
 	s.idle.Store(s.lease == nil)
 	defer s.idle.Store(false)
 	if ctx.Err() != nil && s.lease == nil {
 		return errClosed
 	}
-	err := s.in.fill(s.fillLimit())
-	if limit > 0 {
-		s.client.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
-	}
+	err := s.readMore(s.fillLimit())
 	switch {
 	case err == nil:
 		return nil
@@ -158,30 +158,59 @@ func (s *boltSession) waitForClient(ctx context.Context) error {
 		return s.violation(err)
 	case ctx.Err() != nil:
 		return errClosed
-	case isTimeout(err):
-		return fmt.Errorf("proxy: the client sent nothing for %v while %v", limit, s.state)
-	case err == io.EOF:
+	}
+	return err
+}
+
+// readMore reads more of the client's bytes, for as long as the session's state allows.
+func (s *boltSession) readMore(limit int) error {
+	by := s.readBy()
+	if by.IsZero() {
+		return endOf(s.in.fill(limit))
+	}
+	s.client.Conn.SetReadDeadline(by) //nolint:errcheck // a closed connection shows in fill
+	err := s.in.fill(limit)
+	s.client.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	if isTimeout(err) {
+		return fmt.Errorf("proxy: the client sent nothing in time while %v: %w", s.state, err)
+	}
+	return endOf(err)
+}
+
+// endOf takes the end of the client's stream for what it is: a client that leaves.
+func endOf(err error) error {
+	if err == io.EOF {
 		return errClosed
 	}
 	return err
 }
 
-func (s *boltSession) idleLimit() time.Duration {
-	set := s.front.settings.Load()
-	t := &set.Timeouts
+// readBy is when the client's next bytes have to be there; zero is no limit. Until the login it is one time for the whole
+// step, so that a byte now and then wins nothing.
+func (s *boltSession) readBy() time.Time {
+	t := &s.front.settings.Load().Timeouts
+	limit := t.ClientIdle
 	switch s.state {
 	case stateConnected, stateLogon:
-		return handshakeTime(set)
+		return s.loginBy
 	case stateTx:
 		if t.TransactionIdle > 0 {
-			return t.TransactionIdle
+			limit = t.TransactionIdle
 		}
 	}
-	return t.ClientIdle
+	if limit == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(limit)
 }
 
+// startStep gives the client its time for the next step towards the login.
+func (s *boltSession) startStep() { s.loginBy = time.Now().Add(handshakeTime(s.front.settings.Load())) }
+
+func (s *boltSession) loggedIn() bool { return s.state != stateConnected && s.state != stateLogon }
+
 func (s *boltSession) fillLimit() int {
-	if s.login == nil {
+	if !s.loggedIn() {
 		return maxBeforeLogin
 	}
 	return s.srv.options.Load().RequestLimit
@@ -225,14 +254,23 @@ func (s *boltSession) flush() error {
 }
 
 // send writes b to the client. What the socket does not take at once is written with a pump beside it, so that a client
-// that writes before it reads is not left hanging, and its RESET is seen.
+// that writes before it reads is not left hanging, and its RESET is seen. A connection that cannot be asked what it takes
+// at once (TLS, WebSocket) gets its pump before.
 func (s *boltSession) send(b []byte) error {
+	if !s.client.Raw() && s.pump == nil && s.working() {
+		s.startPump(nil)
+	}
 	n, err := s.client.TryWrite(b)
 	if err != nil || n == len(b) {
 		return err
 	}
-	if s.pump == nil && s.midway() {
-		s.startPump(nil)
+	if s.pump == nil {
+		if s.working() {
+			s.startPump(nil)
+		} else {
+			s.startHolding()
+			defer s.stopPump()
+		}
 	}
 	limit := s.front.settings.Load().Timeouts.ClientIdle
 	if limit > 0 {
@@ -243,11 +281,11 @@ func (s *boltSession) send(b []byte) error {
 	return err
 }
 
-// midway tells whether a member still has to answer.
-func (s *boltSession) midway() bool {
+// working tells whether a member still has to answer, or is there for the next request of a transaction.
+func (s *boltSession) working() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lease != nil && !s.owed.empty()
+	return s.lease != nil && (s.state == stateTx || !s.owed.empty())
 }
 
 // serve deals with the request at the inbox's start.
@@ -320,7 +358,7 @@ func (s *boltSession) answerWhole(answer []byte) error {
 func (s *boltSession) discardRequest() error {
 	for !s.in.complete() {
 		s.in.passed(s.in.walked)
-		if err := s.in.fill(maxBeforeLogin); err != nil {
+		if err := s.readMore(maxBeforeLogin); err != nil {
 			return err
 		}
 	}
@@ -328,18 +366,30 @@ func (s *boltSession) discardRequest() error {
 	return nil
 }
 
+// discardRest reads over what is still to come of a request whose member was lost while it was passed on. It was
+// answered.
+func (s *boltSession) discardRest() error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return s.discardRequest()
+}
+
 // wholeRequest makes the request at start whole, or answers FAILURE and reads over it when it is longer than limit.
 // ok is false in the second case: the session is in the failed state then.
 func (s *boltSession) wholeRequest(limit int) (raw []byte, ok bool, err error) {
 	for !s.in.complete() {
 		if s.in.full(limit) {
+			if !s.loggedIn() {
+				return nil, false, s.violation(fmt.Errorf("a request of more than %d bytes before the login", limit))
+			}
 			if err := s.discardRequest(); err != nil {
 				return nil, false, err
 			}
 			s.fail(bolt.CodeInvalidRequest, fmt.Sprintf("the request that opens a unit of work is larger than limits.request (%d bytes)", limit))
 			return nil, false, nil
 		}
-		if err := s.in.fill(limit + bufferSize); err != nil {
+		if err := s.readMore(limit + bufferSize); err != nil {
 			return nil, false, err
 		}
 	}

@@ -36,7 +36,8 @@ type unit struct {
 	textEnds  byte // 1-2: a RUN with one of these as its text was taken, its PULL_ALL is still to come; as ending
 	over      bool // the last answer of the unit came
 	failed    bool // a FAILURE came: the member has to be RESET
-	violated  bool // the FAILURE was about the protocol: servers close the connection after it
+	violated  bool // the FAILURE is of those after which servers close the connection
+	misplaced bool // the FAILURE was that this is the wrong member
 	forwarded bool // a pump sent requests beyond send: the unit cannot be sent again as a whole
 }
 
@@ -53,6 +54,7 @@ type opening struct {
 	extra  []byte // encoded map; nil before version 3
 	mode   []byte
 	db     []byte
+	as     []byte // imp_user: whom the client impersonates
 }
 
 func (s *boltSession) parseOpening(tag byte, payload []byte) (o opening, err error) {
@@ -79,6 +81,8 @@ func (s *boltSession) parseOpening(tag byte, payload []byte) (o opening, err err
 			o.mode = e.String()
 		case string(key) == "db" && e.Kind() == packstream.KindString:
 			o.db = e.String()
+		case string(key) == "imp_user" && e.Kind() == packstream.KindString:
+			o.as = e.String()
 		default:
 			e.Skip()
 		}
@@ -108,7 +112,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	u.explicit = tag == bolt.TagBegin || s.version < bolt.V3 && isText(o.query, "BEGIN")
 	u.query = o.query
 	s.decide(o)
-	if err := s.resolveHome(ctx); err != nil {
+	if err := s.resolveHome(ctx, o.as); err != nil {
 		return s.notServed(err)
 	}
 	s.takeOpening(payload, o)
@@ -194,11 +198,12 @@ func (s *boltSession) take(tag byte) {
 // ends is what the request that is being taken does to an explicit transaction: COMMIT, ROLLBACK, or 0.
 func (u *unit) ends() byte { return max(u.ending, u.textEnds) }
 
-// takeFollowing takes the requests behind the present one that belong to the same unit of work and are there already.
+// takeFollowing takes the requests behind the present one that belong to the same unit of work and are there already, as
+// many as a socket takes while the member does not read: it may be busy with answers that we do not read yet.
 func (s *boltSession) takeFollowing() {
-	for s.unit.ending == 0 {
+	for first := s.in.start; s.unit.ending == 0 && s.in.start-first < bufferSize; {
 		tag, fields, ok, err := s.in.head()
-		if err != nil || !ok || !s.in.complete() || s.checkQuiet(tag, fields) != nil || !s.follows(tag) {
+		if err != nil || !ok || !s.in.complete() || s.in.walked > bufferSize || s.checkQuiet(tag, fields) != nil || !s.follows(tag) {
 			return
 		}
 		s.take(tag)
@@ -261,21 +266,27 @@ func isText(query []byte, word string) bool {
 // appendReadMode appends the RUN or BEGIN with mode "r" in its extra, in chunks.
 func (s *boltSession) appendReadMode(dst, payload []byte, o opening) []byte {
 	head := payload[:len(payload)-len(o.extra)]
-	d := packstream.NewDecoder(o.extra)
-	pairs := d.Map()
-	start := d.Offset()
-	if o.mode != nil { // the client said "w", which is also what drivers send when nobody said anything
-		pairs--
+	pairs := 1
+	for d := packstream.NewDecoder(o.extra); d.Len() > 0; { // the client said "w", as drivers do when nobody said anything
+		if d.Offset() == 0 {
+			pairs += d.Map()
+			continue
+		}
+		if string(d.String()) == "mode" {
+			pairs--
+		}
+		d.Skip()
 	}
-	body := packstream.AppendMap(s.scratch[:0], pairs+1)
+	body := packstream.AppendMap(s.scratch[:0], pairs)
 	body = packstream.AppendString(packstream.AppendString(body, "mode"), "r")
-	for d.Len() > 0 {
+	d := packstream.NewDecoder(o.extra)
+	d.Map()
+	for start := d.Offset(); d.Len() > 0; start = d.Offset() {
 		key := d.String()
 		d.Skip()
 		if string(key) != "mode" {
 			body = append(body, o.extra[start:d.Offset()]...)
 		}
-		start = d.Offset()
 	}
 	s.scratch = body
 	return appendChunks2(dst, head, body)
@@ -324,7 +335,7 @@ func (s *boltSession) notServed(err error) error {
 		return err
 	}
 	s.owedFail(f.Code, f.Message)
-	if f.Code == bolt.CodeAuthExpired || f.Code == bolt.CodeTokenExpired || errors.Is(err, routing.ErrVersion) {
+	if f.Code == bolt.CodeAuthExpired || f.Code == bolt.CodeTokenExpired || errors.Is(err, routing.ErrVersion) || errors.Is(err, context.Canceled) {
 		return errors.Join(errClosed, err)
 	}
 	return s.settle()
@@ -335,6 +346,8 @@ func failureFor(err error) *bolt.Failure {
 	switch {
 	case errors.Is(err, errLeft) || errors.Is(err, errClosed):
 		return nil
+	case errors.Is(err, errSpent):
+		return &bolt.Failure{Code: bolt.CodeAuthExpired, Message: "boltgate: " + plain(err)}
 	case errors.Is(err, pool.ErrFull) || errors.Is(err, errHeldFull) || errors.Is(err, errQueueTime):
 		return &bolt.Failure{Code: bolt.CodeNoThreads, Message: "boltgate: too much work is waiting: " + plain(err)}
 	}
