@@ -108,14 +108,23 @@ func (r *Router) reader(v *cluster.View, in Intent, tried []*cluster.Member) (*c
 	if len(can) > 0 {
 		return r.turn(can, total), nil
 	}
-	switch s, err := leader(v, in, tried); {
-	case err == nil:
-		return s, nil
-	case errors.Is(err, ErrNoLeader) && len(tried) == 0:
-		return nil, ErrNoReader
-	default:
-		return nil, err
+	s, err := leader(v, in, tried)
+	if errors.Is(err, ErrNoLeader) {
+		return nil, whyNoReader(v, in)
 	}
+	return s, err
+}
+
+// whyNoReader tells what kept every reader from being picked, where no leader can stand in.
+func whyNoReader(v *cluster.View, in Intent) error {
+	err := ErrNoReader
+	for s := range v.Readers(in.DB) {
+		if usable(s, in) { // then it was tried
+			return ErrTried
+		}
+		err = ErrVersion
+	}
+	return err
 }
 
 func weight(s *cluster.Status) int { return max(s.Weight, 1) }
