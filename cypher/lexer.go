@@ -68,16 +68,8 @@ func scan(text string, procs *Procedures) (Verdict, shape) {
 	l := lexer{text: text, procs: procs}
 	for i := 0; i < len(text); {
 		c := text[i]
-		switch classes[c] {
-		case classBlank:
-			i++
-		case classPlain:
-			if l.pos == atStart {
-				l.badStart(i, i+1)
-			}
-			l.pos, l.last = after[c], c
-			i++
-		case classLetter:
+		switch k := classes[c]; {
+		case k == classLetter:
 			j := i + 1
 			for j < len(text) && parts[text[j]] {
 				j++
@@ -91,6 +83,11 @@ func scan(text string, procs *Procedures) (Verdict, shape) {
 				j = l.word(i, j)
 			}
 			i = j
+		case k == classBlank:
+			i++
+		case k == classPlain && l.pos != atStart:
+			l.pos, l.last = after[c], c
+			i++
 		default:
 			i = l.other(i, c)
 		}
