@@ -1,0 +1,41 @@
+// Package e2e runs real drivers, and a raw Bolt client, against real Neo4j servers: directly and through boltgate. It needs Java, Maven, Python
+// and Node; what a machine lacks is skipped loudly, and in CI (CI is set) fails. One lab of servers runs at a time, each in one test:
+//
+//	go test -v -timeout 30m ./test/e2e                     everything, about ten minutes on two cores
+//	go test -v -run TestCommunity5 ./test/e2e              one lab
+//	go test -run TestCommunity5/direct/raw ./test/e2e -update    writes the recordings of test/labs/recordings anew
+//	BOLTGATE_WRITE_DOCS=1 go test -timeout 30m ./test/e2e  writes docs/compatibility.md from what it saw
+//
+// This file owns the run as a whole; labs_test.go one test per lab, drivers_test.go the drivers' smoke, raw_test.go the raw client, gate_test.go
+// the gate, matrix_test.go the page that is written.
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/boltgate/boltgate/test/labs"
+)
+
+var update = flag.Bool("update", false, "write the recordings in test/labs/recordings anew")
+
+// page is where the matrix goes.
+var page = filepath.Join("..", "..", "docs", "compatibility.md")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if times := labs.Times(); times != "" {
+		fmt.Println("e2e: time per lab:", times)
+	}
+	if os.Getenv("BOLTGATE_WRITE_DOCS") != "" && code == 0 {
+		if err := seen.write(page); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
