@@ -73,10 +73,13 @@ func haSettings(all []ports, i int) []string {
 		"ha.host.data=" + loopback(all[i].transaction),
 		"ha.pull_interval=500ms",
 		"ha.heartbeat_interval=500ms",
-		"ha.heartbeat_timeout=4s",
+		"ha.heartbeat_timeout=5s",
 		"dbms.backup.enabled=true", "dbms.backup.address=" + loopback(all[i].backup),
 	}
 }
+
+// founder makes a HA member found a cluster without waiting for others: of two equal keys in a file the last one counts.
+func founder(p ports) string { return "ha.initial_hosts=" + loopback(p.discovery) + "\n" }
 
 func causalSettings(cores []ports, p ports, core bool) []string {
 	mode := "READ_REPLICA"

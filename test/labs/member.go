@@ -41,6 +41,7 @@ type Member struct {
 	Home   string // its folder, with conf, data and logs
 
 	ports    ports
+	conf     string // its neo4j.conf
 	install  *install
 	kind     Kind
 	password string

@@ -35,7 +35,8 @@ func (in *install) seed(ctx context.Context) (string, error) {
 	}
 	m := &Member{Name: "seed", Bolt: loopback(all[0].bolt), HTTP: loopback(all[0].http), Home: home, install: in, kind: Alone,
 		password: in.password, console: filepath.Join(in.cache, "seed.log")}
-	if err := m.write(Lab{Kind: Alone, dist: in.distribution}.conf(all, 0, filepath.Join(home, "logs")), secret); err != nil {
+	m.conf = Lab{Kind: Alone, dist: in.distribution}.conf(all, 0, filepath.Join(home, "logs"))
+	if err := m.prepare(secret); err != nil {
 		return "", err
 	}
 	if err := m.start(); err != nil {
