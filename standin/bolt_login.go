@@ -34,7 +34,11 @@ func (c *boltConn) hello(m message) *bolt.Failure {
 	if c.v >= bolt.V4_1 {
 		c.asker.routed = extra["routing"] != nil
 	}
-	c.out.success(c.greeting(extra))
+	g := c.greeting(extra)
+	if c.state == ready && c.m.c.isExpired(c.asker.user) {
+		g["credentials_expired"] = true
+	}
+	c.out.success(g)
 	return nil
 }
 
@@ -86,11 +90,14 @@ func (c *boltConn) logon(m message) *bolt.Failure {
 	}
 	c.asker.user, c.state = user, ready
 	c.loggedIn()
+	meta := make(map[string]any)
 	if c.v >= bolt.V5_8 {
-		c.out.success(map[string]any{"advertised_address": c.m.boltAddr})
-		return nil
+		meta["advertised_address"] = c.m.boltAddr
 	}
-	c.out.success(nil)
+	if c.m.c.isExpired(user) {
+		meta["credentials_expired"] = true
+	}
+	c.out.success(meta)
 	return nil
 }
 
@@ -98,33 +105,4 @@ func (c *boltConn) logoff(message) *bolt.Failure {
 	c.asker.user, c.state = "", authentication
 	c.out.success(nil)
 	return nil
-}
-
-func unauthorized(format string, args ...any) *bolt.Failure {
-	return failure(bolt.CodeUnauthorized, format, args...)
-}
-
-// authenticate checks an auth map and returns the user's name.
-func (c *Cluster) authenticate(login map[string]any) (string, *bolt.Failure) {
-	scheme, _ := login["scheme"].(string)
-	principal, _ := login["principal"].(string)
-	credentials, _ := login["credentials"].(string)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch scheme {
-	case "", "none":
-		if c.opt.NoAuth {
-			return principal, nil
-		}
-		return "", unauthorized("Unsupported authentication token, scheme '%s' is only allowed when auth is disabled.", orElse(scheme, "none"))
-	case "bearer":
-		if user, ok := c.opt.Tokens[credentials]; ok {
-			return user, nil
-		}
-	default:
-		if password, ok := c.users[principal]; c.opt.NoAuth || ok && password == credentials {
-			return principal, nil
-		}
-	}
-	return "", unauthorized("The client is unauthorized due to authentication failure.")
 }

@@ -29,6 +29,7 @@ type Cluster struct {
 	random     *rand.Rand               // guarded by mu
 	dbs        []*database              // guarded by mu; in the order of their creation
 	users      map[string]string        // guarded by mu
+	expired    map[string]bool          // guarded by mu: users whose password is due
 	sides      map[string]int           // guarded by mu: partition side by member; nil when whole
 	lags       map[string]time.Duration // guarded by mu: by member, where it is not Options.Lag
 	announcing bool                     // guarded by mu: the first leaders are there
@@ -44,7 +45,7 @@ func Start(o Options) (*Cluster, error) {
 	c := &Cluster{
 		opt: o, log: o.Logger, nudge: make(chan struct{}, 1), news: make(chan Election, 64), changed: make(chan struct{}),
 		random: rand.New(rand.NewPCG(uint64(o.Seed), 0x7374616e64696e)), users: make(map[string]string),
-		lags: make(map[string]time.Duration),
+		lags: make(map[string]time.Duration), expired: make(map[string]bool),
 	}
 	for user, password := range o.Users {
 		c.users[user] = password
@@ -227,14 +228,6 @@ func (c *Cluster) SetLag(name string, lag time.Duration) error {
 	c.change(func() { c.lags[name] = lag })
 	return nil
 }
-
-// SetPassword adds a user or changes its password; connections that are logged on stay.
-func (c *Cluster) SetPassword(user, password string) {
-	c.change(func() { c.users[user] = password })
-}
-
-// DropUser takes a user away.
-func (c *Cluster) DropUser(user string) { c.change(func() { delete(c.users, user) }) }
 
 // Alive tells whether a member runs; a frozen one does.
 func (c *Cluster) Alive(name string) bool {

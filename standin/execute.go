@@ -144,6 +144,9 @@ func (t *transaction) use(list []string, done <-chan struct{}) *bolt.Failure {
 
 // answer is the statement's result: a system query's, a RETURN's of plain values, or the member describing itself.
 func (t *transaction) answer(text string, list []string, params map[string]any, ask directives, done <-chan struct{}) (*result, *bolt.Failure) {
+	if r, f, known := t.ownPassword(text, params); known {
+		return r, f
+	}
 	if r, f, known := t.system(text, list, params); known {
 		return r, f
 	}
@@ -210,6 +213,9 @@ func writeKind(list []string, v bolt.Version, deleted int64) (string, map[string
 	stats := map[string]any{"nodes-created": int64(1)}
 	if hasWord(list, "DELETE") {
 		stats = map[string]any{"nodes-deleted": deleted}
+	}
+	if hasWord(list, "DELETE") && deleted == 0 {
+		return "w", nil
 	}
 	if v >= bolt.V5_0 {
 		stats["contains-updates"] = true

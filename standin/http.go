@@ -58,7 +58,7 @@ func (m *member) handler(life context.Context) http.Handler {
 		w.Header().Set(MemberHeader, m.name)
 		w.Header().Set(RoleHeader, m.c.Role("", m.name).String())
 		h := &httpRequest{m: m, w: w, r: r}
-		if !h.authorized() {
+		if !h.authorized() || h.passwordDue() {
 			return
 		}
 		h.serve()
@@ -98,6 +98,8 @@ func (h *httpRequest) modern(s []string) {
 // the member and each method but GET and HEAD is a write.
 func (h *httpRequest) legacy(s []string) {
 	switch {
+	case h.r.Method == http.MethodPost && h.r.URL.Path == h.passwordPath():
+		h.changePassword()
 	case len(s) < 2 || s[0] != "db" || s[1] != "data":
 		h.notFound()
 	case len(s) >= 3 && s[2] == "transaction":

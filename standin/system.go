@@ -183,15 +183,7 @@ func (t *transaction) showServers() *result {
 
 // administer carries out CREATE, DROP, START and STOP DATABASE, which belong to the leader of system.
 func (t *transaction) administer(text string, list []string) (*result, *bolt.Failure) {
-	c := t.m.c
-	sys := &transaction{asker: t.asker, mode: t.mode, readOnly: t.readOnly}
-	if f := sys.open(systemDB, nil); f != nil {
-		return nil, f
-	}
-	if f := sys.canWrite(); f != nil {
-		return nil, f
-	}
-	what := list[0]
+	c, what := t.m.c, list[0]
 	name := argument(text, "DATABASE", nil)
 	orReplace, ifNot, ifIs := hasWord(list, "REPLACE"), hasWord(list, "NOT"), hasWord(list, "IF")
 	c.mu.Lock()
@@ -205,10 +197,22 @@ func (t *transaction) administer(text string, list []string) (*result, *bolt.Fai
 	case what == "CREATE" && d != nil && !orReplace, what != "CREATE" && d == nil:
 		return table([]string{}), nil
 	}
+	return t.onSystem(text, func(c *Cluster) { c.applyCommand(what, name) })
+}
+
+// onSystem makes a command a write to the system database, whose leader it needs; effect takes place at the commit.
+func (t *transaction) onSystem(text string, effect func(*Cluster)) (*result, *bolt.Failure) {
+	sys := &transaction{asker: t.asker, mode: t.mode, readOnly: t.readOnly}
+	if f := sys.open(systemDB, nil); f != nil {
+		return nil, f
+	}
+	if f := sys.canWrite(); f != nil {
+		return nil, f
+	}
 	t.exec, t.db, t.uuid = sys.exec, sys.db, sys.uuid
 	t.writes++
 	t.marks = append(t.marks, text)
-	t.effects = append(t.effects, func(c *Cluster) { c.applyCommand(what, name) })
+	t.effects = append(t.effects, effect)
 	r := table([]string{})
 	r.kind, r.stats = "w", map[string]any{"system-updates": int64(1)}
 	if t.v >= bolt.V5_0 {
