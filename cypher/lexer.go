@@ -141,6 +141,14 @@ func (l *lexer) fail(reason string, start, end int) {
 	}
 }
 
+// open is fail for a token that does not end. It takes the place of earlier reasons: what stands before it may have been misread
+// as well.
+func (l *lexer) open(reason string, start int) int {
+	l.v.Access, l.v.Reason, l.v.Start, l.v.End = Write, reason, start, len(l.text)
+	l.starts(start)
+	return len(l.text)
+}
+
 // note records why a read is one, which any later write replaces.
 func (l *lexer) note(reason string, start, end int) {
 	if l.v.Reason == "" {
@@ -181,16 +189,14 @@ func (l *lexer) str(i int, quote byte) int {
 			j++
 		}
 	}
-	l.fail(reasonOpenString, i, len(l.text))
-	return len(l.text)
+	return l.open(reasonOpenString, i)
 }
 
 // tick reads a name in back-ticks. A doubled back-tick inside needs no care: it reads as two names side by side.
 func (l *lexer) tick(i int) int {
 	j := tickEnd(l.text, i)
 	if j < 0 {
-		l.fail(reasonOpenName, i, len(l.text))
-		return len(l.text)
+		return l.open(reasonOpenName, i)
 	}
 	l.ended('`', i, j)
 	return j
@@ -244,8 +250,7 @@ func (l *lexer) slash(i int) int {
 	j := skipComment(l.text, i)
 	switch {
 	case j < 0:
-		l.fail(reasonOpenComment, i, len(l.text))
-		return len(l.text)
+		return l.open(reasonOpenComment, i)
 	case j == i:
 		l.symbol(i, '/')
 		return i + 1
