@@ -33,6 +33,7 @@ var (
 	errTrailerField = &headError{400, "a Trailer that names a framing header"}
 	errHeadTooLong  = &headError{431, "head longer than 64 KiB"}
 	errBareNewline  = &headError{400, "a line that does not end in CR LF"}
+	errNamed        = &headError{400, "Connection names a header that is not its to name"}
 	errTransferOld  = &headError{400, "Transfer-Encoding in HTTP/1.0"}
 	errConnect      = &headError{405, "CONNECT is not served here"}
 	errExpectation  = &headError{417, "an expectation other than 100-continue"}
@@ -251,6 +252,9 @@ func (h *httpHead) parseRequest(b []byte, n int) error {
 		return err
 	}
 	h.persistence(b)
+	if h.named && h.misnamed(b) {
+		return errNamed
+	}
 	if e := h.value(b, fExpect); e != nil && (!equalFold(e, "100-continue") || h.twice[fExpect]) {
 		return errExpectation
 	}
@@ -283,6 +287,9 @@ func (h *httpHead) requestLine(b []byte) error {
 		return errBareNewline
 	}
 	h.first = span{0, uint32(end + 2)}
+	if bytes.IndexByte(b[i:end], '\n') >= 0 {
+		return errBareNewline
+	}
 	switch string(b[i:end]) {
 	case "HTTP/1.1":
 	case "HTTP/1.0":
@@ -561,7 +568,7 @@ func (h *httpHead) persistence(b []byte) {
 	if !h.has(fConnection) {
 		return
 	}
-	stay := false
+	stay, end := false, false
 	for _, f := range h.fields {
 		if f.known != fConnection {
 			continue
@@ -569,8 +576,7 @@ func (h *httpHead) persistence(b []byte) {
 		for item := range listItems(f.value.of(b)) {
 			switch {
 			case equalFold(item, "close"):
-				h.close, stay = true, false
-				return
+				end = true
 			case equalFold(item, "keep-alive"):
 				stay = true
 			case equalFold(item, "upgrade"):
@@ -580,9 +586,24 @@ func (h *httpHead) persistence(b []byte) {
 			}
 		}
 	}
-	if stay {
-		h.close = false
+	h.close = end || h.close && !stay
+}
+
+// misnamed tells whether Connection names a header on which framing, routing or the login rests.
+func (h *httpHead) misnamed(b []byte) bool {
+	for i := range h.fields {
+		f := &h.fields[i]
+		if f.known != fConnection {
+			continue
+		}
+		for item := range listItems(f.value.of(b)) {
+			switch knownField(item) {
+			case fHost, fContentLength, fTransferEncoding, fExpect, fAuthorization, fXWrite, fAccessMode, fContentType, fContentEncoding:
+				return true
+			}
+		}
 	}
+	return false
 }
 
 // parseAnswer reads the whole head of n bytes at b's start: a member's answer to a request with this method.
