@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/configs"
+	"github.com/boltgate/boltgate/standin"
+)
+
+// testDaemon is a whole daemon in this process, in front of a stand-in cluster, with a configuration file.
+type testDaemon struct {
+	t       *testing.T
+	members []*cluster.Member
+	file    string
+	address string
+	stop    context.CancelFunc
+	ended   chan error
+	log     *lines
+}
+
+// lines collects log output; safe for concurrent use.
+type lines struct{ text chan string }
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.text <- string(b)
+	return len(b), nil
+}
+
+// await waits for a line that contains s.
+func (l *lines) await(t *testing.T, s string) {
+	t.Helper()
+	limit := time.After(10 * time.Second)
+	for {
+		select {
+		case line := <-l.text:
+			if strings.Contains(line, s) {
+				return
+			}
+		case <-limit:
+			t.Fatalf("no log line with %q within 10 s", s)
+		}
+	}
+}
+
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func startTestDaemon(t *testing.T) *testDaemon {
+	c, err := standin.Start(standin.Options{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	d := &testDaemon{t: t, members: c.Members(), address: freePort(t), ended: make(chan error, 1), log: &lines{make(chan string, 10000)}}
+	d.file = filepath.Join(t.TempDir(), "boltgate.yaml")
+	d.write(d.address)
+	load := func() (*configs.Config, error) { return configs.Load(d.file) }
+	cfg, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	d.stop = cancel
+	go func() { d.ended <- runDaemon(ctx, cfg, load, slog.New(slog.NewTextHandler(d.log, nil))) }()
+	d.log.await(t, "role changed")
+	return d
+}
+
+// write writes a configuration with a frontend for each address.
+func (d *testDaemon) write(addresses ...string) {
+	var b strings.Builder
+	b.WriteString("frontends:\n")
+	for i, a := range addresses {
+		fmt.Fprintf(&b, "  - {name: f%d, bind: %q}\n", i, a)
+	}
+	b.WriteString("cluster:\n  members:\n")
+	for _, m := range d.members {
+		fmt.Fprintf(&b, "    - {name: %s, bolt: %q, http: %q}\n", m.Name, m.Bolt, m.HTTP)
+	}
+	fmt.Fprintf(&b, "  check: {user: %s, password: %s, interval: 200ms}\n", standin.DefaultUser, standin.DefaultPassword)
+	if err := os.WriteFile(d.file, []byte(b.String()), 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *testDaemon) dial(address string) *bolt.Client {
+	d.t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // shows in use
+	if _, err := bolt.Handshake(conn, bolt.V5_4); err != nil {
+		d.t.Fatal(err)
+	}
+	c := bolt.NewClient(conn, bolt.V5_4)
+	if err := c.Logon(bolt.HelloOptions{}, bolt.Basic(standin.DefaultUser, standin.DefaultPassword)); err != nil {
+		d.t.Fatal(err)
+	}
+	return c
+}
+
+var (
+	begin  = bolt.AppendMessage(nil, bolt.TagBegin, map[string]any{})
+	commit = bolt.AppendMessage(nil, bolt.TagCommit)
+)
+
+func (d *testDaemon) end() {
+	d.t.Helper()
+	select {
+	case err := <-d.ended:
+		if err != nil {
+			d.t.Errorf("the daemon ended with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		d.t.Fatal("the daemon did not end")
+	}
+}
+
+func TestReloadKeepsConnectionsAndOpenTransactions(t *testing.T) {
+	d := startTestDaemon(t)
+	idle, busy := d.dial(d.address), d.dial(d.address)
+	if _, err := busy.Ask(begin); err != nil {
+		t.Fatal(err)
+	}
+	second := freePort(t)
+	d.write(d.address, second)
+	syscall.Kill(os.Getpid(), syscall.SIGHUP) //nolint:errcheck // it is this process
+	d.log.await(t, "configuration reloaded")
+	d.dial(second)
+	if _, err := busy.Ask(commit); err != nil {
+		t.Errorf("COMMIT of a transaction that was open during the reload: %v", err)
+	}
+	if _, err := idle.Query("MATCH (n) RETURN n", nil, nil); err != nil {
+		t.Errorf("a session that was idle during the reload: %v", err)
+	}
+	d.stop()
+	d.end()
+}
+
+func TestReloadOfABadFileChangesNothing(t *testing.T) {
+	d := startTestDaemon(t)
+	c := d.dial(d.address)
+	if err := os.WriteFile(d.file, []byte("frontends: [{name: f0, bind: \":1\", colour: red}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	syscall.Kill(os.Getpid(), syscall.SIGHUP) //nolint:errcheck // it is this process
+	d.log.await(t, "not reloaded")
+	if _, err := c.Query("MATCH (n) RETURN n", nil, nil); err != nil {
+		t.Error(err)
+	}
+	d.dial(d.address)
+	d.stop()
+	d.end()
+}
+
+func TestShutdownLetsTransactionsEndAndClosesIdleSessionsLast(t *testing.T) {
+	d := startTestDaemon(t)
+	idle, busy := d.dial(d.address), d.dial(d.address)
+	if _, err := busy.Ask(begin); err != nil {
+		t.Fatal(err)
+	}
+	d.stop()
+	d.log.await(t, "shutting down")
+	for {
+		conn, err := net.Dial("tcp", d.address)
+		if err != nil {
+			break
+		}
+		conn.Close() // accepted before the listener closed
+	}
+	if _, err := idle.Query("MATCH (n) RETURN n", nil, nil); err != nil {
+		t.Errorf("an idle session was closed while another had work: %v", err)
+	}
+	if _, err := busy.Ask(commit); err != nil {
+		t.Errorf("COMMIT during the shutdown: %v", err)
+	}
+	d.end()
+	if _, err := idle.Query("RETURN 1", nil, nil); err == nil {
+		t.Error("the idle session outlived the daemon")
+	}
+}
