@@ -12,7 +12,7 @@ var (
 
 const (
 	maxChunkDigits = 15      // of a chunk's size
-	maxExtensions  = 4 << 10 // bytes of all chunk extensions of one body
+	maxExtensions  = 1 << 10 // bytes of all chunk extensions of one body
 	maxTrailers    = 2 << 10 // bytes; half of what net/http takes
 )
 
