@@ -52,6 +52,9 @@ func (v Version) String() string {
 	return fmt.Sprintf("%d.%d", v.Major(), v.Minor())
 }
 
+// MarshalText is String, for logs and JSON.
+func (v Version) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
 // Common returns the versions of a that b has too, in a's order.
 func Common(a, b []Version) []Version {
 	var both []Version

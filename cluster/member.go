@@ -28,6 +28,9 @@ func (r Role) String() string {
 	return "unknown"
 }
 
+// MarshalText is String, for logs and JSON.
+func (r Role) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
 // Generation is which kind of cluster the members form.
 type Generation uint8
 
@@ -44,6 +47,9 @@ var generations = [...]string{"unknown", "ha", "causal", "autonomous", "standalo
 
 // String is the name that the configuration uses; "unknown" for UnknownGeneration.
 func (g Generation) String() string { return generations[g] }
+
+// MarshalText is String, for logs and JSON.
+func (g Generation) MarshalText() ([]byte, error) { return []byte(g.String()), nil }
 
 // ParseGeneration is the inverse of String, with "auto" and "" for UnknownGeneration.
 func ParseGeneration(s string) (Generation, error) {
@@ -84,3 +90,6 @@ const (
 
 // String is the condition as commands name it.
 func (c Condition) String() string { return [...]string{"ready", "drain", "maint"}[c] }
+
+// MarshalText is String, for logs and JSON.
+func (c Condition) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

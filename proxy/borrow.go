@@ -40,15 +40,21 @@ func (s *boltSession) borrow(ctx context.Context, in routing.Intent, verify bool
 	if !verify && s.identity.Single() {
 		return nil, errSpent
 	}
-	if !verify {
-		status, err := s.front.router().Pick(s.srv.current.View(), in, s.unit.tried)
-		if err == nil {
-			if l := s.srv.pools.TryAcquire(status.Member, s.identityFor()); l != nil {
-				return l, nil
-			}
+	view := s.srv.current.View()
+	status, err := s.front.router().Pick(view, in, s.unit.tried)
+	if err == nil && !verify {
+		if l := s.srv.pools.TryAcquire(status.Member, s.identityFor()); l != nil {
+			return l, nil
 		}
 	}
-	return s.borrowSlowly(ctx, in, verify)
+	return s.borrowSlowly(ctx, in, verify, choice{view, status, err})
+}
+
+// choice is what Pick said of a View.
+type choice struct {
+	view   *cluster.View
+	status *cluster.Status
+	err    error
 }
 
 // identityFor is the session's identity, or its twin with server-side routing for texts that need it.
@@ -64,7 +70,7 @@ func (s *boltSession) identityFor() *pool.Identity {
 }
 
 // borrowSlowly waits: for a leader, for a slot, for a new connection. A pump watches the client meanwhile.
-func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verify bool) (*pool.Lease, error) {
+func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verify bool, first choice) (*pool.Lease, error) {
 	if err := s.flush(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errLeft, err)
 	}
@@ -74,7 +80,7 @@ func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verif
 	defer stop()
 	s.startPump(cancel)
 	silence := s.noops()
-	l, err := s.search(ctx, in, verify)
+	l, err := s.search(ctx, in, verify, first)
 	silence()
 	s.stopPump()
 	if cause := s.unwanted(); cause != nil && l != nil { // the client changed its mind at the last moment
@@ -122,25 +128,26 @@ func (s *boltSession) noops() (stop func()) {
 	}
 }
 
-// search looks for a member and a connection until ctx ends.
-func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool) (*pool.Lease, error) {
+// search goes on from the first choice, which keeps its turn, until there is a connection or ctx ends.
+func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool, c choice) (*pool.Lease, error) {
 	for {
-		view := s.srv.current.View()
-		status, err := s.front.router().Pick(view, in, s.unit.tried)
+		err := c.err
 		if err == nil {
 			var l *pool.Lease
-			if l, err = s.acquire(ctx, status, verify); err == nil {
+			if l, err = s.acquire(ctx, c.status, verify); err == nil {
 				return l, nil
 			}
 		}
 		if err := s.whether(ctx, err, in); err != nil {
 			return nil, err
 		}
-		if status == nil || errors.Is(err, pool.ErrClosed) {
-			if err := s.holdFor(ctx, view); err != nil {
+		if c.status == nil || errors.Is(err, pool.ErrClosed) {
+			if err := s.holdFor(ctx, c.view); err != nil {
 				return nil, err
 			}
 		}
+		c.view = s.srv.current.View()
+		c.status, c.err = s.front.router().Pick(c.view, in, s.unit.tried)
 	}
 }
 

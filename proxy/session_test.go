@@ -33,3 +33,17 @@ func TestWritesGoToTheLeaderAndReadsToTheOthers(t *testing.T) {
 		t.Fatalf("a judged read right after a write of the same user was answered by %v; want the leader %s", row, leader)
 	}
 }
+
+func TestReadsTakeTurnsOverMembersThatHaveNoConnectionYet(t *testing.T) {
+	g := startGate(t, gateOptions{standin: lab})
+	c := g.dial(bolt.V5_8)
+	seen := map[any]int{}
+	for range 9 {
+		seen[query(t, c, "MATCH (n) RETURN n", nil, map[string]any{"mode": "r"})["member"]]++
+	}
+	for member, n := range seen {
+		if n != 3 || len(seen) != 3 {
+			t.Fatalf("9 reads were answered by %v; want 3 each (%v)", seen, member)
+		}
+	}
+}
