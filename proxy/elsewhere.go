@@ -170,6 +170,11 @@ func (s *boltSession) tellLoss(member string, unsent bool) error {
 	}
 	u.raw, u.send = nil, nil
 	s.in.unpin()
+	if u.failed { // the client knows; a member that closes after that took the request for a violation
+		s.state = stateFailed
+		s.answerOwed(nil)
+		return errors.Join(s.memberEnded(), s.settle())
+	}
 	doubt := s.inDoubt(unsent)
 	if doubt {
 		s.srv.log.Warn("outcome in doubt", "session", s.id, "member", member, "db", u.intent.DB, "explicit", u.explicit)

@@ -246,7 +246,7 @@ func (a *asker) check(n int, mark any) (failed, ok bool) {
 			}
 			continue
 		case bolt.TagFailure:
-			if msg.code() == bolt.CodeInvalidRequest && a.v >= bolt.V5_0 && a.began { // what servers of 5.x say when RESET overtakes a BEGIN
+			if msg.code() == bolt.CodeInvalidRequest && a.began { // what servers of 5.x say when RESET overtakes a BEGIN
 				return true, false
 			}
 			failed = true
