@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -61,10 +60,7 @@ func answerTo(query string) classifyAnswer {
 // explainVerdict says it to a person: the verdict, the place in the text that decided, and what else is special about the text.
 func explainVerdict(w io.Writer, query string) error {
 	v := cypher.ClassifyString(query, nil)
-	text := fmt.Sprintf("%v: %s\n", v.Access, v.Reason)
-	if v.End > v.Start {
-		text += underline(query, v.Start, v.End)
-	}
+	text := cypher.Underline(query, v) + "\n"
 	for _, also := range []struct {
 		is   bool
 		what string
@@ -175,19 +171,4 @@ func trimEnd(line []byte) []byte {
 		line = line[:len(line)-1]
 	}
 	return line
-}
-
-// underline returns the line of query that holds the token from start to end, with marks below the token.
-func underline(query string, start, end int) string {
-	from := strings.LastIndexByte(query[:start], '\n') + 1
-	line, _, _ := strings.Cut(query[from:], "\n")
-	line = strings.TrimRight(line, "\r")
-	token := query[start:min(end, from+len(line))]
-	pad := strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return r
-		}
-		return ' '
-	}, query[from:start])
-	return "  " + line + "\n  " + pad + strings.Repeat("^", utf8.RuneCountInString(token)) + "\n"
 }

@@ -68,17 +68,3 @@ func TestClassifyPassesOnErrors(t *testing.T) {
 		t.Errorf("got %v from a reader that has gone", err)
 	}
 }
-
-func TestUnderline(t *testing.T) {
-	for _, tt := range []struct{ query, token, want string }{
-		{"CREATE (n)", "CREATE", "  CREATE (n)\n  ^^^^^^\n"},
-		{"MATCH (é)\r\n\tSET é.x = 1\r\nRETURN 1", "SET", "  \tSET é.x = 1\n  \t^^^\n"},
-		{"MATCH (é) DELETE é", "DELETE", "  MATCH (é) DELETE é\n            ^^^^^^\n"},
-		{"CALL `a\nb`()", "`a\nb`", "  CALL `a\n       ^^\n"},
-	} {
-		start := strings.Index(tt.query, tt.token)
-		if got := underline(tt.query, start, start+len(tt.token)); got != tt.want {
-			t.Errorf("got\n%s\nwant\n%s", got, tt.want)
-		}
-	}
-}
