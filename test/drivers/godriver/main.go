@@ -215,7 +215,7 @@ func (s *smoke) reset(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	result, err := tx.Run(ctx, "UNWIND range(1, 2000000) AS n RETURN n", nil)
+	result, err := tx.Run(ctx, "UNWIND range(1, 100000) AS n RETURN n", nil)
 	if err != nil {
 		return "", err
 	}

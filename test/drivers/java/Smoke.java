@@ -172,7 +172,7 @@ public class Smoke {
 
     String reset() {
         try (Session s = session()) {
-            Result result = s.run("UNWIND range(1, 2000000) AS n RETURN n");
+            Result result = s.run("UNWIND range(1, 100000) AS n RETURN n");
             for (int i = 0; i < 10; i++) {
                 result.next();
             }

@@ -122,7 +122,7 @@ async function reset () {
   return withSession(async s => same(await count(s), 2, 'nodes'))
 }
 
-const BIG = 'UNWIND range(1, 2000000) AS n RETURN n'
+const BIG = 'UNWIND range(1, 100000) AS n RETURN n'
 
 async function tenRows (s) {
   let rows = 0

@@ -39,7 +39,7 @@ class Unread(Exception):
 def reset():
     try:
         with session() as s:
-            rows = iter(s.run("UNWIND range(1, 2000000) AS n RETURN n"))
+            rows = iter(s.run("UNWIND range(1, 100000) AS n RETURN n"))
             for _ in range(10):
                 next(rows)
             raise Unread

@@ -35,7 +35,7 @@ def syntax_error(s):
 
 def reset():
     s = session()
-    rows = iter(s.run("UNWIND range(1, 50000) AS n RETURN n"))
+    rows = iter(s.run("UNWIND range(1, 100000) AS n RETURN n"))
     for _ in range(10):
         next(rows)
     s.close()  # this driver reads the rest itself

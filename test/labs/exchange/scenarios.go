@@ -210,6 +210,8 @@ func (w words) resets() []Scenario {
 		{"reset when ready", "", lines("C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
 		{"reset in a transaction", "RESET rolls back", lines(w.begin(), w.run(create), w.pull(-1), wait, "C: RESET", wait, w.run(count), w.pull(-1))},
 		{"reset before PULL", "a result that nobody asked for", lines(w.run("UNWIND [1, 2, 3] AS n RETURN n"), wait, "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
+		{"reset in mid-stream", "RESET overtakes the rows that are still to come", lines(w.run(big), w.pull(-1), "W: 100", "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
+		{"reset in a transaction's stream", "", lines(w.begin(), w.run(big), w.pull(-1), "W: 100", "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
 	}
 	if w.v >= bolt.V4_0 {
 		all = append(all, Scenario{"reset in mid-result", "after a batch of rows", lines(w.run(big), w.pull(2), wait, "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Scenario is one conversation. Lines begin with "C: " (a request) or "S: " (an answer); "W: 3" waits for three answers though more are owed, "--"
+// Scenario is one conversation. Lines begin with "C: " (a request) or "S: " (an answer); "W: 3" waits for three answers though more are owed (then rows beside each other are one line, "S: RECORD …"), "--"
 // for all of them, which a request behind an answer means too; "bare" stands first.
 type Scenario struct {
 	Name  string
@@ -22,7 +22,7 @@ func (s Scenario) Requests() Scenario {
 		if strings.HasPrefix(line, "S: ") {
 			continue
 		}
-		if i > 0 && strings.HasPrefix(s.Lines[i-1], "S: ") && !waitsForSome(asked.Lines) {
+		if i > 0 && strings.HasPrefix(s.Lines[i-1], "S: ") && (len(asked.Lines) == 0 || !waits(asked.Lines[len(asked.Lines)-1])) {
 			asked.Lines = append(asked.Lines, wait)
 		}
 		asked.Lines = append(asked.Lines, line)
@@ -30,10 +30,8 @@ func (s Scenario) Requests() Scenario {
 	return asked
 }
 
-// waitsForSome reports whether the last line waits already.
-func waitsForSome(lines []string) bool {
-	return len(lines) > 0 && strings.HasPrefix(lines[len(lines)-1], "W: ")
-}
+// waits reports whether a line waits for some of the answers that are owed.
+func waits(line string) bool { return strings.HasPrefix(line, "W: ") }
 
 // Format returns scenarios as a file; head is a comment for its top.
 func Format(head string, scenarios []Scenario) string {
