@@ -61,10 +61,12 @@ func DefaultPlan() *Plan {
 	}
 }
 
-// Quick makes the plan short: some 2 minutes, for trying.
-func (p *Plan) Quick() {
+// QuickPlan returns a short plan, of some 3 minutes: for trying, not for figures to keep.
+func QuickPlan() *Plan {
+	p := DefaultPlan()
 	p.Duration, p.Rounds, p.LatencyDuration, p.LatencyRounds = 5*time.Second, 1, 2*time.Second, 3
 	p.Warmup, p.IdleClients = 500*time.Millisecond, 2000
+	return p
 }
 
 // measurement is one line of load.

@@ -21,7 +21,7 @@ func TestComparison(t *testing.T) {
 	}
 	p := bench.DefaultPlan()
 	if size == "quick" {
-		p.Quick()
+		p = bench.QuickPlan()
 	}
 	p.Log = os.Stderr
 	p.Program = filepath.Join(t.TempDir(), "boltgate")

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/boltgate/boltgate/bench"
 )
@@ -153,7 +154,7 @@ func newBenchCompareCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if quick {
-				p.Quick()
+				shorten(c.Flags(), p)
 			}
 			if contenders != "" {
 				p.Contenders = strings.Split(contenders, ",")
@@ -188,6 +189,23 @@ func newBenchCompareCommand() *cobra.Command {
 	f.IntVar(&p.ProxyCore, "proxy-core", p.ProxyCore, "core of the proxies; -1: any")
 	f.IntVar(&p.LoadCore, "load-core", p.LoadCore, "core of generator and instant server; -1: any")
 	return c
+}
+
+// shorten takes from the quick plan what no flag says.
+func shorten(f *pflag.FlagSet, p *bench.Plan) {
+	q := bench.QuickPlan()
+	p.Warmup = q.Warmup
+	for name, set := range map[string]func(){
+		"duration":         func() { p.Duration = q.Duration },
+		"rounds":           func() { p.Rounds = q.Rounds },
+		"latency-duration": func() { p.LatencyDuration = q.LatencyDuration },
+		"latency-rounds":   func() { p.LatencyRounds = q.LatencyRounds },
+		"idle-clients":     func() { p.IdleClients = q.IdleClients },
+	} {
+		if !f.Changed(name) {
+			set()
+		}
+	}
 }
 
 func printReport(w io.Writer, r *bench.Report, out string, markdown, asJSON bool) error {
