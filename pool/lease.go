@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -27,13 +28,24 @@ type Lease struct {
 
 	// Places in the pool's idle list and in its key's stack; guarded by the pool's mu.
 	prev, next, under *Lease
+	idle              bool // in the idle list
 }
+
+// Format names the member and the user, never the secret.
+func (l *Lease) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "lease of %s for %v", l.Member.Name, l.id) }
 
 // Release gives the connection back. clean says that every answer was read and the member is in its READY state (Bolt),
 // or that the response ended and may be followed by another (HTTP); anything else is closed.
 func (l *Lease) Release(clean bool) {
 	l.Fresh = false
-	if !l.pool.giveBack(l, clean) {
+	if !l.pool.giveBack(l, clean, time.Now()) {
+		l.close()
+	}
+}
+
+// putBack is Release after a look: the connection has been idle all the while.
+func (l *Lease) putBack(good bool) {
+	if !l.pool.giveBack(l, good, l.idleSince) {
 		l.close()
 	}
 }
@@ -75,6 +87,9 @@ func (p *memberPool) connect(ctx context.Context, id *Identity, fresh bool) (*Le
 			return l, nil
 		}
 		p.discard(l)
+		if cause := context.Cause(ctx); cause != nil { // the next one would fail like this one, for no fault of its own
+			return nil, dialError(l.Member, cause)
+		}
 	}
 	if id == HTTP {
 		return p.dial(ctx, id)
@@ -106,6 +121,7 @@ func (p *memberPool) takeIdle(id *Identity) *Lease {
 	l := p.idle[id.Key]
 	if l != nil {
 		p.unlink(l)
+		l.Member = p.member
 	}
 	return l
 }
@@ -125,14 +141,16 @@ func (p *memberPool) discard(l *Lease) {
 func (p *memberPool) room(id *Identity) (reuse, evicted *Lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.open < p.set.options.Load().MaxPerMember {
+	o := p.set.options.Load()
+	if p.open < o.MaxPerMember {
 		p.open++
 		return nil, nil
 	}
 	if id.Key.Value().Version >= bolt.V5_1 && !id.single {
 		for l := p.oldest; l != nil; l = l.next {
-			if l.id.shape == id.shape {
+			if l.id.shape == id.shape && time.Since(l.born) <= o.MaxLifetime {
 				p.unlink(l)
+				l.Member = p.member
 				return l, nil
 			}
 		}

@@ -49,6 +49,7 @@ func (p *memberPool) retarget(m *cluster.Member) {
 	p.mu.Lock()
 	moved := p.member.Bolt != m.Bolt || p.member.HTTP != m.HTTP
 	p.member = m
+	p.grant() // it may take more at once now
 	p.mu.Unlock()
 	if moved {
 		p.dropIdle(func(*Lease) bool { return true })
@@ -91,6 +92,7 @@ func (p *memberPool) tryTake(id *Identity) *Lease {
 		return nil
 	}
 	p.unlink(l)
+	l.Member = p.member
 	p.inFlight++
 	return l
 }
@@ -163,28 +165,56 @@ func (p *memberPool) freeSlot() {
 
 // handOn gives a slot that became free to the first in line. The caller holds mu.
 func (p *memberPool) handOn() {
-	if len(p.line) == 0 || p.inFlight > p.slots() {
-		p.inFlight--
-		return
-	}
-	w := p.line[0]
-	p.line = p.line[1:]
-	w.ok = true
-	close(w.granted)
+	p.inFlight--
+	p.grant()
 }
 
-// link puts l at the newest end of the idle list and on top of its key's stack. The caller holds mu.
+// grant gives the slots that are free to those in line, in order. The caller holds mu.
+func (p *memberPool) grant() {
+	for len(p.line) > 0 && p.inFlight < p.slots() {
+		w := p.line[0]
+		p.line = p.line[1:]
+		p.inFlight++
+		w.ok = true
+		close(w.granted)
+	}
+}
+
+// link puts l where its idleSince belongs: at the newest end of the idle list and on top of its key's stack, but for one
+// that was set aside. The caller holds mu.
 func (p *memberPool) link(l *Lease) {
-	l.prev, l.next = p.newest, nil
-	if p.newest != nil {
-		p.newest.next = l
+	after := p.newest
+	for after != nil && after.idleSince.After(l.idleSince) {
+		after = after.prev
+	}
+	l.prev, l.next = after, p.oldest
+	if after != nil {
+		l.next = after.next
+		after.next = l
 	} else {
 		p.oldest = l
 	}
-	p.newest = l
-	l.under = p.idle[l.id.Key]
-	p.idle[l.id.Key] = l
+	if l.next != nil {
+		l.next.prev = l
+	} else {
+		p.newest = l
+	}
+	p.push(l)
 	p.idleN++
+	l.idle = true
+}
+
+func (p *memberPool) push(l *Lease) {
+	top := p.idle[l.id.Key]
+	if top == nil || !top.idleSince.After(l.idleSince) {
+		l.under = top
+		p.idle[l.id.Key] = l
+		return
+	}
+	for top.under != nil && top.under.idleSince.After(l.idleSince) {
+		top = top.under
+	}
+	l.under, top.under = top.under, l
 }
 
 // unlink takes l out of the idle list and its stack. The caller holds mu.
@@ -213,15 +243,16 @@ func (p *memberPool) unlink(l *Lease) {
 	}
 	l.prev, l.next, l.under = nil, nil, nil
 	p.idleN--
+	l.idle = false
 }
 
-// giveBack ends a lease: a clean connection is idle again, or not when it should not be lent any more.
-func (p *memberPool) giveBack(l *Lease, clean bool) (kept bool) {
+// giveBack ends a lease: a clean connection is idle again, since the time given, or not when it should not be lent any more.
+func (p *memberPool) giveBack(l *Lease, clean bool, since time.Time) (kept bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	kept = clean && !p.retired && !l.id.single && l.sameTarget(p.member)
 	if kept {
-		l.idleSince = time.Now()
+		l.idleSince = since
 		p.link(l)
 	} else if l.id != HTTP {
 		p.open--
@@ -259,8 +290,40 @@ func (p *memberPool) sweep(now time.Time) {
 		if l.id == HTTP {
 			limit = o.HTTPIdle
 		}
-		return now.Sub(l.idleSince) > limit || now.Sub(l.born) > o.MaxLifetime || l.Link.Quiet() != nil
+		return now.Sub(l.idleSince) > limit || now.Sub(l.born) > o.MaxLifetime || l.Link.Raw() && l.Link.Quiet() != nil
 	})
+	p.lookAside()
+}
+
+// lookAside looks at the idle connections where that may take a moment (TLS), so not under mu: each is taken out of the
+// list meanwhile, on a slot of its own, for the pool counts on every open connection being idle or in a slot. When all
+// slots are taken it gives up: a connection is looked at again when it is lent.
+func (p *memberPool) lookAside() {
+	p.mu.Lock()
+	var slow []*Lease
+	for l := p.oldest; l != nil; l = l.next {
+		if !l.Link.Raw() {
+			slow = append(slow, l)
+		}
+	}
+	p.mu.Unlock()
+	for _, l := range slow {
+		if p.setAside(l) {
+			l.putBack(l.Link.Quiet() == nil)
+		}
+	}
+}
+
+// setAside takes l out of the idle list, if it is there still and a slot is free.
+func (p *memberPool) setAside(l *Lease) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !l.idle || p.inFlight >= p.slots() {
+		return false
+	}
+	p.unlink(l)
+	p.inFlight++
+	return true
 }
 
 func (p *memberPool) stats() Stats {

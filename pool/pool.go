@@ -78,6 +78,17 @@ type Identity struct {
 	single      bool // presented once: such a connection is never lent again (kerberos, custom)
 }
 
+// Format leaves out the credential whatever the verb.
+func (k Key) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "bolt %v utc=%v routed=%v", k.Version, k.UTC, k.Routed)
+}
+
+// MarshalText is what Format prints, for encoders and structured logs.
+func (k Key) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(k)), nil }
+
+// Format names the user and the kind of connection, never the secret.
+func (id Identity) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%v, %v", id.auth, id.Key.Value()) }
+
 // NewIdentity returns the identity of a session. notifyCount is how many pairs k.Notify holds.
 func NewIdentity(k Key, auth bolt.Auth, notifyCount int) *Identity {
 	k.Auth = auth.Entries
@@ -112,10 +123,15 @@ func NewSet(o Options, log *slog.Logger) *Set {
 	return s
 }
 
-// Apply changes the limits; connections that are there stay.
+// Apply changes the limits; connections that are there stay. Who waits in line gets the slots that there are more of now.
 func (s *Set) Apply(o Options) {
 	o = o.withDefaults()
 	s.options.Store(&o)
+	s.each(func(p *memberPool) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.grant()
+	})
 }
 
 // pool finds or makes the pool of a member. A member whose address changed gets a new pool; the old one drains.
@@ -132,6 +148,11 @@ func (s *Set) pool(m *cluster.Member) *memberPool {
 	switch {
 	case p == nil:
 		p = newMemberPool(s, m)
+		select {
+		case <-s.closed:
+			p.retired = true
+		default:
+		}
 		s.members[m.Name] = p
 	case !p.serves(m):
 		p.retarget(m)
@@ -140,16 +161,18 @@ func (s *Set) pool(m *cluster.Member) *memberPool {
 }
 
 // TryAcquire lends an idle connection when a slot is free, nobody waits, and one is there that was used within the last
-// 30 s; else nil. It never blocks.
+// 30 s; else nil. It never blocks, but for a moment's look at a TLS connection.
 func (s *Set) TryAcquire(m *cluster.Member, id *Identity) *Lease {
 	p := s.pool(m)
 	for {
 		l := p.tryTake(id)
-		if l == nil || id == HTTP {
+		if l == nil || l.Link.Raw() { // a plain socket is looked at while it sends (netio.Link.Exchange)
 			return l
 		}
-		// Bolt looks while it sends (netio.Link.Exchange), so an idle one is lent as it is.
-		return l
+		if l.Link.Quiet() == nil {
+			return l
+		}
+		l.putBack(false)
 	}
 }
 
