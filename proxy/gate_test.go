@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/standin"
+	"github.com/boltgate/boltgate/test/memnet"
 )
 
 // gate is a whole gate in front of a stand-in cluster, in this process.
@@ -25,6 +27,8 @@ type gate struct {
 	server  *Server
 	address string
 	http    string
+	network *memnet.Network // nil: loopback sockets
+	dials   atomic.Int64    // connections that the pool made
 }
 
 // gateOptions are what a test wants otherwise than usual; each field may be zero.
@@ -34,6 +38,8 @@ type gateOptions struct {
 	frontend func(*Frontend)
 	pool     pool.Options
 	health   func(*health.Options)
+	network  *memnet.Network // the whole of it in memory; for synctest
+	log      *slog.Logger
 }
 
 func testLog(t testing.TB) *slog.Logger {
@@ -47,19 +53,40 @@ func testLog(t testing.TB) *slog.Logger {
 // startGate starts a stand-in cluster and a gate before it, and waits until a leader is known.
 func startGate(t testing.TB, o gateOptions) *gate {
 	t.Helper()
+	if o.network != nil {
+		o.standin.Listen = func(member, protocol string) (net.Listener, error) {
+			return o.network.Listen(member + map[string]string{"bolt": ":7687", "http": ":7474"}[protocol])
+		}
+	}
 	c, err := standin.Start(o.standin)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	g := &gate{t: t, cluster: c, current: new(cluster.Current)}
-	log := testLog(t)
+	g := &gate{t: t, cluster: c, current: new(cluster.Current), network: o.network}
+	log := o.log
+	if log == nil {
+		log = testLog(t)
+	}
 	h := health.Options{
 		Generation: o.standin.Generation, Members: c.Members(), User: standin.DefaultUser, Password: standin.DefaultPassword,
 		Interval: 500 * time.Millisecond, FastInterval: 20 * time.Millisecond,
 	}
+	if o.network != nil {
+		h.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
+			return o.network.DialFrom(ctx, "checks", address)
+		}
+	}
 	if o.health != nil {
 		o.health(&h)
+	}
+	dial := o.pool.Dial
+	if dial == nil {
+		dial = g.dialMember
+	}
+	o.pool.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		g.dials.Add(1)
+		return dial(ctx, network, address)
 	}
 	monitor := health.New(h, g.current, log)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -68,6 +95,10 @@ func startGate(t testing.TB, o gateOptions) *gate {
 	g.pools = pool.NewSet(o.pool, log)
 	g.server = New(o.server, g.current, g.pools, log)
 	f := &Frontend{Name: "main", Bind: []string{"127.0.0.1:0"}, Causality: true, Timeouts: Timeouts{Handshake: 5 * time.Second, Queue: 10 * time.Second}}
+	if o.network != nil {
+		f.Bind = []string{"gate:7687"}
+		g.server.Listen = func(_, address string) (net.Listener, error) { return o.network.Listen(address) }
+	}
 	if o.frontend != nil {
 		o.frontend(f)
 	}
@@ -85,6 +116,35 @@ func startGate(t testing.TB, o gateOptions) *gate {
 	g.address = g.server.Addresses("main")[0].String()
 	g.await(func(v *cluster.View) bool { return v.Leader("") != nil && len(v.Versions) > 0 })
 	return g
+}
+
+func (g *gate) dialMember(ctx context.Context, network, address string) (net.Conn, error) {
+	if g.network != nil {
+		return g.network.DialFrom(ctx, "gate", address)
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+// open connects to the gate and does the handshake; logged logs on as well.
+func (g *gate) open(v bolt.Version) *wire {
+	g.t.Helper()
+	if g.network == nil {
+		return openWire(g.t, g.address, v)
+	}
+	conn, err := g.network.Dial(context.Background(), "tcp", g.address)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	w := wireOn(g.t, conn, v)
+	conn.SetDeadline(time.Time{}) //nolint:errcheck // in a bubble a wait without end is found
+	return w
+}
+
+func (g *gate) logged(v bolt.Version) *wire {
+	g.t.Helper()
+	w := g.open(v)
+	w.logOn(standin.DefaultUser, standin.DefaultPassword)
+	return w
 }
 
 // await waits for a View that good likes.

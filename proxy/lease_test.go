@@ -1,0 +1,365 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/health"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/standin"
+)
+
+// This file holds rows of the table in docs/leases.md: when a member connection is taken, and what becomes of it.
+
+// single is one server, so that it is clear which connections are meant.
+var single = standin.Options{Generation: cluster.Standalone, Seed: 1}
+
+// stats of the first member, once they are what want says.
+func (g *gate) awaitStats(what string, want func(pool.Stats) bool) {
+	g.t.Helper()
+	name := g.cluster.Members()[0].Name
+	for deadline := time.Now().Add(10 * time.Second); !want(g.pools.Stats(name)); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			g.t.Fatalf("%s: %+v", what, g.pools.Stats(name))
+		}
+	}
+}
+
+func inFlight(n int) func(pool.Stats) bool {
+	return func(s pool.Stats) bool { return s.InFlight == n && s.Queued == 0 }
+}
+
+// marks are the marks of what was committed, in order.
+func (g *gate) marks() (list []any) {
+	for _, e := range g.cluster.Log("") {
+		list = append(list, e.Marks...)
+	}
+	return list
+}
+
+func write(v bolt.Version, mark string, more m) []byte {
+	params := m{"mark": mark}
+	for k, val := range more {
+		params[k] = val
+	}
+	return run(v, aWrite, params, nil)
+}
+
+func TestALeaseLastsOneUnitOfWork(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single})
+	var clients []*wire
+	for range 5 {
+		clients = append(clients, g.logged(bolt.V5_8))
+	}
+	dials := g.dials.Load()
+	for _, w := range clients {
+		w.ask(auto(w.v, aWrite)...)
+		g.awaitStats("after an auto-commit query", inFlight(0))
+		w.ask(beginTx(w.v, nil)...)
+		g.awaitStats("in a transaction", inFlight(1))
+		w.ask(auto(w.v, aWrite)...)
+		w.ask(commitTx(w.v)...)
+		g.awaitStats("after the transaction", inFlight(0))
+		w.ask(run(w.v, oneRow, nil, nil))
+		g.awaitStats("with an open result", inFlight(1))
+		w.ask(pull(w.v))
+		g.awaitStats("after the result", inFlight(0))
+	}
+	if more := g.dials.Load() - dials; more > 0 {
+		t.Errorf("five clients, one after the other, made %d connections more; one was there", more)
+	}
+}
+
+func TestAFailureGivesTheLeaseBackAtOnce(t *testing.T) {
+	for _, v := range []bolt.Version{bolt.V4_4, bolt.V5_8} {
+		g := startGate(t, gateOptions{standin: single})
+		w, other := g.logged(v), g.logged(v)
+		dials := g.dials.Load()
+		for range 3 {
+			w.ask(auto(v, failRun)...)
+			g.awaitStats("while its client is in the failed state", inFlight(0))
+			other.expect(show(other.ask(auto(v, oneRow)...)), auto(v, oneRow)...)
+			w.expect("IGNORED IGNORED", auto(v, oneRow)...)
+			w.expect("SUCCESS()", bolt.Reset)
+		}
+		if more := g.dials.Load() - dials; more > 0 {
+			t.Errorf("Bolt %v: %d connections more; failures should cost none", v, more)
+		}
+	}
+}
+
+func TestRESETInMidStreamKeepsTheConnection(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single})
+	w := g.logged(bolt.V5_8)
+	dials := g.dials.Load()
+	for range 5 {
+		w.send(auto(w.v, endless)...)
+		for w.read().tag != bolt.TagRecord {
+		}
+		w.send(bolt.Reset)
+		if got := show(w.answers(2)); got != "RECORD FAILURE(Neo.TransientError.Transaction.Terminated) SUCCESS()" && got != "FAILURE(Neo.TransientError.Transaction.Terminated) SUCCESS()" {
+			t.Fatalf("after RESET: %s", got)
+		}
+		g.awaitStats("after RESET", inFlight(0))
+		w.row(oneRow, nil, nil)
+	}
+	if more := g.dials.Load() - dials; more > 0 {
+		t.Errorf("%d connections more; RESET should cost none", more)
+	}
+}
+
+func TestRESETInterruptsOnlyItsOwnQuery(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single})
+	slow, other := g.logged(bolt.V5_8), g.logged(bolt.V5_8)
+	slow.send(auto(slow.v, "MATCH (n) RETURN n /*standin delay=300ms mark=slow*/")...)
+	for range 20 {
+		other.send(auto(other.v, endless)...)
+		other.read()
+		other.send(bolt.Reset)
+		other.answers(2)
+	}
+	if row, err := firstRow(slow.answers(2)); err != nil || row["mark"] != "slow" {
+		t.Errorf("the other's query: %v %v", row, err)
+	}
+}
+
+func TestRESETOvertakesWhatIsHeld(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single})
+	w := g.logged(bolt.V5_8)
+	w.send(slices.Concat(auto(w.v, endless), auto(w.v, oneRow), auto(w.v, aWrite))...)
+	for w.read().tag != bolt.TagRecord {
+	}
+	w.send(bolt.Reset, slices.Concat(auto(w.v, oneRow)...))
+	got := show(w.answers(1 + 4 + 1 + 2))
+	want := "FAILURE(Neo.TransientError.Transaction.Terminated) IGNORED IGNORED IGNORED IGNORED SUCCESS() " + show(w.ask(auto(w.v, oneRow)...))
+	if got != want && got != "RECORD "+want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if log := g.cluster.Log(""); len(log) > 0 {
+		t.Errorf("a write in front of RESET was carried out: %v", log)
+	}
+}
+
+func TestLOGOFFHandsNothingOn(t *testing.T) {
+	o := single
+	o.Users = isolationLogins()
+	g := startGate(t, gateOptions{standin: o})
+	logon := func(scheme string, user int) []byte {
+		return message(bolt.TagLogon, m{"scheme": scheme, "principal": fmt.Sprintf("user%d", user), "credentials": fmt.Sprintf("secret%d", user)})
+	}
+	w := g.open(bolt.V5_8)
+	w.ask(logonMessages(w.v, "user0", "secret0")...)
+	for i, scheme := range []string{"basic", "basic", "kerberos", "custom", "basic", "kerberos", "basic"} {
+		w.expect("SUCCESS() SUCCESS()", message(bolt.TagLogoff), logon(scheme, i))
+		for _, text := range []string{oneRow, "USE neo4j MATCH (n) RETURN n", aWrite} {
+			if row := w.row(text, nil, nil); row["user"] != fmt.Sprintf("user%d", i) {
+				t.Fatalf("%s (%s) of user%d was run as %v", text, scheme, i, row["user"])
+			}
+		}
+	}
+	w.conn.Close()
+	g.settled()
+}
+
+// TestAClientThatLeaves covers all the places where a client can leave: what it held is free again at once, and a
+// transaction that it had open is rolled back.
+func TestAClientThatLeaves(t *testing.T) {
+	small := "MATCH (n) RETURN n /*standin rows=1000 row_delay=1ms*/"
+	for name, do := range map[string]func(g *gate, w *wire){
+		"when idle": func(g *gate, w *wire) { w.row(oneRow, nil, nil) },
+		"in a transaction": func(g *gate, w *wire) {
+			w.ask(join(beginTx(w.v, nil), [][]byte{write(w.v, "lost", nil), pull(w.v)})...)
+		},
+		"with an open result": func(g *gate, w *wire) { w.ask(write(w.v, "lost", nil)) },
+		"in mid-stream":       func(g *gate, w *wire) { w.send(auto(w.v, small)...); w.read(); w.read() },
+		"in a long stream": func(g *gate, w *wire) {
+			w.send(run(w.v, oneRow, m{"rows": 100000, "bytes": 1000}, nil), pull(w.v))
+			w.read()
+		},
+		"while a query runs": func(g *gate, w *wire) { w.send(write(w.v, "lost", m{"delay": "1m"}), pull(w.v)) },
+		"in its own request": func(g *gate, w *wire) { w.send(write(w.v, "lost", nil)[:20]) },
+		"in a large request": func(g *gate, w *wire) {
+			w.ask(beginTx(w.v, nil)...)
+			w.send(write(w.v, "lost", m{"large": string(make([]byte, 1<<20))})[:1<<19])
+		},
+		"after GOODBYE": func(g *gate, w *wire) { w.ask(run(w.v, oneRow, nil, nil)); w.send(bolt.Goodbye) },
+	} {
+		for _, how := range []string{"", " by reset"} {
+			t.Run(name+how, func(t *testing.T) {
+				g := startGate(t, gateOptions{standin: single})
+				w := g.logged(bolt.V5_8)
+				do(g, w)
+				if how != "" {
+					w.conn.(*net.TCPConn).SetLinger(0) //nolint:errcheck // it leaves either way
+				}
+				w.conn.Close()
+				g.settled()
+				if got := g.marks(); len(got) > 0 {
+					t.Errorf("committed: %v", got)
+				}
+				g.logged(bolt.V5_8).row(oneRow, nil, nil)
+			})
+		}
+	}
+}
+
+func TestWhatIsLeftOfAShortStreamIsReadOver(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single})
+	w, next := g.logged(bolt.V5_8), g.logged(bolt.V5_8)
+	next.row(oneRow, nil, nil)
+	dials := g.dials.Load()
+	w.send(run(w.v, oneRow, m{"rows": 500, "bytes": 1000, "row_delay": "1ms"}, nil), pull(w.v))
+	w.read()
+	w.conn.Close()
+	g.awaitStats("after it left", inFlight(0))
+	next.row(oneRow, nil, nil)
+	if more := g.dials.Load() - dials; more != 0 {
+		t.Errorf("%d connections more; the client left little to read over", more)
+	}
+}
+
+// limited makes the one member take n units of work at once.
+func limited(n int) func(*health.Options) {
+	return func(h *health.Options) {
+		one := *h.Members[0]
+		one.MaxInFlight = n
+		h.Members = []*cluster.Member{&one}
+	}
+}
+
+func TestMoreThanMaxInFlightWaitInOrder(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single, health: limited(1)})
+	var clients []*wire
+	for range 4 {
+		clients = append(clients, g.logged(bolt.V5_8))
+	}
+	first, rest := clients[0], clients[1:]
+	first.ask(beginTx(first.v, nil)...)
+	for i, w := range rest {
+		w.send(write(w.v, fmt.Sprint(i), nil), pull(w.v))
+		g.awaitStats("one more in line", func(s pool.Stats) bool { return s.InFlight == 1 && s.Queued == i+1 })
+	}
+	first.ask(write(first.v, "first", nil), pull(first.v)) // who holds a lease goes on
+	first.ask(commitTx(first.v)...)
+	for _, w := range rest {
+		w.answers(2)
+	}
+	if got := fmt.Sprint(g.marks()); got != "[first 0 1 2]" {
+		t.Errorf("carried out in the order %v", got)
+	}
+}
+
+func TestWhoLeavesTheLineFreesItsPlace(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single, health: limited(1)})
+	first, second, third, fourth := g.logged(bolt.V5_8), g.logged(bolt.V5_8), g.logged(bolt.V5_8), g.logged(bolt.V5_8)
+	first.ask(beginTx(first.v, nil)...)
+	for i, w := range []*wire{second, third, fourth} {
+		w.send(write(w.v, fmt.Sprint(i), nil), pull(w.v))
+		g.awaitStats("one more in line", func(s pool.Stats) bool { return s.Queued == i+1 })
+	}
+	second.conn.Close()
+	g.awaitStats("one left", func(s pool.Stats) bool { return s.Queued == 2 })
+	third.send(bolt.Reset)
+	if got := show(third.answers(3)); got != "IGNORED IGNORED SUCCESS()" {
+		t.Errorf("RESET in the line: %s", got)
+	}
+	g.awaitStats("one thought again", func(s pool.Stats) bool { return s.Queued == 1 })
+	first.ask(rollbackTx(first.v)...)
+	fourth.answers(2)
+	if got := fmt.Sprint(g.marks()); got != "[2]" {
+		t.Errorf("carried out: %v", got)
+	}
+	third.row(oneRow, nil, nil)
+}
+
+func TestAFullLineAndALongWaitAreSaid(t *testing.T) {
+	for name, o := range map[string]gateOptions{
+		"full": {standin: single, health: limited(1), pool: pool.Options{MaxQueue: 1}},
+		"long": {standin: single, health: limited(1), frontend: func(f *Frontend) { f.Timeouts.Queue = 100 * time.Millisecond }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := startGate(t, o)
+			first, second, third := g.logged(bolt.V5_8), g.logged(bolt.V5_8), g.logged(bolt.V5_8)
+			first.ask(beginTx(first.v, nil)...)
+			if name == "full" {
+				second.send(auto(second.v, aWrite)...)
+				g.awaitStats("the line is full", func(s pool.Stats) bool { return s.Queued == 1 })
+			}
+			third.expect("FAILURE("+bolt.CodeNoThreads+") IGNORED", auto(third.v, aWrite)...)
+			first.ask(commitTx(first.v)...)
+			third.expect("SUCCESS()", bolt.Reset)
+			third.row(oneRow, nil, nil)
+		})
+	}
+}
+
+func TestAFullPoolTakesTheLongestIdleOfAnotherUser(t *testing.T) {
+	for _, v := range []bolt.Version{bolt.V4_4, bolt.V5_8} {
+		t.Run(v.String(), func(t *testing.T) {
+			o := single
+			o.Users = isolationLogins()
+			g := startGate(t, gateOptions{standin: o, pool: pool.Options{MaxPerMember: 2}})
+			var clients []*wire
+			for i := range 4 {
+				w := g.open(v)
+				w.logOn(fmt.Sprintf("user%d", i), fmt.Sprintf("secret%d", i))
+				clients = append(clients, w)
+			}
+			dials := g.dials.Load()
+			for range 3 {
+				for i, w := range clients {
+					if row := w.row(oneRow, nil, nil); row["user"] != fmt.Sprintf("user%d", i) {
+						t.Fatalf("user%d was served as %v", i, row["user"])
+					}
+				}
+			}
+			s := g.pools.Stats(g.cluster.Members()[0].Name)
+			more := g.dials.Load() - dials
+			if s.Open > 2 || v >= bolt.V5_1 && more != 0 || v < bolt.V5_1 && more == 0 {
+				t.Errorf("%d connections more, %+v; from 5.1 on the user of a connection changes, before another is made, never more than 2", more, s)
+			}
+		})
+	}
+}
+
+func TestAnOldConnectionIsNotLent(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single, pool: pool.Options{MaxLifetime: time.Nanosecond}})
+	w := g.logged(bolt.V5_8)
+	w.row(oneRow, nil, nil) // asks for the home database as well
+	dials := g.dials.Load()
+	for range 3 {
+		w.row(oneRow, nil, nil)
+	}
+	if more := g.dials.Load() - dials; more != 3 {
+		t.Errorf("3 queries made %d connections; each was too old for the next", more)
+	}
+}
+
+// TestAStaleConnectionIsNoticed: connections that a member closed while they lay idle cost nobody an error, writes
+// included.
+func TestAStaleConnectionIsNoticed(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single})
+	clients := []*wire{g.logged(bolt.V5_8), g.logged(bolt.V5_8), g.logged(bolt.V4_4)}
+	for round := range 5 {
+		for i, w := range clients {
+			if row := w.row(aWrite, m{"mark": fmt.Sprintf("%d.%d", round, i)}, nil); row["member"] == nil {
+				t.Fatalf("round %d: %v", round, row)
+			}
+		}
+		name := g.cluster.Members()[0].Name
+		if err := g.cluster.Kill(name); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.cluster.Restart(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(g.marks()); got != 15 {
+		t.Errorf("%d writes were carried out; want 15", got)
+	}
+}
