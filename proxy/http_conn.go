@@ -37,8 +37,9 @@ type httpConn struct {
 	closing   bool      // the connection ends after the present request
 	unread    bool      // the client may still be sending: it gets time to read the answer before the end
 	posted    bool      // the request before was a POST; some clients send an empty line behind its body
-	forwarded string    // the forwarding headers of this connection
-	number    uint64    // of the connection, for X-Request-ID
+	wait      memberWait
+	forwarded string // the forwarding headers of this connection
+	number    uint64 // of the connection, for X-Request-ID
 	requests  uint64
 	lastDB    string
 }
@@ -102,6 +103,8 @@ func newHTTPConn(s *Server, f *frontend, link *netio.Link, p *peer) *httpConn {
 
 // run serves requests until the client leaves or says close, something ambiguous comes, or ctx ends between two of them.
 func (c *httpConn) run(ctx context.Context) error {
+	c.srv.http.enter(c)
+	defer c.srv.http.leave(c)
 	defer c.release()
 	for {
 		err := c.nextRequest(ctx)
@@ -127,11 +130,13 @@ func (c *httpConn) nextRequest(ctx context.Context) error {
 	if err := c.waitIdle(ctx); err != nil {
 		return err
 	}
+	for c.posted && c.skipEmptyLine() {
+		if err := c.waitIdle(ctx); err != nil {
+			return err
+		}
+	}
 	c.w = works.Get().(*httpWork)
 	c.w.set = c.front.settings.Load()
-	if c.posted {
-		c.skipEmptyLine()
-	}
 	n, err := headEnd(c.in[c.start:c.end])
 	if n == 0 && err == nil {
 		n, err = c.readHead()
@@ -178,11 +183,18 @@ func (c *httpConn) waitIdle(ctx context.Context) error {
 	return nil
 }
 
-// skipEmptyLine drops the line end that some clients send behind the body of a POST (RFC 9112 2.2).
-func (c *httpConn) skipEmptyLine() {
+// skipEmptyLine drops the line end that some clients send behind the body of a POST (RFC 9112 2.2), one of them. It is true
+// when nothing is left behind it.
+func (c *httpConn) skipEmptyLine() (alone bool) {
 	if b := c.in[c.start:c.end]; len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
 		c.start += 2
 	}
+	c.posted = false
+	if c.start < c.end {
+		return false
+	}
+	c.release()
+	return true
 }
 
 // readHead reads on until the head is whole. All of it has to come within timeouts.handshake.

@@ -617,3 +617,99 @@ func TestHTTPRequestLimits(t *testing.T) {
 func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d)
 }
+
+func TestHTTPClientThatLeavesFreesItsMember(t *testing.T) {
+	ended := make(chan struct{})
+	m := startScripted(t, "s1", func(_ *scripted, _ net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err == nil {
+			br.ReadByte() //nolint:errcheck // works until the connection ends
+			close(ended)
+		}
+	})
+	g := startRelay(t, nil, m)
+	c := g.raw()
+	c.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+	waitFor(t, "the request reached the member", func() bool { return g.pools.Stats("s1").InFlight == 1 })
+	c.Close()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the member works on for a client that left")
+	}
+	waitFor(t, "the slot was free", func() bool { return g.pools.Stats("s1").InFlight == 0 })
+}
+
+func TestHTTPClientThatLeavesFreesItsPlace(t *testing.T) {
+	release := make(chan struct{})
+	m := startScripted(t, "s1", answering(func(*http.Request, string) string { <-release; return ok("x") }))
+	m.Member.MaxInFlight = 1
+	g := startRelay(t, func(o *Options, _ *Frontend) { o.Hold = 20 * time.Second }, m)
+	first, second := g.raw(), g.raw()
+	first.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+	waitFor(t, "the first is at work", func() bool { return g.pools.Stats("s1").InFlight == 1 })
+	second.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
+	waitFor(t, "the second waits in line", func() bool { return g.pools.Stats("s1").Queued == 1 })
+	third := g.raw()
+	third.send("GET /4 HTTP/1.1\r\nHost: a\r\n\r\n")
+	waitFor(t, "the third waits in line", func() bool { return g.pools.Stats("s1").Queued == 2 })
+	third.Close()
+	waitFor(t, "the third has left the line", func() bool { return g.pools.Stats("s1").Queued == 1 })
+	close(release)
+	first.want("GET", 200, "x")
+	second.want("GET", 200, "x")
+	second.want("GET", 200, "x")
+	if n := m.requests.Load(); n != 3 {
+		t.Errorf("the member saw %d requests; want 3", n)
+	}
+}
+
+func TestHTTPFullQueue(t *testing.T) {
+	release := make(chan struct{})
+	m := startScripted(t, "s1", answering(func(*http.Request, string) string { <-release; return ok("x") }))
+	m.Member.MaxInFlight = 1
+	g := startRelay(t, func(o *Options, f *Frontend) { f.Timeouts.Queue = 30 * time.Millisecond }, m)
+	first, second := g.raw(), g.raw()
+	first.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+	waitFor(t, "the first is at work", func() bool { return g.pools.Stats("s1").InFlight == 1 })
+	second.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+	resp, body := second.answer("GET")
+	if resp.StatusCode != 503 || !strings.Contains(body, codeNoThreads) || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("got %d %s; want 503 with Retry-After", resp.StatusCode, body)
+	}
+	close(release)
+	first.want("GET", 200, "x")
+	second.send("GET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
+	second.want("GET", 200, "x")
+}
+
+func TestHTTPServerTimeout(t *testing.T) {
+	m := startScripted(t, "s1", answering(func(r *http.Request, _ string) string {
+		if r.URL.Path == "/slow" {
+			time.Sleep(300 * time.Millisecond) // longer than the limit
+		}
+		return ok("x")
+	}))
+	c := startRelay(t, func(_ *Options, f *Frontend) { f.Timeouts.Server = 100 * time.Millisecond }, m).raw()
+	for range 2 {
+		c.send("GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
+		c.want("GET", 200, "x")
+		time.Sleep(150 * time.Millisecond) // the limit is of requests, not of the connection
+	}
+	c.send("DELETE /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+	if resp, body := c.answer("GET"); resp.StatusCode != 502 || !strings.Contains(body, "s1") {
+		t.Errorf("got %d %s; want 502", resp.StatusCode, body)
+	}
+	c.send("GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
+	c.want("GET", 200, "x")
+}
+
+func TestHTTPEmptyLineBehindAPost(t *testing.T) {
+	m := startScripted(t, "s1", answering(echo))
+	c := startRelay(t, func(_ *Options, f *Frontend) { f.Timeouts.Handshake = 50 * time.Millisecond }, m).raw()
+	c.send("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n")
+	c.want("POST", 200, "POST /1 x")
+	time.Sleep(100 * time.Millisecond) // an idle connection, not a slow head
+	c.send("POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
+	c.want("POST", 200, "POST /2 x")
+	c.want("GET", 200, "GET /3 ")
+}

@@ -102,8 +102,12 @@ func (c *httpConn) judge() {
 		read = w.set.Access == AccessRead
 	default:
 		read = u.safe
+		if w.path.users && !u.safe {
+			c.srv.logins.forgetAll()
+		}
 	}
-	if !read || w.path.kind != routeBegin && !c.mayMove() {
+	if !read || w.req.has(fAccessMode) || w.path.kind != routeBegin && !c.mayMove() { // an access mode that we do not know stays
+
 		return
 	}
 	u.intent.Mode, u.judged = routing.Read, !u.safe
@@ -116,7 +120,7 @@ func (c *httpConn) mayMove() bool {
 	if c.w.set.Access == AccessRead {
 		return true
 	}
-	if c.w.set.Causality && c.srv.writers.wroteLately(c.user()) {
+	if c.w.set.Causality && c.srv.http.writers.wroteLately(c.user()) {
 		return false
 	}
 	return !u.held || !c.srv.writes.contains(u.body)
@@ -126,7 +130,7 @@ func (c *httpConn) mayMove() bool {
 func (c *httpConn) user() uint64 {
 	u := &c.w.unit
 	if u.user == 0 {
-		u.user = c.srv.writers.hash(c.w.req.value(c.head(), fAuthorization))
+		u.user = c.srv.http.writers.hash(c.w.req.value(c.head(), fAuthorization))
 	}
 	return u.user
 }
@@ -298,5 +302,5 @@ func (u *httpUnit) resendable(r httpRoute) bool {
 	return t.read && t.clean
 }
 
-// makeHash is the seed of the hashes of credentials and texts.
+// hashSeed is the seed of the hashes of credentials and texts.
 var hashSeed = maphash.MakeSeed()

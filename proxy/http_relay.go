@@ -68,7 +68,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 			return c.notServed(err)
 		}
 		if u.intent.Mode == routing.Write && !u.safe {
-			c.srv.writers.wrote(c.user())
+			c.srv.http.writers.wrote(c.user())
 		}
 		u.member = lease.Member.Name
 		c.buildRequest(lease.Member)
@@ -92,9 +92,17 @@ func (c *httpConn) exchange(lease *pool.Lease) error {
 	if w.unit.streamed || w.rest != nil {
 		return c.exchangeLong(lease)
 	}
+	c.wait.begin(lease)
 	n, unsent, err := lease.Link.Exchange(w.out, w.answer)
+	left := c.wait.end()
 	if n == 0 && err != nil {
+		if left {
+			return c.clientGone(lease, errLeft)
+		}
 		return c.lost(lease, unsent, err)
+	}
+	if left {
+		lease.Link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // the answer came at the same moment
 	}
 	w.aTo = n
 	return c.readAnswer(lease)

@@ -28,6 +28,7 @@ type httpRoute struct {
 	query    bool // of the Query API
 	legacy   bool // /db/data/cypher, whose body differs
 	escaped  bool // db has % in it
+	users    bool // of users and their passwords, before 4.0
 	segments int
 }
 
@@ -49,6 +50,8 @@ func parseRoute(target []byte) (r httpRoute) {
 		r.kind = routeRoot
 	case word(0, "browser"), word(0, "favicon.ico"):
 		r.kind = routeStatic
+	case word(0, "user"):
+		r.users = true
 	case word(0, "dbms") && word(1, "cluster") && len(s) == 3:
 		r.kind, r.base, r.role = routeRole, s[1], s[2]
 	case !word(0, "db") || len(s) < 3:

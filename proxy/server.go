@@ -28,7 +28,7 @@ type Server struct {
 	log      *slog.Logger
 	logins   *logins
 	throttle *throttle
-	writers  writers       // HTTP users who wrote lately
+	http     httpShared    // what HTTP connections share
 	writes   *textSet      // texts that Classify took for reads and a member for writes
 	auths    chan struct{} // one entry a log-on at a member
 	held     held
