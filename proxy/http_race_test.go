@@ -1,5 +1,0 @@
-//go:build race
-
-package proxy
-
-const raceDetector = true // under it sync.Pool drops what it was given, now and then
