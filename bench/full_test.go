@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/boltgate/boltgate/bench"
@@ -13,7 +14,8 @@ import (
 )
 
 // TestComparison is `make bench`: it builds boltgate, makes the comparison of docs/performance.md with it, the part against a real server included
-// where Java is, and prints the table. BOLTGATE_BENCH says full or quick; without it nothing is measured.
+// where Java is, and prints the table. BOLTGATE_BENCH says full or quick (without it nothing is measured), BOLTGATE_BENCH_ONLY
+// names measurements, BOLTGATE_BENCH_OUT a file for the JSON.
 func TestComparison(t *testing.T) {
 	size := os.Getenv("BOLTGATE_BENCH")
 	if size == "" {
@@ -22,6 +24,9 @@ func TestComparison(t *testing.T) {
 	p := bench.DefaultPlan()
 	if size == "quick" {
 		p = bench.QuickPlan()
+	}
+	if only := os.Getenv("BOLTGATE_BENCH_ONLY"); only != "" {
+		p.Only = strings.Split(only, ",")
 	}
 	p.Log = os.Stderr
 	p.Program = filepath.Join(t.TempDir(), "boltgate")
