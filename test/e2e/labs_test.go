@@ -3,19 +3,29 @@ package e2e
 // This file owns the tests, one per lab. Each starts its servers once and runs everything that concerns them as subtests.
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/boltgate/boltgate/test/labs"
 )
 
-func TestHA(t *testing.T)            { everything(t, labs.HA) }
-func TestCausal(t *testing.T)        { everything(t, labs.Causal) }
-func TestCommunity44(t *testing.T)   { everything(t, labs.Community44) }
-func TestCommunity5(t *testing.T)    { everything(t, labs.Community5) }
+func TestHA(t *testing.T)          { everything(t, labs.HA, stage{"classic", classicHA}) }
+func TestCausal(t *testing.T)      { everything(t, labs.Causal, stage{"application", causalGate}) }
+func TestCommunity44(t *testing.T) { everything(t, labs.Community44) }
+func TestCommunity5(t *testing.T) {
+	everything(t, labs.Community5, stage{"life of a member", lifeOfAMember})
+}
 func TestCommunity2026(t *testing.T) { everything(t, labs.Community2026) }
 
-// everything is what every lab goes through.
-func everything(t *testing.T, lab labs.Lab) {
+// stage is what one lab goes through beside the rest; it may kill members.
+type stage struct {
+	name string
+	run  func(*testing.T, *labs.Cluster)
+}
+
+// everything is what every lab goes through, and then its own stages.
+func everything(t *testing.T, lab labs.Lab, stages ...stage) {
 	c := labs.Start(t, lab)
 	programs := install(t) // while the servers start
 	c.WaitReady()
@@ -33,4 +43,43 @@ func everything(t *testing.T, lab labs.Lab) {
 			t.Run(p.Driver.Name, func(t *testing.T) { smokeThroughGate(t, c, p, gate) })
 		}
 	})
+	for _, s := range stages {
+		t.Run(s.name, func(t *testing.T) { s.run(t, c) })
+	}
+}
+
+// lifeOfAMember takes a server through everything that a test may do to it: it holds package labs to its word.
+func lifeOfAMember(t *testing.T, c *labs.Cluster) {
+	m := c.Leader()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	back := func(what string) {
+		t.Helper()
+		if _, err := m.Await(ctx, labs.Leader); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	if err := m.Suspend(); err != nil {
+		t.Fatal(err)
+	}
+	if role, err := m.Role(ctx); err == nil || !m.Running() {
+		t.Fatalf("a suspended member answers: %q, running %v", role, m.Running())
+	}
+	if err := m.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	back("resumed")
+	if err := m.Kill(); err != nil || m.Running() {
+		t.Fatalf("killed: %v, running %v", err, m.Running())
+	}
+	if err := m.Suspend(); err == nil {
+		t.Fatal("a member that does not run was suspended")
+	}
+	if err := m.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	back("killed and started again")
+	if err := m.Stop(); err != nil || m.Running() {
+		t.Fatalf("stopped: %v, running %v", err, m.Running())
+	}
 }

@@ -19,7 +19,7 @@ def connect():
     global driver
     # connection_timeout bounds the dial only: a peer that accepts and says nothing is left to the caller's deadline.
     driver = GraphDatabase.driver(args.uri, auth=(args.user, args.password), encrypted=False, connection_timeout=5,
-                                  max_retry_time=10, connection_acquisition_timeout=10)
+                                  max_retry_time=3, connection_acquisition_timeout=10)
     with session(READ_ACCESS) as s:
         server = s.run("RETURN 1").summary().server
         return "%s over Bolt %s" % (server.version, server.protocol_version)
