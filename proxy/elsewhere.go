@@ -57,10 +57,14 @@ func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 	if u.declared && !u.explicit && u.classify().Access == cypher.Write {
 		return false
 	}
-	if f.Code == bolt.CodeAuthExpired {
+	switch {
+	case f.Code == bolt.CodeAuthExpired && s.lease.Fresh:
+		return false
+	case f.Code == bolt.CodeAuthExpired:
 		s.cut = true // the connection, not the member, is of no use any more
-	}
-	if f.Code != bolt.CodeAuthExpired || s.lease.Fresh {
+	case f.Code == bolt.CodeRouting && !u.routed && s.front.settings.Load().ServerSide == ServerSideWhenNeeded:
+		u.routed = true // this member knows where the work belongs
+	default:
 		u.tried = append(u.tried, s.lease.Member)
 	}
 	return true
