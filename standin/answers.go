@@ -51,11 +51,13 @@ func (a *answers) failure(f *bolt.Failure) {
 		a.message(bolt.TagFailure, map[string]any{"code": f.Code, "message": f.Message})
 		return
 	}
-	gql := orElse(orElse(f.GQL, gqlOf[f.Code]), "50N42")
-	a.message(bolt.TagFailure, map[string]any{
-		"neo4j_code": f.Code, "message": f.Message, "gql_status": gql,
-		"description": gqlDescription(gql, f.Message), "diagnostic_record": diagnosticRecord(f.Code),
-	})
+	code := f.Code
+	if len(code) < 8 {
+		code = bolt.CodeUnknown // a directive asked for something else
+	}
+	fields := gqlFields(orElse(orElse(f.GQL, gqlOf[f.Code]), gqlGeneral), code)
+	fields["neo4j_code"], fields["message"] = f.Code, f.Message
+	a.message(bolt.TagFailure, fields)
 }
 
 // record writes one RECORD; a payload of that many bytes is streamed as its last value.

@@ -68,6 +68,7 @@ func (c *boltConn) serve() {
 		return
 	}
 	c.out.version, c.asker.v = c.v, c.v
+	c.in.noNoops = !c.m.release.atLeast(5, 0)
 	if c.m.release.atLeast(5, 0) {
 		c.in.limit.Store(loginBytes)
 		_ = c.conn.SetReadDeadline(time.Now().Add(loginTime))
@@ -119,7 +120,7 @@ func (c *boltConn) read() {
 			c.leave()
 			return
 		}
-		if m.tag == bolt.TagReset {
+		if m.tag == bolt.TagReset && m.fault == nil && len(m.fields) == 0 {
 			c.interrupt()
 		}
 		select {

@@ -62,10 +62,10 @@ func (c *boltConn) greeting(extra map[string]any) map[string]any {
 	if c.v >= bolt.V3 {
 		g["connection_id"] = c.connectionID()
 	}
-	if c.v >= bolt.V4_3 {
-		hints := map[string]any{"connection.recv_timeout_seconds": int64(120)}
-		if c.v >= bolt.V5_4 {
-			hints["telemetry.enabled"] = false
+	if c.m.release.atLeast(4, 3) {
+		hints := make(map[string]any)
+		if c.m.release.atLeast(5, 0) {
+			hints["connection.recv_timeout_seconds"] = int64(120)
 		}
 		if c.v >= bolt.V5_8 {
 			hints["ssr.enabled"] = c.m.c.opt.SSR

@@ -1,6 +1,9 @@
 package standin
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/boltgate/boltgate/bolt"
 )
 
@@ -86,13 +89,13 @@ func lookup(tag byte, v bolt.Version) *request {
 // handle answers one request.
 func (c *boltConn) handle(m message) {
 	r := lookup(m.tag, c.v)
-	switch {
-	case r == nil:
-		c.fatal(failure(bolt.CodeInvalidRequest, "Message 0x%02X is not a valid message signature.", m.tag))
-	case m.fault != nil:
-		c.fatal(failure(bolt.CodeInvalidRequest, "Unable to read %s message: %v.", r.name, m.fault))
-	case len(m.fields) != r.fields:
-		c.fatal(failure(bolt.CodeInvalidRequest, "Illegal number of fields in %s message: got %d, want %d.", r.name, len(m.fields), r.fields))
+	switch f := malformed(r, m); {
+	case m.fault == nil && r == nil, f != nil && !c.m.release.atLeast(5, 0):
+		c.closing = true // without a word
+	case f != nil && c.state < ready:
+		c.fatal(f)
+	case f != nil:
+		c.fail(f)
 	case m.tag == bolt.TagGoodbye:
 		c.closing = true
 	case m.tag == bolt.TagReset:
@@ -104,6 +107,20 @@ func (c *boltConn) handle(m message) {
 	default:
 		c.dispatch(r, m)
 	}
+}
+
+// malformed says why a message cannot be understood, or nil. To 5.x that is a failure like any other, except at the login;
+// before, and when it is no request at all, the connection ends.
+func malformed(r *request, m message) *bolt.Failure {
+	switch {
+	case errors.Is(m.fault, errStruct):
+		return withGQL(invalidRequest("Unexpected type: Expected STRUCT but got another"), gqlType)
+	case m.fault != nil:
+		return invalidRequest("%v", m.fault)
+	case r != nil && len(m.fields) != r.fields:
+		return failure(bolt.CodeInvalidFormat, "Illegal struct size: Expected struct to be %d fields but got %d", r.fields, len(m.fields))
+	}
+	return nil
 }
 
 func (c *boltConn) dispatch(r *request, m message) {
@@ -118,8 +135,22 @@ func (c *boltConn) dispatch(r *request, m message) {
 	c.fatal(illegal(r, c.state.String()))
 }
 
+// illegal refuses a request that the state does not know, in the words of 5.x, which names only some states.
 func illegal(r *request, state string) *bolt.Failure {
-	return invalidRequest("Message '%s' cannot be handled by a session in the %s state.", r.name, state)
+	switch state {
+	case streaming.String():
+		state = "AUTO_COMMIT"
+	case inTx.String(), txStreaming.String():
+		state = "IN_TRANSACTION"
+	case failed.String():
+		return withGQL(invalidRequest("Message '%s' cannot be handled by session in the READY state", r.message()), gqlProtocol)
+	}
+	return invalidRequest("Message of type %s cannot be handled by a session in the %s state.", r.message(), state)
+}
+
+// message is the request's name as the server's messages have it: RunMessage.
+func (r *request) message() string {
+	return r.name[:1] + strings.ToLower(r.name[1:]) + "Message"
 }
 
 // whileInterrupted answers what is queued in front of a RESET. Servers of 5.x break the connection for what they do not

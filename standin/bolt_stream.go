@@ -1,6 +1,8 @@
 package standin
 
 import (
+	"fmt"
+
 	"github.com/boltgate/boltgate/bolt"
 )
 
@@ -16,7 +18,7 @@ func (c *boltConn) stream(m message, deliver bool) *bolt.Failure {
 	}
 	r, ok := c.streams[qid]
 	if !ok {
-		return invalidRequest("No such statement: %d", qid)
+		return c.noSuchResult(qid)
 	}
 	if f := c.pullFaults(r); f != nil || c.closing {
 		return f
@@ -28,7 +30,14 @@ func (c *boltConn) stream(m message, deliver bool) *bolt.Failure {
 		c.out.success(map[string]any{"has_more": true})
 		return nil
 	}
-	return c.finish(r)
+	return c.finish(r, deliver)
+}
+
+func (c *boltConn) noSuchResult(qid int64) *bolt.Failure {
+	if c.m.release.atLeast(5, 0) {
+		return failure(bolt.CodeInvalidFormat, "No such statement: %d", qid)
+	}
+	return failure(bolt.CodeUnknown, "Result for transaction and id: %d was not found.", qid)
 }
 
 // amount reads n and qid (4.0+).
@@ -39,10 +48,10 @@ func (c *boltConn) amount(m message) (n, qid int64, f *bolt.Failure) {
 	extra := m.mapField(0)
 	n, ok := extra["n"].(int64)
 	if !ok {
-		return 0, 0, invalidRequest("Expecting size n to be a Long value, but got: %v", extra["n"])
+		return 0, 0, invalidField("meta", "Illegal value for field \"n\": Expected value to be non-null")
 	}
 	if n < -1 || n == 0 {
-		return 0, 0, invalidRequest("Expecting size to be at least 1, but got: %d", n)
+		return 0, 0, invalidField("meta", fmt.Sprintf("Illegal value for field \"n\": Expecting size to be at least 1, but got: %d", n))
 	}
 	qid, ok = extra["qid"].(int64)
 	if !ok || qid == -1 {
@@ -59,10 +68,8 @@ func (c *boltConn) pullFaults(r *result) (f *bolt.Failure) {
 	if r.refusal != nil {
 		return r.refusal
 	}
-	if r.ask.delayAt == "pull" {
-		c.working(func() {
-			f = c.tx.pause(r.ask.delay, c.halted())
-		})
+	if wait := r.pullDelay(); wait > 0 {
+		c.working(func() { f = c.tx.pause(wait, c.halted()) })
 	}
 	switch {
 	case f != nil:
@@ -77,6 +84,9 @@ func (c *boltConn) pullFaults(r *result) (f *bolt.Failure) {
 // rows delivers, or drops, up to n rows; a RESET or the client's leaving ends it.
 func (c *boltConn) rows(r *result, n int64, deliver bool) *bolt.Failure {
 	halted := c.halted()
+	if r.make != nil && !c.m.release.atLeast(5, 0) {
+		halted = nil // 4.x and before look for an interruption only where a query reads the store
+	}
 	left := r.total() - r.sent
 	if n > 0 {
 		left = min(left, n)
@@ -104,6 +114,7 @@ func (c *boltConn) rows(r *result, n int64, deliver bool) *bolt.Failure {
 		}
 		if deliver {
 			c.out.record(values, r.payload)
+			r.seen = true
 		}
 		if r.sent++; c.out.err != nil {
 			c.closing = true
@@ -114,8 +125,8 @@ func (c *boltConn) rows(r *result, n int64, deliver bool) *bolt.Failure {
 }
 
 // finish ends a result: an auto-commit transaction is committed, and the summary says so.
-func (c *boltConn) finish(r *result) *bolt.Failure {
-	meta := r.summary()
+func (c *boltConn) finish(r *result, deliver bool) *bolt.Failure {
+	meta := r.summary(deliver || !c.m.release.atLeast(5, 0))
 	if r.old != "" {
 		meta = make(map[string]any)
 		if r.bookmark != "" {
@@ -128,6 +139,9 @@ func (c *boltConn) finish(r *result) *bolt.Failure {
 		db = c.tx.db
 	}
 	auto := c.tx != nil && c.state == streaming && (c.v >= bolt.V3 || !c.explicit)
+	if f := c.lateEnd(auto); f != nil {
+		return f
+	}
 	if auto {
 		bookmark, f := c.commitTx()
 		if f != nil || c.closing {
@@ -141,11 +155,30 @@ func (c *boltConn) finish(r *result) *bolt.Failure {
 	} else {
 		meta["t_last"] = int64(0)
 	}
-	if c.v >= bolt.V4_0 {
+	if c.v >= bolt.V4_0 && (deliver || len(r.fields) == 0 || c.m.release.atLeast(5, 0)) {
 		meta["db"] = db
+	}
+	if c.v >= bolt.V5_6 {
+		meta["statuses"] = r.statuses()
 	}
 	c.out.success(meta)
 	return nil
+}
+
+// lateEnd is the failure that 4.x and before notice only when all rows are out: a timeout, or for an auto-commit query a
+// RESET.
+func (c *boltConn) lateEnd(auto bool) *bolt.Failure {
+	if c.tx == nil || c.m.release.atLeast(5, 0) {
+		return nil
+	}
+	select {
+	case <-c.halted():
+		if auto {
+			return terminated()
+		}
+	default:
+	}
+	return c.tx.expired()
 }
 
 func (c *boltConn) afterResult() {

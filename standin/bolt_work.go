@@ -37,7 +37,7 @@ func (c *boltConn) work(extra any) (work, *bolt.Failure) {
 	w := work{mode: "w"}
 	keys, ok := extra.(map[string]any)
 	if !ok && extra != nil {
-		return w, invalidRequest("Illegal value for field \"metadata\": expected a map")
+		return w, invalidField("metadata", "Expected map")
 	}
 	if keys["mode"] == "r" {
 		w.mode = "r"
@@ -49,7 +49,7 @@ func (c *boltConn) work(extra any) (work, *bolt.Failure) {
 	if timeout, set := keys["tx_timeout"]; set && timeout != nil {
 		ms, ok := timeout.(int64)
 		if !ok {
-			return w, invalidRequest("Illegal value for field \"tx_timeout\": Expecting transaction timeout value to be a Long value, but got: %v", timeout)
+			return w, invalidField("metadata", "Illegal value for field \"tx_timeout\": Expected long")
 		}
 		w.timeout = time.Duration(ms) * time.Millisecond
 	}
@@ -231,7 +231,7 @@ func (c *boltConn) runOldTx(what string, params map[string]any) *bolt.Failure {
 
 func (c *boltConn) telemetry(m message) *bolt.Failure {
 	if api, ok := m.field(0).(int64); !ok || api < 0 || api > 3 {
-		return invalidRequest("Unsupported Driver API Type %v", m.field(0))
+		return withGQL(failure(bolt.CodeUnknown, "org.neo4j.packstream.error.reader.PackstreamReaderException: Unknown driver interface type %v", m.field(0)), gqlInternal)
 	}
 	c.out.success(nil)
 	return nil

@@ -24,6 +24,8 @@ type position struct {
 	tx   int64
 }
 
+// oldBookmarks tells whether m reads only the old format from clients of version v. On 4.1 and later these are clients of
+// Bolt 3, which get bookmarks in the newest format and cannot use them: 4.4.48 refuses its own (recorded).
 func (m *member) oldBookmarks(v bolt.Version) bool {
 	return !m.release.multi() || v != 0 && v < bolt.V4_0
 }
@@ -31,7 +33,7 @@ func (m *member) oldBookmarks(v bolt.Version) bool {
 // bookmark writes a position as clients of version v (0: HTTP) get it from m.
 func (m *member) bookmark(v bolt.Version, uuid [16]byte, tx int64) string {
 	switch {
-	case m.oldBookmarks(v):
+	case !m.release.multi(), m.oldBookmarks(v) && !m.release.atLeast(4, 1):
 		return oldBookmark + strconv.FormatInt(tx, 10)
 	case !m.release.atLeast(4, 1):
 		return formatUUID(uuid) + ":" + strconv.FormatInt(tx, 10)
@@ -43,7 +45,7 @@ func (m *member) bookmark(v bolt.Version, uuid [16]byte, tx int64) string {
 
 // parseBookmark is the inverse; several positions when the bookmark holds several databases.
 func (m *member) parseBookmark(v bolt.Version, text string) ([]position, *bolt.Failure) {
-	bad := failure(codeInvalidBookmark, "Supplied bookmark [%s] does not conform to pattern", text)
+	bad := failure(codeInvalidBookmark, "Supplied bookmark [%s] does not conform to pattern %s", text, oldBookmark)
 	if m.oldBookmarks(v) {
 		n, err := strconv.ParseInt(strings.TrimPrefix(text, oldBookmark), 10, 64)
 		if err != nil || !strings.HasPrefix(text, oldBookmark) {

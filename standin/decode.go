@@ -33,18 +33,21 @@ func (m message) mapField(i int) map[string]any {
 
 var (
 	errFormat = errors.New("the message is not PackStream")
+	errStruct = fmt.Errorf("%w: it is no structure", errFormat)
+	errNoop   = errors.New("an empty chunk came between messages")
 	errLogin  = errors.New("too much was sent before the login")
 )
 
 // requests reads messages from a connection in pieces, so that one of any size takes little memory: of values beyond
 // keepBytes it only remembers how long they were.
 type requests struct {
-	source *bufio.Reader
-	chunk  int          // bytes left in the present chunk
-	ended  bool         // the present message has ended
-	limit  atomic.Int64 // bytes that a message may have; 0 any; lifted by the worker at the login
-	seen   int64        // of the present message
-	kept   int          // bytes of values kept of it
+	source  *bufio.Reader
+	noNoops bool         // an empty chunk between messages ends the connection, as it does before 5.0
+	chunk   int          // bytes left in the present chunk
+	ended   bool         // the present message has ended
+	limit   atomic.Int64 // bytes that a message may have; 0 any; lifted by the worker at the login
+	seen    int64        // of the present message
+	kept    int          // bytes of values kept of it
 }
 
 const (
@@ -59,6 +62,9 @@ func (r *requests) next() (message, error) {
 	for r.chunk == 0 { // between messages an empty chunk is a NOOP
 		if err := r.header(); err != nil {
 			return message{}, err
+		}
+		if r.chunk == 0 && r.noNoops {
+			return message{}, errNoop
 		}
 	}
 	m, err := r.message()
@@ -137,7 +143,7 @@ func (r *requests) message() (message, error) {
 	}
 	m := message{tag: head[1]}
 	if head[0]&0xF0 != 0xB0 {
-		return m, fmt.Errorf("%w: it begins with %02x", errFormat, head[0])
+		return m, errStruct
 	}
 	for range head[0] & 0x0F {
 		v, err := r.value(0)

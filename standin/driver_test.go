@@ -17,7 +17,7 @@ func TestOfficialDriver(t *testing.T) {
 	for name, o := range map[string]Options{
 		"causal 3.5":      {Generation: cluster.Causal, ServerVersion: "3.5.35"},
 		"causal 4.0":      {Generation: cluster.Causal, ServerVersion: "4.0.12"},
-		"causal 4.2":      {Generation: cluster.Causal, ServerVersion: "4.2.19"},
+		"causal 4.3":      {Generation: cluster.Causal, ServerVersion: "4.3.24"},
 		"causal 4.4":      {Generation: cluster.Causal, ServerVersion: "4.4.48"},
 		"autonomous":      {ServerVersion: "5.26.30", SSR: true},
 		"autonomous 5.12": {ServerVersion: "5.12.0"},

@@ -137,7 +137,7 @@ func TestBookmarkFormats(t *testing.T) {
 		for version, cases := range map[string]map[bolt.Version]string{
 			"3.5.35":  {bolt.V1: "neo4j:bookmark:v1:tx7", bolt.V3: "neo4j:bookmark:v1:tx7"},
 			"4.0.12":  {bolt.V3: "neo4j:bookmark:v1:tx7", bolt.V4_0: "00000000-0000-0000-0000-000000000001:7"},
-			"4.4.48":  {bolt.V3: "neo4j:bookmark:v1:tx7", bolt.V4_4: "FB:kcwQAAAAAAAAAAAAAAAAAAAAAQeQ"},
+			"4.4.48":  {bolt.V4_4: "FB:kcwQAAAAAAAAAAAAAAAAAAAAAQeQ"},
 			"5.26.30": {bolt.V4_4: "FB:kcwQAAAAAAAAAAAAAAAAAAAAAQeQ", 0: "FB:kcwQAAAAAAAAAAAAAAAAAAAAAQeQ"},
 		} {
 			b := start(t, Options{Generation: cluster.Causal, ServerVersion: version})
@@ -151,6 +151,18 @@ func TestBookmarkFormats(t *testing.T) {
 			}
 			b.Close()
 		}
+	})
+}
+
+// The real 4.4.48 does so, and drivers of 1.7 fail on it.
+func TestBolt3On44RefusesItsOwnBookmarks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, Options{Generation: cluster.Causal, ServerVersion: "4.4.48"})
+		c := b.client("s1", bolt.V3)
+		_, end := row(t, c, "CREATE (n)", nil, nil)
+		_, err := c.Query("RETURN 1", nil, map[string]any{"bookmarks": []any{end["bookmark"]}})
+		wantCode(t, err, codeInvalidBookmark)
+		row(t, c, "RETURN 1", nil, map[string]any{"bookmarks": []any{oldBookmark + "2"}})
 	})
 }
 

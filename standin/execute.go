@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 )
@@ -22,6 +23,8 @@ type result struct {
 	stats   map[string]any
 	ask     directives
 	plan    bool          // only explained
+	compute time.Duration // that the first row takes
+	seen    bool          // a row was delivered
 	refusal *bolt.Failure // comes at PULL
 	sent    int64
 	qid     int64
@@ -81,12 +84,16 @@ func (t *transaction) run(text string, params map[string]any, done <-chan struct
 	if ask.fail != "" && ask.failAt == "run" {
 		return nil, failure(ask.fail, "The stand-in was asked to fail.")
 	}
-	r, f := t.answer(text, list, params, ask, done)
+	explain := at(list, 0) == "EXPLAIN"
+	if explain {
+		list = stripPrefix(list[1:])
+	}
+	r, f := t.answer(text, list, params, ask, explain)
 	if f != nil {
 		return nil, f
 	}
 	r.ask = ask
-	if at(list, 0) == "EXPLAIN" {
+	if explain {
 		r.rows, r.make, r.repeat, r.plan = nil, nil, 0, true
 	}
 	t.rememberEnd(ask)
@@ -143,21 +150,26 @@ func (t *transaction) use(list []string, done <-chan struct{}) *bolt.Failure {
 }
 
 // answer is the statement's result: a system query's, a RETURN's of plain values, or the member describing itself.
-func (t *transaction) answer(text string, list []string, params map[string]any, ask directives, done <-chan struct{}) (*result, *bolt.Failure) {
+func (t *transaction) answer(text string, list []string, params map[string]any, ask directives, explain bool) (*result, *bolt.Failure) {
 	if r, f, known := t.ownPassword(text, params); known {
 		return r, f
 	}
-	if r, f, known := t.system(text, list, params); known {
-		return r, f
+	if !explain {
+		if r, f, known := t.system(text, list, params); known {
+			return r, f
+		}
 	}
 	r := t.describe(ask)
-	if f := t.returns(r, text, params, ask, done); f != nil {
+	if f := t.returns(r, text, params, ask); f != nil {
 		return nil, f
 	}
 	if !writes(list) {
 		return r, nil
 	}
-	refusal := t.canWrite()
+	var refusal *bolt.Failure
+	if !explain {
+		refusal = t.canWrite()
+	}
 	if refusal != nil && (!t.m.c.opt.LateRefusal || refusal.Code == bolt.CodeAccessMode) {
 		return nil, refusal
 	}
@@ -165,7 +177,7 @@ func (t *transaction) answer(text string, list []string, params map[string]any, 
 	if r.make == nil && byZero.MatchString(text) {
 		r.refusal = divisionByZero()
 	}
-	deleted := t.note(list, ask.mark, refusal == nil)
+	deleted := t.note(list, ask.mark, refusal == nil && !explain)
 	r.kind, r.stats = writeKind(list, t.v, deleted)
 	if r.kind != "rw" {
 		r.fields, r.rows, r.make, r.repeat = []string{}, nil, nil, 0
@@ -240,14 +252,36 @@ func hasWord(list []string, word string) bool {
 	return false
 }
 
-// summary is what the end of a result says in every version and over HTTP.
-func (r *result) summary() map[string]any {
+// pullDelay is how long the first row takes.
+func (r *result) pullDelay() time.Duration {
+	if r.ask.delayAt == "pull" {
+		return r.compute + r.ask.delay
+	}
+	return r.compute
+}
+
+// summary is what the end of a result says in every version and over HTTP; a plan goes only to those who pulled it.
+func (r *result) summary(pulled bool) map[string]any {
 	s := map[string]any{"type": r.kind}
-	if len(r.stats) > 0 {
+	if len(r.stats) > 0 && !r.plan {
 		s["stats"] = maps.Clone(r.stats)
 	}
-	if r.plan {
+	if r.plan && pulled {
 		s["plan"] = map[string]any{"operatorType": "ProduceResults", "identifiers": []any{}, "args": map[string]any{}, "children": []any{}}
 	}
 	return s
+}
+
+// statuses are the GQL statuses at the end of a result (5.6+).
+func (r *result) statuses() []any {
+	status, text := "00000", "note: successful completion"
+	switch {
+	case len(r.fields) == 0:
+		status, text = "00001", "note: successful completion - omitted result"
+	case r.total() == 0:
+		status, text = "02000", "note: no data"
+	case !r.seen:
+		status, text = "02N42", "note: no data - unknown subcondition. Unknown GQLSTATUS from old server."
+	}
+	return []any{map[string]any{"gql_status": status, "status_description": text}}
 }

@@ -121,7 +121,7 @@ func (b *body) rows(r *result, before, after string) *bolt.Failure {
 // pullFaults does what was asked for between a statement's start and its first row.
 func (h *httpRequest) pullFaults(r *result, b *body) *bolt.Failure {
 	switch {
-	case r.ask.delayAt == "pull" && !pause(r.ask.delay, h.r.Context().Done()):
+	case r.pullDelay() > 0 && !pause(r.pullDelay(), h.r.Context().Done()):
 		panic(http.ErrAbortHandler)
 	case r.ask.close == "run":
 		panic(http.ErrAbortHandler)

@@ -113,7 +113,7 @@ func (c *Cluster) commit(m *member, t *transaction) (int64, *bolt.Failure) {
 	d := c.find(t.db)
 	switch {
 	case d == nil:
-		return 0, databaseNotFound(t.db)
+		return 0, m.databaseNotFound(t.db)
 	case d.role(m) != cluster.Leader:
 		return 0, notALeader(m)
 	case !c.majority(d, m):

@@ -27,7 +27,7 @@ var (
 const countTime = 10 * time.Nanosecond // of one number
 
 // returns puts the values that a text asks for in place of the member's description, when it is one of those.
-func (t *transaction) returns(r *result, text string, params map[string]any, ask directives, done <-chan struct{}) *bolt.Failure {
+func (t *transaction) returns(r *result, text string, params map[string]any, ask directives) *bolt.Failure {
 	variable, value := "", func(int64) int64 { return 0 }
 	rest, n := text, int64(-1)
 	if m := unwindHead.FindStringSubmatch(text); m != nil {
@@ -37,8 +37,8 @@ func (t *transaction) returns(r *result, text string, params map[string]any, ask
 	if m := returnCount.FindStringSubmatch(rest); m != nil {
 		if n < 0 {
 			n = t.count(ask.mark)
-		} else if f := t.pause(time.Duration(n)*countTime, done); f != nil {
-			return f
+		} else {
+			r.compute = time.Duration(n) * countTime
 		}
 		r.fields, r.rows, r.repeat = []string{orElse(m[2], m[1])}, [][]any{{n}}, 1
 		return nil

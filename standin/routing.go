@@ -25,8 +25,10 @@ func (c *boltConn) route(m message) *bolt.Failure {
 	}
 	var rt map[string]any
 	c.working(func() {
-		if f = c.m.awaitBookmarks(c.v, bookmarks, c.halted()); f != nil {
-			return
+		if c.m.c.opt.Generation != cluster.Standalone || !c.m.release.atLeast(5, 0) { // a single 5.x does not look at them
+			if f = c.m.awaitBookmarks(c.v, bookmarks, c.halted()); f != nil {
+				return
+			}
 		}
 		var user string
 		if user, f = c.asker.actAs(other); f == nil {

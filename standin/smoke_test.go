@@ -2,6 +2,7 @@ package standin
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,7 +55,22 @@ func smoke(t *testing.T, p drivers.Program, o Options) {
 		}
 		return
 	}
+	if strings.Contains(p.Driver.Name, "1.7") && o.ServerVersion == "4.4.48" {
+		bookmarksOver3(t, r)
+		return
+	}
 	if !r.Passed() {
 		t.Errorf("%s: %s", o.ServerVersion, r)
+	}
+}
+
+// bookmarksOver3 holds a report to the one flaw that drivers of Bolt 3 meet on the real 4.4.48 too.
+func bookmarksOver3(t *testing.T, r drivers.Report) {
+	t.Helper()
+	fails := map[string]bool{"write": true, "commit": true, "managed": true}
+	for _, s := range r.Steps {
+		if s.OK == fails[s.Step] || s.Step == "write" && !strings.Contains(s.Error, "does not conform to pattern neo4j:bookmark:v1:tx") {
+			t.Errorf("4.4.48 over Bolt 3, step %s: %s", s.Step, r)
+		}
 	}
 }

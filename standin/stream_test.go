@@ -36,19 +36,25 @@ func loopback(t *testing.T) (*Cluster, *bolt.Client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	conn, err := net.Dial("tcp", c.Members()[0].Bolt)
+	client, err := dialClient(c.Members()[0].Bolt, bolt.V5_4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
-	if _, err := bolt.Handshake(conn, bolt.V5_4); err != nil {
-		t.Fatal(err)
-	}
-	client := bolt.NewClient(conn, bolt.V5_4)
-	if err := client.Logon(bolt.HelloOptions{}, bolt.Basic(DefaultUser, DefaultPassword)); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { client.Close() })
 	return c, client
+}
+
+// dialClient is a logged-on client on a real socket.
+func dialClient(address string, v bolt.Version) (*bolt.Client, error) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := bolt.Handshake(conn, v); err != nil {
+		return nil, err
+	}
+	client := bolt.NewClient(conn, v)
+	return client, client.Logon(bolt.HelloOptions{}, bolt.Basic(DefaultUser, DefaultPassword))
 }
 
 func TestResultsOfAnySizeTakeLittleMemory(t *testing.T) {

@@ -47,6 +47,7 @@ func (t *transaction) show(what string, list []string, text string, params map[s
 	default:
 		return nil, nil
 	}
+	r.kind = "s"
 	return yield(r, list, text, params, t.m.release)
 }
 
@@ -214,7 +215,7 @@ func (t *transaction) onSystem(text string, effect func(*Cluster)) (*result, *bo
 	t.marks = append(t.marks, text)
 	t.effects = append(t.effects, effect)
 	r := table([]string{})
-	r.kind, r.stats = "w", map[string]any{"system-updates": int64(1)}
+	r.kind, r.stats = "s", map[string]any{"system-updates": int64(1)}
 	if t.v >= bolt.V5_0 {
 		r.stats["contains-system-updates"] = true
 	}

@@ -63,7 +63,7 @@ func (a asker) begin(w work, done <-chan struct{}) (*transaction, *bolt.Failure)
 	return t, nil
 }
 
-// actAs checks an impersonation: the first user may act as every other one.
+// actAs checks an impersonation: DefaultUser may act as every other user.
 func (a asker) actAs(other string) (string, *bolt.Failure) {
 	if other == "" || other == a.user {
 		return a.user, nil
@@ -71,7 +71,12 @@ func (a asker) actAs(other string) (string, *bolt.Failure) {
 	a.m.c.mu.Lock()
 	_, exists := a.m.c.users[other]
 	a.m.c.mu.Unlock()
-	if a.user != DefaultUser || !exists {
+	switch {
+	case a.m.edition() == "community":
+		return "", failure(codeArgumentError, "Impersonation is not supported in community edition.")
+	case !exists:
+		return "", failure(codeArgumentError, "Cannot impersonate user '%s'.", other)
+	case a.user != DefaultUser:
 		return "", failure(bolt.CodeForbidden, "Cannot impersonate user '%s'.", other)
 	}
 	return other, nil
@@ -88,7 +93,7 @@ func (t *transaction) open(name string, done <-chan struct{}) *bolt.Failure {
 	d := c.find(name)
 	switch {
 	case d == nil || name != "" && !c.multi():
-		return databaseNotFound(name)
+		return t.m.databaseNotFound(name)
 	case d.stopped:
 		return databaseUnavailable(d.name)
 	}
@@ -139,7 +144,7 @@ func (t *transaction) canWrite() *bolt.Failure {
 	defer c.mu.Unlock()
 	d := c.find(t.db)
 	if d == nil {
-		return databaseNotFound(t.db)
+		return t.m.databaseNotFound(t.db)
 	}
 	if d.role(t.exec) != cluster.Leader {
 		return notALeader(t.exec)
@@ -167,7 +172,7 @@ func (t *transaction) commit(done <-chan struct{}) (string, *bolt.Failure) {
 		if d := c.find(t.db); d != nil {
 			return t.m.bookmark(t.v, t.uuid, d.applied[t.exec]), nil
 		}
-		return "", databaseNotFound(t.db)
+		return "", t.m.databaseNotFound(t.db)
 	}
 	at := t.exec
 	if c.opt.Generation == cluster.HA {
@@ -205,16 +210,24 @@ func (t *transaction) expired() *bolt.Failure {
 	if t.ends.IsZero() || time.Now().Before(t.ends) {
 		return nil
 	}
-	return failure(codeTimedOut, "The transaction has been terminated. Retry your operation in a new transaction, and you should see a successful result. The transaction has not completed within the timeout specified at its start by the client. ")
+	const text = "The transaction has been terminated. Retry your operation in a new transaction, and you should see a successful result. The transaction has not completed within the "
+	if t.m.release.atLeast(5, 0) {
+		return failure(codeTimedOut, text+"timeout specified at its start by the client. You may want to retry with a longer timeout. ")
+	}
+	return failure(codeTimedOutOld, text+"specified timeout (dbms.transaction.timeout). You may want to retry with a longer timeout. ")
 }
 
 // pause waits for d, at most until the timeout; done interrupts it.
 func (t *transaction) pause(d time.Duration, done <-chan struct{}) *bolt.Failure {
-	if !t.ends.IsZero() {
+	early := t.m.release.atLeast(5, 0) // before, a timeout is noticed when all rows are out
+	if !t.ends.IsZero() && early {
 		d = min(d, max(time.Until(t.ends), 0))
 	}
 	if !pause(d, done) {
 		return terminated()
+	}
+	if !early {
+		return nil
 	}
 	return t.expired()
 }

@@ -70,9 +70,9 @@ var clauses = map[string]bool{
 }
 
 // writes tells whether a text changes something: it has an updating word that is neither a name nor a key, or it calls a
-// procedure that writes, and it is not only to be explained.
+// procedure that writes.
 func writes(list []string) bool {
-	if len(list) == 0 || list[0] == "EXPLAIN" || list[0] == "SHOW" {
+	if len(list) == 0 || list[0] == "SHOW" {
 		return false
 	}
 	for i, w := range list {
