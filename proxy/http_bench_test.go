@@ -129,8 +129,7 @@ func BenchmarkHTTPParseHead(b *testing.B) {
 	var h httpHead
 	b.SetBytes(int64(len(head)))
 	for b.Loop() {
-		n, _ := headEnd(head)
-		if err := h.parseRequest(head, n); err != nil {
+		if err := h.parseRequest(head); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -137,16 +137,16 @@ func (c *httpConn) nextRequest(ctx context.Context) error {
 	}
 	c.w = works.Get().(*httpWork)
 	c.w.set = c.front.settings.Load()
-	n, err := headEnd(c.in[c.start:c.end])
-	if n == 0 && err == nil {
-		n, err = c.readHead()
+	c.next = c.start // until the head is whole nothing is used up
+	err := c.w.req.parseRequest(c.head())
+	if err == errShort {
+		if err = c.readHead(); err == nil {
+			err = c.w.req.parseRequest(c.head())
+		}
 	}
-	if err != nil {
-		return err
-	}
-	c.next = c.start + n
+	c.next = c.start + c.w.req.len
 	c.requests++
-	return c.w.req.parseRequest(c.head(), n)
+	return err
 }
 
 // head is the bytes that the spans of the request's head point into.
@@ -198,28 +198,29 @@ func (c *httpConn) skipEmptyLine() (alone bool) {
 }
 
 // readHead reads on until the head is whole. All of it has to come within timeouts.handshake.
-func (c *httpConn) readHead() (n int, err error) {
+func (c *httpConn) readHead() error {
 	c.link.Conn.SetReadDeadline(time.Now().Add(handshakeTime(c.w.set))) //nolint:errcheck // a closed connection shows in the read
 	defer c.link.Conn.SetReadDeadline(time.Time{})                      //nolint:errcheck // as above
-	for n == 0 && err == nil {
-		if err = startsLikeRequest(c.in[c.start:c.end]); err != nil {
-			return 0, err
+	for {
+		if n, err := headEnd(c.head()); n > 0 || err != nil {
+			return err
+		}
+		if err := startsLikeRequest(c.head()); err != nil {
+			return err
 		}
 		c.makeRoom(maxHead)
-		m, readErr := c.link.Read(c.in[c.end:])
-		c.end += m
+		n, err := c.link.Read(c.in[c.end:])
+		c.end += n
 		switch {
-		case m > 0:
-			n, err = headEnd(c.in[c.start:c.end])
-		case isTimeout(readErr):
-			return 0, &headError{408, "no whole request within timeouts.handshake"}
-		case c.start == c.end && readErr == io.EOF:
-			return 0, errClosed
+		case n > 0:
+		case isTimeout(err):
+			return &headError{408, "no whole request within timeouts.handshake"}
+		case c.start == c.end && err == io.EOF:
+			return errClosed
 		default:
-			return 0, fmt.Errorf("%w: %w", errLeft, readErr)
+			return fmt.Errorf("%w: %w", errLeft, err)
 		}
 	}
-	return n, err
 }
 
 // startsLikeRequest refuses what cannot become a request before the rest of it is waited for.

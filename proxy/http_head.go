@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"math"
 )
 
@@ -82,7 +84,7 @@ const (
 	fieldNames
 )
 
-// knownFields are in lower case. Sorted by length where knownField looks them up.
+// knownFields are in lower case.
 var knownFields = [fieldNames]string{
 	fHost: "host", fContentLength: "content-length", fTransferEncoding: "transfer-encoding", fConnection: "connection",
 	fKeepAlive: "keep-alive", fProxyConnection: "proxy-connection", fUpgrade: "upgrade", fExpect: "expect", fTrailer: "trailer",
@@ -94,22 +96,21 @@ var knownFields = [fieldNames]string{
 
 const longestKnown = len("neo4j-cluster-affinity")
 
-var fieldsByLength = func() (t [longestKnown + 1][]fieldName) {
+// fieldTable finds the one known name of a length that begins with a letter; no two share both.
+var fieldTable = func() (t [longestKnown + 1][32]fieldName) {
 	for f := fHost; f < fieldNames; f++ {
-		n := len(knownFields[f])
-		t[n] = append(t[n], f)
+		n := knownFields[f]
+		t[len(n)][n[0]&31] = f
 	}
 	return t
 }()
 
 func knownField(name []byte) fieldName {
-	if len(name) > longestKnown {
+	if len(name) == 0 || len(name) > longestKnown {
 		return fOther
 	}
-	for _, f := range fieldsByLength[len(name)] {
-		if equalFold(name, knownFields[f]) {
-			return f
-		}
+	if f := fieldTable[len(name)][name[0]&31]; f != fOther && equalFold(name, knownFields[f]) {
+		return f
 	}
 	return fOther
 }
@@ -226,8 +227,8 @@ func headEnd(b []byte) (int, error) {
 	return 0, nil
 }
 
-func (h *httpHead) reset(n int) {
-	h.len, h.minor, h.status = n, 1, 0
+func (h *httpHead) reset() {
+	h.len, h.minor, h.status = 0, 1, 0
 	h.first, h.method, h.target, h.host, h.reason = span{}, span{}, span{}, span{}, span{}
 	h.fields = h.room[:0]
 	h.at, h.twice = [fieldNames]uint16{}, [fieldNames]bool{}
@@ -235,10 +236,12 @@ func (h *httpHead) reset(n int) {
 	h.close, h.absolute, h.named, h.upgrade = false, false, false, false
 }
 
-// parseRequest reads the whole head of n bytes at b's start; headEnd has found n.
-func (h *httpHead) parseRequest(b []byte, n int) error {
-	h.reset(n)
-	b = b[:n]
+// errShort says that more bytes are needed; what was seen so far is no fault.
+var errShort = errors.New("http: the head is not whole")
+
+// parseRequest reads the head at b's start; h.len tells how long it is. errShort while it is not whole.
+func (h *httpHead) parseRequest(b []byte) error {
+	h.reset()
 	if err := h.requestLine(b); err != nil {
 		return err
 	}
@@ -263,44 +266,71 @@ func (h *httpHead) parseRequest(b []byte, n int) error {
 
 const maxMethod = 32
 
-func (h *httpHead) requestLine(b []byte) error {
-	i := 0
-	for classes[b[i]]&isToken != 0 {
+// byteAt is the byte of b at i; 0, which fits nowhere, behind its end.
+func byteAt(b []byte, i int) byte {
+	if i < len(b) {
+		return b[i]
+	}
+	return 0
+}
+
+// orShort is errShort where a fault is only that b has ended at i.
+func orShort(b []byte, i int, fault *headError) error {
+	if i >= len(b) {
+		return errShort
+	}
+	return fault
+}
+
+// spanOf is how many bytes from i on are of the class.
+func spanOf(b []byte, i int, class byte) int {
+	for i < len(b) && classes[b[i]]&class != 0 {
 		i++
 	}
-	if i == 0 || i > maxMethod || b[i] != ' ' {
-		return errRequestLine
+	return i
+}
+
+func (h *httpHead) requestLine(b []byte) error {
+	i := spanOf(b, 0, isToken)
+	if i == 0 || i > maxMethod || byteAt(b, i) != ' ' {
+		return orShort(b, i, errRequestLine)
 	}
 	h.method = span{0, uint32(i)}
-	i++
-	from := i
-	for classes[b[i]]&isTarget != 0 {
-		i++
-	}
-	if i == from || b[i] != ' ' {
-		return errRequestLine
+	from := i + 1
+	i = spanOf(b, from, isTarget)
+	if i == from || byteAt(b, i) != ' ' {
+		return orShort(b, i, errRequestLine)
 	}
 	h.target = span{uint32(from), uint32(i)}
-	i++
-	end := i + bytes.IndexByte(b[i:], '\r')
-	if b[end+1] != '\n' {
-		return errBareNewline
+	from = i + 1
+	end := from + len("HTTP/1.1")
+	if end+2 > len(b) {
+		return errShort
 	}
-	h.first = span{0, uint32(end + 2)}
-	if bytes.IndexByte(b[i:end], '\n') >= 0 {
-		return errBareNewline
-	}
-	switch string(b[i:end]) {
+	switch string(b[from:end]) {
 	case "HTTP/1.1":
 	case "HTTP/1.0":
 		h.minor = 0
 	default:
-		if bytes.HasPrefix(b[i:end], []byte("HTTP/")) {
-			return errVersion
-		}
+		return badVersion(b[from:])
+	}
+	if b[end] != '\r' || b[end+1] != '\n' {
+		return badVersion(b[from:])
+	}
+	h.first = span{0, uint32(end + 2)}
+	return h.parseTarget(b)
+}
+
+// badVersion tells a version that is not served from what is none, and from a line that does not end as lines do.
+func badVersion(b []byte) error {
+	end := bytes.IndexByte(b, '\r')
+	switch lf := bytes.IndexByte(b, '\n'); {
+	case lf >= 0 && lf != end+1:
+		return errBareNewline
+	case !bytes.HasPrefix(b, []byte("HTTP/")):
 		return errRequestLine
 	}
-	return h.parseTarget(b)
+	return errVersion
 }
 
 // parseTarget takes scheme and authority off an absolute target; what remains begins with a slash, or is "*".
@@ -402,26 +432,25 @@ func validHost(b []byte) bool {
 	return len(port) <= 6
 }
 
-// parseFields reads the header lines behind the first line.
+// parseFields reads the header lines behind the first line, to the empty line.
 func (h *httpHead) parseFields(b []byte) error {
 	i := int(h.first.to)
-	for b[i] != '\r' {
+	for byteAt(b, i) != '\r' {
 		start := i
-		for classes[b[i]]&isToken != 0 {
-			i++
-		}
-		if b[i] != ':' || i == start {
-			if i == start && (b[i] == ' ' || b[i] == '\t') {
+		i = spanOf(b, i, isToken)
+		if i == start || byteAt(b, i) != ':' {
+			if c := byteAt(b, i); i == start && (c == ' ' || c == '\t') {
 				return errFolded
 			}
-			return errField
+			return orShort(b, i, errField)
 		}
 		f := field{name: span{uint32(start), uint32(i)}}
-		for i++; b[i] == ' ' || b[i] == '\t'; i++ {
+		for i++; i < len(b) && (b[i] == ' ' || b[i] == '\t'); i++ {
 		}
 		from := i
-		for classes[b[i]]&isValue != 0 {
-			i++
+		i = valueEnd(b, i)
+		if i+1 >= len(b) {
+			return orShort(b, i+1, errField)
 		}
 		if b[i] != '\r' || b[i+1] != '\n' {
 			return errField
@@ -435,10 +464,27 @@ func (h *httpHead) parseFields(b []byte) error {
 		f.line = span{uint32(start), uint32(i)}
 		h.note(b, f)
 	}
-	if b[i+1] != '\n' || i+2 != len(b) {
-		return errField
+	if byteAt(b, i+1) != '\n' {
+		return orShort(b, i+1, errField)
+	}
+	if h.len = i + 2; h.len > maxHead {
+		return errHeadTooLong
 	}
 	return nil
+}
+
+// valueEnd is the first byte from i on that cannot stand in a header's value. It looks at eight bytes at a time: none below
+// a space, none that is DEL.
+func valueEnd(b []byte, i int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(b); i += 8 {
+		v := binary.LittleEndian.Uint64(b[i:])
+		del := v ^ ones*0x7f
+		if ((v-ones*0x20)&^v|(del-ones)&^del)&tops != 0 {
+			break
+		}
+	}
+	return spanOf(b, i, isValue)
 }
 
 func (h *httpHead) note(b []byte, f field) {
@@ -606,10 +652,9 @@ func (h *httpHead) misnamed(b []byte) bool {
 	return false
 }
 
-// parseAnswer reads the whole head of n bytes at b's start: a member's answer to a request with this method.
-func (h *httpHead) parseAnswer(b []byte, n int, toHead bool) error {
-	h.reset(n)
-	b = b[:n]
+// parseAnswer reads the head at b's start as parseRequest does: a member's answer, toHead to a HEAD request.
+func (h *httpHead) parseAnswer(b []byte, toHead bool) error {
+	h.reset()
 	if err := h.statusLine(b); err != nil {
 		return err
 	}
@@ -632,25 +677,24 @@ func (h *httpHead) parseAnswer(b []byte, n int, toHead bool) error {
 
 func (h *httpHead) statusLine(b []byte) error {
 	const prefix = len("HTTP/1.1 ")
-	end := bytes.IndexByte(b, '\r')
-	if end < prefix+3 || b[end+1] != '\n' || string(b[:7]) != "HTTP/1." || b[8] != ' ' {
+	if len(b) < prefix+len("200\r\n") {
+		return errShort
+	}
+	if string(b[:7]) != "HTTP/1." || b[8] != ' ' || b[7] != '1' && b[7] != '0' {
 		return errStatusLine
 	}
-	switch b[7] {
-	case '0':
-		h.minor = 0
-	case '1':
-	default:
-		return errStatusLine
-	}
+	h.minor = b[7] - '0'
 	for _, c := range b[prefix : prefix+3] {
 		if c < '0' || c > '9' {
 			return errStatusLine
 		}
 		h.status = h.status*10 + int(c-'0')
 	}
-	rest := b[prefix+3 : end]
-	if h.status < 100 || h.status > 599 || len(rest) > 0 && rest[0] != ' ' || !all(rest, isValue) {
+	end := valueEnd(b, prefix+3)
+	if end+1 >= len(b) {
+		return orShort(b, end+1, errStatusLine)
+	}
+	if h.status < 100 || h.status > 599 || end > prefix+3 && b[prefix+3] != ' ' || b[end] != '\r' || b[end+1] != '\n' {
 		return errStatusLine
 	}
 	h.first = span{0, uint32(end + 2)}

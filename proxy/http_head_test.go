@@ -13,10 +13,10 @@ import (
 // parse reads a whole request head as the connection does.
 func parse(b []byte) (h *httpHead, n int, err error) {
 	h = new(httpHead)
-	if n, err = headEnd(b); n == 0 || err != nil {
-		return nil, n, err
+	if err = h.parseRequest(b); err == errShort {
+		_, err = headEnd(b)
 	}
-	return h, n, h.parseRequest(b, n)
+	return h, h.len, err
 }
 
 // ambiguous are requests that two readers could take for different ones, and others that are simply wrong.
@@ -224,6 +224,9 @@ func TestHeadsThatAreAccepted(t *testing.T) {
 				if n, err := headEnd(b[:i]); n != 0 || err != nil {
 					t.Fatalf("%d bytes of the head: got %d, %v; want to wait", i, n, err)
 				}
+				if err := new(httpHead).parseRequest(b[:i]); err != errShort {
+					t.Fatalf("%d bytes of the head: got %v; want to wait", i, err)
+				}
 			}
 		})
 	}
@@ -250,6 +253,11 @@ func FuzzHTTPHead(f *testing.F) {
 			t.Fatalf("net/http refuses %q: %v", in[:n], theirErr)
 		}
 		compareHeads(t, in, h, theirs)
+		for i := range n {
+			if err := new(httpHead).parseRequest(in[:i]); err != errShort {
+				t.Fatalf("%d bytes of %q: got %v; want to wait", i, in[:n], err)
+			}
+		}
 	})
 }
 
@@ -308,14 +316,11 @@ func FuzzHTTPAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.0 404\r\n\r\n"), true)
 	f.Add([]byte("HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\nTrailer: a\r\n\r\n"), false)
 	f.Fuzz(func(t *testing.T, in []byte, toHead bool) {
-		n, err := headEnd(in)
-		if n == 0 || err != nil {
-			return
-		}
 		var h httpHead
-		if h.parseAnswer(in, n, toHead) != nil {
+		if h.parseAnswer(in, toHead) != nil {
 			return
 		}
+		n := h.len
 		method := "GET"
 		if toHead {
 			method = "HEAD"

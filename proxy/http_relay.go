@@ -146,17 +146,18 @@ func (c *httpConn) moreAnswer(lease *pool.Lease) error {
 func (c *httpConn) readAnswer(lease *pool.Lease) error {
 	w := c.w
 	for {
-		n, err := headEnd(w.answer[w.aFrom:w.aTo])
-		for n == 0 && err == nil {
+		err := w.ans.parseAnswer(w.answer[w.aFrom:w.aTo], w.unit.toHead)
+		for err == errShort {
+			if _, err = headEnd(w.answer[w.aFrom:w.aTo]); err != nil {
+				break
+			}
 			c.answerRoom()
 			if err := c.moreAnswer(lease); err != nil {
 				return c.lost(lease, false, err)
 			}
-			n, err = headEnd(w.answer[w.aFrom:w.aTo])
+			err = w.ans.parseAnswer(w.answer[w.aFrom:w.aTo], w.unit.toHead)
 		}
-		if err == nil {
-			err = w.ans.parseAnswer(w.answer[w.aFrom:w.aTo], n, w.unit.toHead)
-		}
+		n := w.ans.len
 		if err == nil && w.ans.status == 101 {
 			err = errStatusLine // nobody asked for another protocol
 		}

@@ -19,7 +19,7 @@ import (
 func editOf(host string, query bool) *bodyEdit {
 	head := "POST /db/neo4j/tx HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
 	c := &httpConn{in: []byte(head), end: len(head), w: new(httpWork)}
-	if err := c.w.req.parseRequest(c.in, len(head)); err != nil {
+	if err := c.w.req.parseRequest(c.in); err != nil {
 		panic(err)
 	}
 	c.w.path.query = query
