@@ -130,7 +130,9 @@ func (s *boltSession) noops() (stop func()) {
 
 // search goes on from the first choice, which keeps its turn, until there is a connection or ctx ends.
 func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool, c choice) (*pool.Lease, error) {
-	for {
+	leave := func() {}
+	defer func() { leave() }()
+	for held := false; ; {
 		err := c.err
 		if err == nil {
 			var l *pool.Lease
@@ -142,6 +144,13 @@ func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool
 			return nil, err
 		}
 		if c.status == nil || errors.Is(err, pool.ErrClosed) {
+			if !held { // once: a look at a new View is no reason to leave one's place
+				if leave, err = s.srv.hold(int64(len(s.unit.send))); err != nil {
+					leave = func() {}
+					return nil, err
+				}
+				held = true
+			}
 			if err := s.holdFor(ctx, c.view); err != nil {
 				return nil, err
 			}
@@ -188,14 +197,19 @@ func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify boo
 	return l, err
 }
 
+// hold counts a unit of work of size bytes as held until leave is called.
+func (s *Server) hold(size int64) (leave func(), err error) {
+	o := s.options.Load()
+	leave = func() { s.held.units.Add(-1); s.held.bytes.Add(-size) }
+	if units, bytes := s.held.units.Add(1), s.held.bytes.Add(size); units > int64(o.MaxHeld) || bytes > o.MaxHeldBytes {
+		leave()
+		return nil, fmt.Errorf("%w, or max_held_bytes", errHeldFull)
+	}
+	return leave, nil
+}
+
 // holdFor waits for the View after view, or a moment, and then lets every member be tried again.
 func (s *boltSession) holdFor(ctx context.Context, view *cluster.View) error {
-	o := s.srv.options.Load()
-	size := int64(len(s.unit.send))
-	defer func() { s.srv.held.units.Add(-1); s.srv.held.bytes.Add(-size) }()
-	if units, bytes := s.srv.held.units.Add(1), s.srv.held.bytes.Add(size); units > int64(o.MaxHeld) || bytes > o.MaxHeldBytes {
-		return fmt.Errorf("%w, or max_held_bytes", errHeldFull)
-	}
 	again := time.NewTimer(retryAfter)
 	defer again.Stop()
 	select {
