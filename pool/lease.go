@@ -32,7 +32,9 @@ type Lease struct {
 }
 
 // Format names the member and the user, never the secret.
-func (l *Lease) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "lease of %s for %v", l.Member.Name, l.id) }
+func (l *Lease) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "lease of %s for %v", l.Member.Name, l.id)
+}
 
 // Release gives the connection back. clean says that every answer was read and the member is in its READY state (Bolt),
 // or that the response ended and may be followed by another (HTTP); anything else is closed.

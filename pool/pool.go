@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -197,24 +199,30 @@ func (s *Set) Forget(auth bolt.Auth) {
 
 // Retain drops the idle connections of members that are not in the list any more; a reload calls it.
 func (s *Set) Retain(members []*cluster.Member) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	keep := map[string]bool{}
 	for _, m := range members {
 		keep[m.Name] = true
 	}
+	s.mu.Lock()
+	var gone []*memberPool
 	for name, p := range s.members {
 		if !keep[name] {
-			p.retire()
+			gone = append(gone, p)
 			delete(s.members, name)
 		}
 	}
+	s.mu.Unlock()
+	for _, p := range gone {
+		p.retire()
+	}
 }
 
+// each calls f for every pool, without mu: f may take its time.
 func (s *Set) each(f func(*memberPool)) {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, p := range s.members {
+	pools := slices.Collect(maps.Values(s.members))
+	s.mu.RUnlock()
+	for _, p := range pools {
 		f(p)
 	}
 }
