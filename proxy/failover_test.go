@@ -121,7 +121,9 @@ func TestTooMuchHeldIsSaid(t *testing.T) {
 		g.kill(leader)
 		g.await(func(v *cluster.View) bool { return v.Leader("") == nil })
 		first.send(auto(first.v, aWrite)...)
-		synctest.Wait()
+		for g.server.held.units.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
 		second.expect("FAILURE("+bolt.CodeNoThreads+") IGNORED", auto(second.v, aWrite)...)
 		if _, err := firstRow(first.answers(2)); err != nil {
 			t.Error(err)
