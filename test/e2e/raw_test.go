@@ -90,7 +90,11 @@ func play(t *testing.T, c *labs.Cluster, addr string, v bolt.Version, scenarios 
 		Dial: func() (net.Conn, error) { return net.DialTimeout("tcp", addr, 5*time.Second) }}
 	var played []exchange.Scenario
 	for _, s := range scenarios {
+		begun := time.Now()
 		p, err := server.Run(s)
+		if took := time.Since(begun); took > time.Second {
+			t.Logf("Bolt %s, %s took %.1fs", v, s.Name, took.Seconds())
+		}
 		if err != nil {
 			t.Fatalf("Bolt %s, %s: %v", v, s.Name, err)
 		}

@@ -214,6 +214,7 @@ var volatile = map[string]masked{
 }
 
 var (
+	identity  = regexp.MustCompile(`\[B@[0-9a-f]+`) // how Java prints an array
 	loopback  = regexp.MustCompile(`\b(127\.0\.0\.1|localhost):\d+`)
 	bookmarks = regexp.MustCompile(`FB:[A-Za-z0-9+/=]+|neo4j:bookmark:v1:tx\d+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(:\d+)?`)
 )
@@ -238,7 +239,7 @@ func (c *client) mask(key string, v any) any {
 		if word, ok := volatile[key]; ok {
 			return word
 		}
-		return bookmarks.ReplaceAllString(loopback.ReplaceAllString(v, "<address>"), "<bookmark>")
+		return identity.ReplaceAllString(bookmarks.ReplaceAllString(loopback.ReplaceAllString(v, "<address>"), "<bookmark>"), "<id>")
 	case int64:
 		if word, ok := volatile[key]; ok {
 			return word
