@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -712,4 +714,56 @@ func TestHTTPEmptyLineBehindAPost(t *testing.T) {
 	c.send("POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
 	c.want("POST", 200, "POST /2 x")
 	c.want("GET", 200, "GET /3 ")
+}
+
+func TestHTTPOverTLS(t *testing.T) {
+	donor := httptest.NewTLSServer(nil) // for its certificate
+	defer donor.Close()
+	m := startScripted(t, "s1", answering(func(r *http.Request, body string) string {
+		return ok(r.Header.Get("X-Forwarded-Proto") + " " + body)
+	}))
+	g := startRelay(t, func(_ *Options, f *Frontend) {
+		f.TLS = &tls.Config{Certificates: donor.TLS.Certificates, NextProtos: []string{"http/1.1"}}
+	}, m)
+	client := donor.Client()
+	for i := range 3 {
+		body := strings.Repeat("x", i*40<<10)
+		resp, err := client.Post("https://"+g.address+"/x", "text/plain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(got) != "https "+body {
+			t.Errorf("got %d bytes, %v; want %d", len(got), err, len(body)+6)
+		}
+	}
+	if n := m.accepted.Load(); n != 1 {
+		t.Errorf("the member saw %d connections; want 1", n)
+	}
+}
+
+func TestHTTPShutdownLetsThePresentRequestFinish(t *testing.T) {
+	release := make(chan struct{})
+	m := startScripted(t, "s1", answering(func(*http.Request, string) string { <-release; return ok("done") }))
+	g := startRelay(t, nil, m)
+	busy, idle := g.raw(), g.raw()
+	idle.send("GET /db/data/transaction/nobody-1 HTTP/1.1\r\nHost: a\r\n\r\n")
+	idle.answer("GET")
+	busy.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+	waitFor(t, "the request is at work", func() bool { return g.pools.Stats("s1").InFlight == 1 })
+	ended := make(chan error, 1)
+	go func() {
+		ctx, stop := contextFor(10 * time.Second)
+		defer stop()
+		ended <- g.server.Shutdown(ctx)
+	}()
+	time.Sleep(100 * time.Millisecond) // the shutdown is under way, and has something to wait for
+	close(release)
+	busy.want("GET", 200, "done")
+	busy.closed()
+	idle.closed()
+	if err := <-ended; err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
 }

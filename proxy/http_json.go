@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -208,25 +209,39 @@ func (s *jsonScan) key() bool {
 
 // scalar reads a number, true, false or null.
 func (s *jsonScan) scalar() {
-	from := s.i
-	for s.i < len(s.b) {
-		switch c := s.b[s.i]; {
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c == '+', c == '-', c == '.', c == 'E':
-			s.i++
-			continue
+	for _, word := range [...]string{"true", "false", "null"} {
+		if len(s.b)-s.i >= len(word) && string(s.b[s.i:s.i+len(word)]) == word {
+			s.i += len(word)
+			return
 		}
-		break
 	}
-	switch word := s.b[from:s.i]; {
-	case len(word) == 0:
+	if s.take("-"); !s.take("0") && s.digits() == 0 {
 		s.fail()
-	case word[0] >= 'a':
-		if w := string(word); w != "true" && w != "false" && w != "null" {
+	}
+	if s.take(".") && s.digits() == 0 {
+		s.fail()
+	}
+	if s.take("eE") {
+		if s.take("+-"); s.digits() == 0 {
 			s.fail()
 		}
-	case bytes.IndexFunc(word, func(r rune) bool { return r >= 'a' && r != 'e' }) >= 0:
-		s.fail()
 	}
+}
+
+// take steps over one byte that is in set.
+func (s *jsonScan) take(set string) bool {
+	if s.i < len(s.b) && strings.IndexByte(set, s.b[s.i]) >= 0 {
+		s.i++
+		return true
+	}
+	return false
+}
+
+func (s *jsonScan) digits() (n int) {
+	for s.take("0123456789") {
+		n++
+	}
+	return n
 }
 
 // end tells whether the whole text was read without a fault.
