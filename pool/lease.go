@@ -163,7 +163,7 @@ func (p *memberPool) room(id *Identity) (reuse, evicted *Lease) {
 			return nil, l
 		}
 	}
-	p.open++ // slots keep this from happening: every connection is lent, and so is a slot for each
+	p.open++ // only while a lowered limit takes effect: every connection is lent, and so is a slot for each
 	return nil, nil
 }
 

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 	"unique"
@@ -21,6 +22,7 @@ type memberPool struct {
 	retired  bool
 	open     int // Bolt connections, those being dialled included
 	inFlight int // slots taken, of both protocols
+	bolt     int // those of them that are taken for Bolt
 	idle     map[unique.Handle[Key]]*Lease
 	oldest   *Lease // of all idle, the one that came back first; doubly linked towards newest
 	newest   *Lease
@@ -31,6 +33,7 @@ type memberPool struct {
 // waiter is somebody in line; granted is closed when a slot is theirs.
 type waiter struct {
 	granted chan struct{}
+	id      *Identity
 	ok      bool // guarded by the pool's mu
 }
 
@@ -80,7 +83,7 @@ func (p *memberPool) slots() int {
 func (p *memberPool) tryTake(id *Identity) *Lease {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.inFlight >= p.slots() || len(p.line) > 0 || p.retired {
+	if !p.free(id) || len(p.line) > 0 || p.retired {
 		return nil
 	}
 	l := p.idle[id.Key]
@@ -93,39 +96,54 @@ func (p *memberPool) tryTake(id *Identity) *Lease {
 	}
 	p.unlink(l)
 	l.Member = p.member
-	p.inFlight++
+	p.take(id)
 	return l
+}
+
+// free tells whether a slot can be had for id: of the member's, and for Bolt also of the connections that it may have. The
+// caller holds mu.
+func (p *memberPool) free(id *Identity) bool {
+	return p.inFlight < p.slots() && (id == HTTP || p.bolt < p.set.options.Load().MaxPerMember)
+}
+
+// take takes a slot for id. The caller holds mu.
+func (p *memberPool) take(id *Identity) {
+	p.inFlight++
+	if id != HTTP {
+		p.bolt++
+	}
 }
 
 // acquire waits for a slot, then finds or makes a connection.
 func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool) (*Lease, error) {
-	if err := p.waitForSlot(ctx); err != nil {
+	if err := p.waitForSlot(ctx, id); err != nil {
 		return nil, err
 	}
 	l, err := p.connect(ctx, id, fresh)
 	if err != nil {
-		p.freeSlot()
+		p.freeSlot(id)
 		return nil, err
 	}
 	return l, nil
 }
 
-func (p *memberPool) waitForSlot(ctx context.Context) error {
+func (p *memberPool) waitForSlot(ctx context.Context, id *Identity) error {
 	p.mu.Lock()
 	switch {
 	case p.retired:
 		p.mu.Unlock()
 		return ErrClosed
-	case p.inFlight < p.slots() && len(p.line) == 0:
-		p.inFlight++
+	case p.free(id) && len(p.line) == 0:
+		p.take(id)
 		p.mu.Unlock()
 		return nil
 	case len(p.line) >= p.set.options.Load().MaxQueue:
 		p.mu.Unlock()
 		return ErrFull
 	}
-	w := &waiter{granted: make(chan struct{})}
+	w := &waiter{granted: make(chan struct{}), id: id}
 	p.line = append(p.line, w)
+	p.grant() // those before may wait for a Bolt connection, and this one not
 	p.mu.Unlock()
 	select {
 	case <-w.granted:
@@ -138,7 +156,7 @@ func (p *memberPool) waitForSlot(ctx context.Context) error {
 	case w.ok && ctx.Err() == nil:
 		return nil
 	case w.ok: // granted while leaving: pass it on
-		p.handOn()
+		p.handOn(id)
 		return context.Cause(ctx)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -157,24 +175,36 @@ func (p *memberPool) leaveLine(w *waiter) {
 	}
 }
 
-func (p *memberPool) freeSlot() {
+func (p *memberPool) freeSlot(id *Identity) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.handOn()
+	p.handOn(id)
 }
 
-// handOn gives a slot that became free to the first in line. The caller holds mu.
-func (p *memberPool) handOn() {
+// handOn gives a slot that id had to the first in line who can use it. The caller holds mu.
+func (p *memberPool) handOn(id *Identity) {
 	p.inFlight--
+	if id != HTTP {
+		p.bolt--
+	}
 	p.grant()
 }
 
-// grant gives the slots that are free to those in line, in order. The caller holds mu.
+// grant gives the slots that are free to those in line, in order; HTTP passes those who wait for a Bolt connection. The
+// caller holds mu.
 func (p *memberPool) grant() {
-	for len(p.line) > 0 && p.inFlight < p.slots() {
-		w := p.line[0]
-		p.line = p.line[1:]
-		p.inFlight++
+	for i := 0; i < len(p.line) && p.inFlight < p.slots(); {
+		w := p.line[i]
+		switch {
+		case !p.free(w.id):
+			i++
+			continue
+		case i == 0:
+			p.line = p.line[1:]
+		default:
+			p.line = slices.Delete(p.line, i, i+1)
+		}
+		p.take(w.id)
 		w.ok = true
 		close(w.granted)
 	}
@@ -257,7 +287,7 @@ func (p *memberPool) giveBack(l *Lease, clean bool, since time.Time) (kept bool)
 	} else if l.id != HTTP {
 		p.open--
 	}
-	p.handOn()
+	p.handOn(l.id)
 	return kept
 }
 
@@ -318,11 +348,11 @@ func (p *memberPool) lookAside() {
 func (p *memberPool) setAside(l *Lease) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !l.idle || p.inFlight >= p.slots() {
+	if !l.idle || !p.free(l.id) {
 		return false
 	}
 	p.unlink(l)
-	p.inFlight++
+	p.take(l.id)
 	return true
 }
 

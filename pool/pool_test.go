@@ -186,6 +186,33 @@ func TestTheMembersOwnLimitCountsBothProtocols(t *testing.T) {
 	})
 }
 
+func TestAWideMemberStillHasTheBoltConnectionsOfThePool(t *testing.T) {
+	inWorld(t, Options{MaxPerMember: 1}, v54, func(t *testing.T, w *world) {
+		w.member.MaxInFlight = 3
+		web := w.listen("s1:7474")
+		defer func() { w.set.Close(); web.stop() }() //nolint:errcheck // never fails
+		ann := user("ann", bolt.V5_4)
+		a, second := w.acquire(ann), w.wait(t.Context(), ann)
+		b, c := w.acquire(HTTP), w.acquire(HTTP) // past those who wait for Bolt
+		fourth := w.wait(t.Context(), HTTP)
+		w.wantStats(Stats{Open: 1, InFlight: 3, Queued: 2})
+		b.Release(true)
+		settle()
+		if second.done || !fourth.done {
+			t.Fatalf("Bolt done %v, HTTP %v; want that HTTP's slot serves HTTP alone", second.done, fourth.done)
+		}
+		a.Release(true)
+		settle()
+		if !second.done || second.err != nil {
+			t.Fatalf("Bolt's slot does not serve Bolt: %v", second.err)
+		}
+		second.lease.Release(true)
+		fourth.lease.Release(true)
+		c.Release(true)
+		w.wantStats(Stats{Open: 1, Idle: 3})
+	})
+}
+
 func TestApplyMovesTheLine(t *testing.T) {
 	inWorld(t, Options{MaxPerMember: 1}, v54, func(t *testing.T, w *world) {
 		ann := user("ann", bolt.V5_4)

@@ -58,7 +58,7 @@ func (c *chaos) run(t *testing.T) {
 	var members [2]*cluster.Member
 	for i := range members {
 		m := *c.w.member
-		m.MaxInFlight = 3 + i
+		m.MaxInFlight = widest - 2*i
 		members[i] = &m
 	}
 	var wg sync.WaitGroup
