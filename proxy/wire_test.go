@@ -140,7 +140,7 @@ func (w *wire) tryRead() (answer, error) {
 	msg, err := w.in.ReadMessage()
 	var op *net.OpError
 	switch {
-	case err == io.EOF, errors.As(err, &op) && !op.Timeout():
+	case err == io.EOF, err == io.ErrUnexpectedEOF, errors.As(err, &op) && !op.Timeout():
 		return answer{}, nil
 	case err != nil:
 		return answer{}, err
