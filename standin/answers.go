@@ -15,6 +15,7 @@ import (
 type answers struct {
 	conn    net.Conn
 	version bolt.Version
+	release release
 	awake   func() bool // waits while the member is frozen; false ends the connection
 	chunk   int         // longest chunk
 	random  *rand.Rand  // of chunk lengths; nil: as long as can be
@@ -51,11 +52,7 @@ func (a *answers) failure(f *bolt.Failure) {
 		a.message(bolt.TagFailure, map[string]any{"code": f.Code, "message": f.Message})
 		return
 	}
-	code := f.Code
-	if len(code) < 8 {
-		code = bolt.CodeUnknown // a directive asked for something else
-	}
-	fields := gqlFields(orElse(orElse(f.GQL, gqlOf[f.Code]), gqlGeneral), code)
+	fields := a.release.gqlFields(f)
 	fields["neo4j_code"], fields["message"] = f.Code, f.Message
 	a.message(bolt.TagFailure, fields)
 }

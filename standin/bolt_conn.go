@@ -55,7 +55,7 @@ func newBoltConn(m *member, life context.Context, conn net.Conn) *boltConn {
 	c := &boltConn{m: m, conn: conn, life: life, id: m.nextConn.Add(1), asker: asker{m: m}, queue: make(chan message, requestQueue),
 		gone: make(chan struct{}), halt: make(chan struct{}), streams: make(map[int64]*result)}
 	c.in.source = bufio.NewReader(conn)
-	c.out = answers{conn: conn, cut: -1, chunk: m.c.opt.MaxChunk, awake: func() bool { return m.awaken(life.Done()) }}
+	c.out = answers{conn: conn, release: m.release, cut: -1, chunk: m.c.opt.MaxChunk, awake: func() bool { return m.awaken(life.Done()) }}
 	if m.c.opt.MaxChunk > 0 {
 		c.out.random = rand.New(rand.NewPCG(uint64(m.c.opt.Seed), uint64(c.id)))
 	}

@@ -114,7 +114,7 @@ func (c *boltConn) handle(m message) {
 func malformed(r *request, m message) *bolt.Failure {
 	switch {
 	case errors.Is(m.fault, errStruct):
-		return withGQL(invalidRequest("Unexpected type: Expected STRUCT but got another"), gqlType)
+		return withKind(invalidRequest("Unexpected type: Expected STRUCT but got another"), kindStruct)
 	case m.fault != nil:
 		return invalidRequest("%v", m.fault)
 	case r != nil && len(m.fields) != r.fields:
@@ -143,7 +143,7 @@ func illegal(r *request, state string) *bolt.Failure {
 	case inTx.String(), txStreaming.String():
 		state = "IN_TRANSACTION"
 	case failed.String():
-		return withGQL(invalidRequest("Message '%s' cannot be handled by session in the READY state", r.message()), gqlProtocol)
+		return withKind(invalidRequest("Message '%s' cannot be handled by session in the READY state", r.message()), kindFailed)
 	}
 	return invalidRequest("Message of type %s cannot be handled by a session in the %s state.", r.message(), state)
 }

@@ -35,7 +35,7 @@ func (c *boltConn) stream(m message, deliver bool) *bolt.Failure {
 
 func (c *boltConn) noSuchResult(qid int64) *bolt.Failure {
 	if c.m.release.atLeast(5, 0) {
-		return failure(bolt.CodeInvalidFormat, "No such statement: %d", qid)
+		return withKind(failure(bolt.CodeInvalidFormat, "No such statement: %d", qid), kindResult)
 	}
 	return failure(bolt.CodeUnknown, "Result for transaction and id: %d was not found.", qid)
 }
@@ -84,9 +84,9 @@ func (c *boltConn) pullFaults(r *result) (f *bolt.Failure) {
 // rows delivers, or drops, up to n rows; a RESET or the client's leaving ends it.
 func (c *boltConn) rows(r *result, n int64, deliver bool) *bolt.Failure {
 	halted := c.halted()
-	if r.make != nil && !c.m.release.atLeast(5, 0) {
-		halted = nil // 4.x and before look for an interruption only where a query reads the store
-	}
+	// 4.x and before look for an interruption only where a query reads the store, so that this one runs to its end. Who
+	// sent a RESET does not want the rows: the stand-in leaves them out.
+	runsOn := r.make != nil && !c.m.release.atLeast(5, 0)
 	left := r.total() - r.sent
 	if n > 0 {
 		left = min(left, n)
@@ -94,7 +94,11 @@ func (c *boltConn) rows(r *result, n int64, deliver bool) *bolt.Failure {
 	for range left {
 		select {
 		case <-halted:
-			return terminated()
+			if runsOn {
+				r.sent = r.total()
+				return nil
+			}
+			return c.m.terminated()
 		default:
 		}
 		if r.ask.failAt == "row" && r.ask.fail != "" && r.sent >= r.ask.failRow {
@@ -147,9 +151,15 @@ func (c *boltConn) finish(r *result, deliver bool) *bolt.Failure {
 		if f != nil || c.closing {
 			return f
 		}
-		meta["bookmark"] = bookmark
+		if c.v >= bolt.V3 {
+			meta["bookmark"] = bookmark
+		}
 	}
 	c.afterResult()
+	if r.old != "" {
+		c.out.success(meta)
+		return nil
+	}
 	if c.v < bolt.V3 {
 		meta["result_consumed_after"] = int64(0)
 	} else {
@@ -174,7 +184,7 @@ func (c *boltConn) lateEnd(auto bool) *bolt.Failure {
 	select {
 	case <-c.halted():
 		if auto {
-			return terminated()
+			return c.m.terminated()
 		}
 	default:
 	}

@@ -200,9 +200,9 @@ func (c *boltConn) runOldTx(what string, params map[string]any) *bolt.Failure {
 	r := &result{fields: []string{}, old: what}
 	switch {
 	case what == "BEGIN" && c.tx != nil:
-		return failure("Neo.ClientError.Transaction.TransactionStartFailed", "Nested transactions are not supported.")
+		return failure("Neo.ClientError.Statement.SemanticError", "Nested transactions are not supported.")
 	case what == "COMMIT" && c.tx == nil:
-		return failure("Neo.ClientError.Transaction.TransactionNotFound", "No current transaction to commit.")
+		return failure("Neo.ClientError.Statement.SemanticError", "No current transaction to commit.")
 	case what == "BEGIN":
 		bookmarks, f := bookmarkList(params["bookmarks"])
 		if one, ok := params["bookmark"].(string); ok && len(bookmarks) == 0 {
@@ -231,7 +231,7 @@ func (c *boltConn) runOldTx(what string, params map[string]any) *bolt.Failure {
 
 func (c *boltConn) telemetry(m message) *bolt.Failure {
 	if api, ok := m.field(0).(int64); !ok || api < 0 || api > 3 {
-		return withGQL(failure(bolt.CodeUnknown, "org.neo4j.packstream.error.reader.PackstreamReaderException: Unknown driver interface type %v", m.field(0)), gqlInternal)
+		return failure(bolt.CodeUnknown, "org.neo4j.packstream.error.reader.PackstreamReaderException: Unknown driver interface type %v", m.field(0))
 	}
 	c.out.success(nil)
 	return nil

@@ -130,7 +130,7 @@ func (m *member) await(p position, done <-chan struct{}) *bolt.Failure {
 	}
 	select {
 	case <-done:
-		return terminated()
+		return m.terminated()
 	default:
 	}
 	c.mu.Lock()

@@ -175,7 +175,9 @@ func (t *transaction) answer(text string, list []string, params map[string]any, 
 	}
 	r.refusal = refusal
 	if r.make == nil && byZero.MatchString(text) {
-		r.refusal = divisionByZero()
+		if r.refusal = divisionByZero(); !t.m.release.multi() {
+			return nil, r.refusal // 3.x runs what writes at once
+		}
 	}
 	deleted := t.note(list, ask.mark, refusal == nil && !explain)
 	r.kind, r.stats = writeKind(list, t.v, deleted)

@@ -22,6 +22,9 @@ func (t *transaction) procedure(name, text string, list []string, params map[str
 	if f != nil {
 		return nil, f, true
 	}
+	if t.db == systemDB {
+		r.kind = "s"
+	}
 	r, f = yield(r, list, text, params, t.m.release)
 	return r, f, true
 }
@@ -86,7 +89,11 @@ func (t *transaction) routingProcedure(name string, args []any) (*result, *bolt.
 	if f != nil {
 		return nil, f
 	}
-	return table([]string{"ttl", "servers"}, []any{rt["ttl"], rt["servers"]}), nil
+	r := table([]string{"ttl", "servers"}, []any{rt["ttl"], rt["servers"]})
+	if multi {
+		r.kind = "s"
+	}
+	return r, nil
 }
 
 func oldRole(r cluster.Role) string {

@@ -57,10 +57,36 @@ func replay(t *testing.T, o Options, v bolt.Version, s exchange.Scenario) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := exchange.Diff(got.Shape(), s.Shape()); diff != "" {
+		if g, w := kinds(got), kinds(s); g != w {
+			t.Errorf("the kinds of its queries: got %s; want %s", g, w)
+		}
+		if diff := exchange.Diff(got.Shape(), s.Shape()); diff != "" && exchange.Diff(unsaid(got.Shape()), s.Shape()) != "" {
 			t.Errorf("%s\nin full, the stand-in: %s\nthe server: %s", diff, strings.Join(got.Lines, "\n  "), strings.Join(s.Lines, "\n  "))
 		}
 	})
+}
+
+// unsaid is a scenario as its client sees it when the server's closing the connection outruns its last answer, as now and
+// then happens to a client of a real one whose requests it did not read any more.
+func unsaid(s exchange.Scenario) exchange.Scenario {
+	n := len(s.Lines)
+	if n > 1 && s.Lines[n-1] == "S: closed" && strings.HasPrefix(s.Lines[n-2], "S: FAILURE") {
+		s.Lines = append(s.Lines[:n-2:n-2], "S: closed")
+	}
+	return s
+}
+
+var queryKind = regexp.MustCompile(`^S: SUCCESS .*type: ("\w+")`)
+
+// kinds are the types of a scenario's queries, as the ends of their results name them.
+func kinds(s exchange.Scenario) string {
+	var list []string
+	for _, line := range s.Lines {
+		if m := queryKind.FindStringSubmatch(line); m != nil {
+			list = append(list, m[1])
+		}
+	}
+	return strings.Join(list, " ")
 }
 
 var recordingHead = regexp.MustCompile(`What Neo4j (\S+) \(lab (\S+)\) answers in Bolt (\d+)(?:\.(\d+))?\.`)

@@ -95,7 +95,7 @@ func returnItems(text, variable string, params map[string]any) (fields []string,
 		}
 		it := item{varies: variable != "" && m[1] == variable, divided: m[2] != "", divisorVaries: variable != "" && m[2] == variable}
 		if name, ok := strings.CutPrefix(m[1], "$"); ok && !hasKey(params, name) {
-			return nil, nil, failure("Neo.ClientError.Statement.ParameterMissing", "Expected parameter(s): %s", name)
+			return nil, nil, failure(codeParameterMissing, "Expected parameter(s): %s", name)
 		}
 		var known bool
 		if it.value, known = literalOnly(m[1], params); !known && !it.varies {
@@ -144,7 +144,7 @@ func rowOf(items []item, v int64) ([]any, *bolt.Failure) {
 }
 
 func divisionByZero() *bolt.Failure {
-	return failure("Neo.ClientError.Statement.ArithmeticError", "/ by zero")
+	return failure(codeArithmetic, "/ by zero")
 }
 
 // literal is a parameter's, text's, number's or word's value; of anything else nil.

@@ -224,7 +224,7 @@ func (t *transaction) pause(d time.Duration, done <-chan struct{}) *bolt.Failure
 		d = min(d, max(time.Until(t.ends), 0))
 	}
 	if !pause(d, done) {
-		return terminated()
+		return t.m.terminated()
 	}
 	if !early {
 		return nil
