@@ -265,6 +265,28 @@ func TestHTTPForwardsBytesAsGiven(t *testing.T) {
 	}
 }
 
+func TestForwardedHostIsOneThatMembersCanRead(t *testing.T) {
+	m := startScripted(t, "s1", answering(func(r *http.Request, _ string) string { return ok(r.Host + " " + r.Header.Get("X-Forwarded-Host")) }))
+	c := startRelay(t, nil, m).raw()
+	for _, e := range []struct{ host, given, want string }{
+		{"gate.example:7687", "", "gate.example:7687"},
+		{"gate", "", "gate"},
+		{"10.0.0.1", "", "10.0.0.1"},
+		{"10.0.0.1:7687", "", ""},
+		{"[::1]:7687", "", ""},
+		{"my_gate:80", "", ""},
+		{"10.0.0.1:7687", "outside:80", "outside:80"},
+		{"gate:7687", "10.0.0.1:80", ""},
+	} {
+		head := "GET /x HTTP/1.1\r\nHost: " + e.host + "\r\n"
+		if e.given != "" {
+			head += "X-Forwarded-Host: " + e.given + "\r\n"
+		}
+		c.send(head, "\r\n")
+		c.want("GET", 200, e.host+" "+e.want)
+	}
+}
+
 func TestHTTPBodylessAnswers(t *testing.T) {
 	m := startScripted(t, "s1", answering(func(r *http.Request, _ string) string {
 		switch r.URL.Path {

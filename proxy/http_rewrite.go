@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -78,6 +79,9 @@ func (c *httpConn) buildRequest(m *cluster.Member) {
 	}
 	if c.looksInside() {
 		drop = drop.with(fAcceptEncoding)
+	}
+	if given := w.req.value(b, fForwardedHost); len(given) > 0 && !forwardable(given) {
+		drop = drop.with(fForwardedHost)
 	}
 	out = appendFields(out, &w.req, b, drop)
 	out = c.appendForwarding(out, b)
@@ -169,7 +173,7 @@ func (c *httpConn) appendForwarding(out, b []byte) []byte {
 		out = append(out, "\r\n"...)
 	}
 	out = append(out, c.forwarded...)
-	if !w.req.has(fForwardedHost) && !w.req.host.empty() {
+	if host := w.req.host.of(b); !w.req.has(fForwardedHost) && len(host) > 0 && forwardable(host) {
 		out = append(out, "X-Forwarded-Host: "...)
 		out = append(out, w.req.host.of(b)...)
 		out = append(out, "\r\n"...)
@@ -187,6 +191,23 @@ func (c *httpConn) appendForwarding(out, b []byte) []byte {
 		out = append(out, "\r\n"...)
 	}
 	return out
+}
+
+// forwardable tells whether a member can be given this as X-Forwarded-Host. Seen on 5.26.30: it reads the value as a URI, so
+// that host:port passes only where the host could be a scheme, and 10.0.0.1:7474 is answered with 500. The URLs come out
+// right all the same, for Host is passed on as it is and those of transactions are rewritten here.
+func forwardable(host []byte) bool {
+	name, _, port := bytes.Cut(host, []byte{':'})
+	if !port {
+		return host[0] != '['
+	}
+	for i, c := range name {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (i == 0 || (c < '0' || c > '9') && c != '-' && c != '.') {
+			return false
+		}
+	}
+	return len(name) > 0
 }
 
 // queryReadMode is added to a Query API body that we judged a read; the member then refuses to write.
