@@ -8,7 +8,7 @@ UNITS     = $(shell $(GO) list ./... | grep -v /test/e2e)
 
 export CGO_ENABLED = 0
 
-.PHONY: build demo test test-unit test-servers check lint race fuzz cross bench docs clean
+.PHONY: bench-quick build demo test test-unit test-servers check lint race fuzz cross bench docs clean
 
 build: ## the program, into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/boltgate ./cmd/boltgate
@@ -48,8 +48,11 @@ cross: ## the builds that are shipped
 	GOOS=linux GOARCH=arm GOARM=6 $(GO) build -o /dev/null ./cmd/boltgate
 	GOOS=linux GOARCH=arm GOARM=7 $(GO) build -o /dev/null ./cmd/boltgate
 
-bench: build ## boltgate beside HAProxy (Debian's package) and beside no proxy; 2 cores, some 15 minutes
-	bin/boltgate bench compare --gate bin/boltgate --out bench.json
+bench: ## boltgate beside HAProxy (Debian package) and beside no proxy, against instant servers and a real one; 2 cores, some 20 minutes
+	BOLTGATE_BENCH=full BOLTGATE_BENCH_OUT=$(CURDIR)/bench.json $(GO) test -count=1 -v -timeout 60m -run "^TestComparison$$" ./bench
+
+bench-quick: ## the same in short runs: for trying, not for figures to keep
+	BOLTGATE_BENCH=quick $(GO) test -count=1 -v -timeout 20m -run "^TestComparison$$" ./bench
 
 docs: ## writes docs/compatibility.md from a run of all drivers against all servers
 	BOLTGATE_WRITE_DOCS=1 $(GO) test -timeout 45m -count 1 -v ./test/e2e

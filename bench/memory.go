@@ -21,7 +21,8 @@ type Memory struct {
 }
 
 const (
-	settleTime  = 12 * time.Second // the longest wait for a process's memory to come to rest
+	idleTime    = 8 * time.Second  // the shortest wait for a process's memory to come to rest: a client that idles, not one that has just come
+	settleTime  = 20 * time.Second // the longest
 	startTime   = 5 * time.Second  // after which resident memory is read
 	idleDialers = 16
 )
@@ -102,7 +103,8 @@ func openIdle(ctx context.Context, l Load, n int) error {
 	return nil
 }
 
-// settled waits until a process's memory moves by less than 1 part in 200 within a second, at most settleTime, and returns it with the wait.
+// settled waits idleTime, then until a process's memory moves by less than 1 part in 200 within a second, at most settleTime,
+// and returns it with the wait.
 func (c *comparison) settled(pid int) (rss, pss int64, waited time.Duration, err error) {
 	begun := time.Now()
 	for last := int64(0); ; last = rss {
@@ -110,7 +112,7 @@ func (c *comparison) settled(pid int) (rss, pss int64, waited time.Duration, err
 			return 0, 0, 0, err
 		}
 		waited = time.Since(begun)
-		if last > 0 && abs(rss-last)*200 < rss || waited > settleTime {
+		if waited > idleTime && abs(rss-last)*200 < rss || waited > settleTime {
 			return rss, pss, waited, nil
 		}
 		select {

@@ -22,10 +22,12 @@ type Link struct {
 	raw    syscall.RawConn // nil when Conn is not a plain socket
 	socket syscall.RawConn // what can be looked at: raw, or the socket beneath TLS; nil when there is none
 
-	// What the callbacks work on; each is owned by its caller while it runs.
-	read  op
-	write op
-	look  op
+	*ops // nil while Await waits
+}
+
+// ops is what the callbacks work on; each op is owned by its caller while it runs.
+type ops struct {
+	read, write, look op
 }
 
 // op is one pending operation on the raw socket. The callback is made once, so that waiting allocates nothing.
@@ -44,13 +46,19 @@ type op struct {
 // New returns a Link on conn, which it does not own: whoever made conn closes it.
 func New(conn net.Conn) *Link {
 	l := &Link{Conn: conn}
-	l.read.call, l.write.call = l.readReady, l.writeOnce
+	l.prepare()
 	l.raw = rawConn(conn)
 	l.socket = l.raw
 	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // *tls.Conn
 		l.socket = rawConn(over.NetConn())
 	}
 	return l
+}
+
+// prepare makes the callbacks, once for all that the link will do.
+func (l *Link) prepare() {
+	l.ops = new(ops)
+	l.read.call, l.write.call = l.readReady, l.writeOnce
 }
 
 // rawConn is nil when conn is not a plain socket.

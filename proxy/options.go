@@ -80,6 +80,7 @@ type Options struct {
 	Remember     time.Duration // how long a verified login is not verified again
 	AuthInFlight int           // log-ons at members at once; 0 means 8
 	AskTimeout   time.Duration // for our own questions to members; 0 means 10 s
+	ParkEvery    time.Duration // how often idle sessions are looked at, see park.go; 0 means 1 s; New's counts
 }
 
 func (o Options) withDefaults() Options {
@@ -93,6 +94,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.AskTimeout == 0 {
 		o.AskTimeout = 10 * time.Second
+	}
+	if o.ParkEvery == 0 {
+		o.ParkEvery = time.Second
 	}
 	if o.MaxHeldBytes == 0 {
 		o.MaxHeldBytes = 64 << 20

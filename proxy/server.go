@@ -22,17 +22,18 @@ import (
 
 // Server serves all frontends.
 type Server struct {
-	options  atomic.Pointer[Options]
-	current  *cluster.Current
-	pools    *pool.Set
-	log      *slog.Logger
-	logins   *logins
-	throttle *throttle
-	http     httpShared    // what HTTP connections share
-	writes   *textSet      // texts that Classify took for reads and a member for writes
-	auths    chan struct{} // one entry a log-on at a member
-	held     held
-	nextID   atomic.Uint64
+	options   atomic.Pointer[Options]
+	current   *cluster.Current
+	pools     *pool.Set
+	log       *slog.Logger
+	logins    *logins
+	throttle  *throttle
+	http      httpShared    // what HTTP connections share
+	writes    *textSet      // texts that Classify took for reads and a member for writes
+	auths     chan struct{} // one entry a log-on at a member
+	held      held
+	nextID    atomic.Uint64
+	parkRound atomic.Uint32 // see giveBack
 
 	// Listen opens a listener; nil means net.Listen. Set before Apply.
 	Listen func(network, address string) (net.Listener, error)
@@ -73,6 +74,7 @@ func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger)
 	s.auths = make(chan struct{}, o.AuthInFlight)
 	s.logins = newLogins(func() time.Duration { return s.options.Load().Remember })
 	s.work, s.cancel = context.WithCancel(context.Background())
+	s.conns.Go(s.parkIdle)
 	return s
 }
 
@@ -234,26 +236,25 @@ func (s *Server) serveListener(f *frontend, l net.Listener) {
 			time.Sleep(50 * time.Millisecond) // out of file descriptors: others must end first
 			continue
 		}
-		c := &client{conn: conn}
+		c := &client{conn: conn, place: open, front: f.settings.Load().Name}
 		if !s.add(c) {
-			conn.Close()
+			s.bury(c)
 			continue
 		}
-		s.conns.Go(func() {
-			defer s.remove(c)
-			if open != nil {
-				defer func() { <-open }()
-			}
-			s.serveConn(f, c)
-		})
+		s.conns.Go(func() { s.live(c, func() error { return s.serveProtocol(f, c) }) })
 	}
 }
 
-// client is one open client connection, as the shutdown sees it.
+// client is one open client connection, as the shutdown and the sweep over idle sessions see it.
 type client struct {
-	conn net.Conn
-	idle atomic.Pointer[atomic.Bool] // set once there is a session: whether it has no unit of work
+	conn  net.Conn
+	front string                      // the frontend's name
+	place chan struct{}               // what holds its place under max_connections; nil when they are not limited
+	idle  atomic.Pointer[atomic.Bool] // set once there is a session: whether it has no unit of work
+	bolt  atomic.Pointer[boltSession] // set once there is a Bolt session
 }
+
+func (c *client) address() string { return c.conn.RemoteAddr().String() }
 
 func (s *Server) add(c *client) bool {
 	s.mu.Lock()

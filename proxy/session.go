@@ -65,12 +65,11 @@ type boltSession struct {
 	cut            bool           // the lease's connection is not in step any more: it is closed, not RESET
 
 	idle atomic.Bool // waiting for the client without a unit of work
+	nap  napping     // guarded by mu
 
-	unit    unit
-	answers answers
-	own     ownResult
-	lastDB  string // the last database name seen, so that it is not copied again
-	scratch []byte // for building what is sent in place of a request
+	*busy  // nil while parked
+	own    ownResult
+	lastDB string // the last database name seen, so that it is not copied again
 
 	mu       sync.Mutex
 	owed     owedQueue   // guarded by mu: answers that are due to the client
@@ -81,16 +80,35 @@ type boltSession struct {
 	lease    *pool.Lease // written by run under mu; nil between units of work
 }
 
-// run serves the client until it leaves, fails the protocol, or ctx ends between units of work.
+// busy is the part of a session that only its work needs.
+type busy struct {
+	unit    unit
+	answers answers
+	scratch []byte // for building what is sent in place of a request
+}
+
+// run serves the client until it leaves, fails the protocol, or ctx ends between units of work; or until it parks.
 func (s *boltSession) run(ctx context.Context) error {
-	defer s.end()
 	if err := s.handshake(ctx); err != nil {
+		s.end()
 		return err
 	}
+	return s.serveRequests(ctx)
+}
+
+func (s *boltSession) serveRequests(ctx context.Context) (err error) {
+	defer func() {
+		if err != errParked {
+			s.end()
+		}
+	}()
 	for {
 		tag, err := s.nextRequest(ctx)
 		if err == nil {
 			err = s.serve(ctx, tag)
+		}
+		if err == errParked {
+			return err
 		}
 		if err != nil {
 			s.flush() //nolint:errcheck // the session ends anyway; a last FAILURE may still arrive
@@ -145,12 +163,25 @@ func (s *boltSession) nextRequest(ctx context.Context) (tag byte, err error) {
 // waitForClient reads more of the client's bytes. Between units of work a shutdown ends the wait, and so does the time
 // limit that the state has.
 func (s *boltSession) waitForClient(ctx context.Context) error {
-	s.idle.Store(s.lease == nil)
-	defer s.idle.Store(false)
-	if ctx.Err() != nil && s.lease == nil {
+	if s.lease != nil {
+		return s.endedWait(ctx, s.readMore(s.fillLimit()))
+	}
+	if ctx.Err() != nil {
 		return errClosed
 	}
+	s.fallAsleep(0)
 	err := s.readMore(s.fillLimit())
+	if s.wakeUp() && isTimeout(err) {
+		if s.mayPark() {
+			return errParked
+		}
+		return nil // nextRequest waits again
+	}
+	return s.endedWait(ctx, err)
+}
+
+// endedWait is what the end of a wait for the client means.
+func (s *boltSession) endedWait(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -36,6 +37,7 @@ func TestWritesGoToTheLeaderAndReadsToTheOthers(t *testing.T) {
 
 func TestReadsTakeTurnsOverMembersThatHaveNoConnectionYet(t *testing.T) {
 	g := startGate(t, gateOptions{standin: lab})
+	g.await(func(v *cluster.View) bool { return len(slices.Collect(v.Readers("neo4j"))) == 3 })
 	c := g.dial(bolt.V5_8)
 	seen := map[any]int{}
 	for range 9 {

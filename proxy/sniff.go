@@ -53,24 +53,7 @@ func sniff(first []byte) (p protocol, more bool) {
 	return protoUnknown, false
 }
 
-// serveConn serves one client connection to its end. What goes wrong ends this connection only, with one log line.
-func (s *Server) serveConn(f *frontend, c *client) {
-	defer c.conn.Close()
-	log := s.log.With("frontend", f.settings.Load().Name, "client", c.conn.RemoteAddr().String())
-	defer func() {
-		if p := recover(); p != nil {
-			log.Error("a session ended by a fault in boltgate; please report it", "panic", fmt.Sprint(p), "stack", stack())
-		}
-	}()
-	err := s.serveProtocol(f, c)
-	switch {
-	case err == nil || errors.Is(err, errClosed) || errors.Is(err, errLeft) || errors.Is(err, io.EOF):
-		log.Debug("connection closed", "reason", err)
-	default:
-		log.Info("connection ended", "error", err)
-	}
-}
-
+// serveProtocol finds out what a client connection speaks, and serves it.
 func (s *Server) serveProtocol(f *frontend, c *client) error {
 	set := f.settings.Load()
 	setKeepalive(c.conn, set.Keepalive)
@@ -192,9 +175,10 @@ func (s *Server) serveBolt(ctx context.Context, f *frontend, c *client, p *peer)
 	link := netio.New(p.conn)
 	session := &boltSession{
 		srv: s, front: f, client: link, id: "boltgate-" + strconv.FormatUint(s.nextID.Add(1), 10),
-		local: p.local, remote: p.remote, in: inbox{link: link},
+		local: p.local, remote: p.remote, in: inbox{link: link}, busy: new(busy),
 	}
 	c.idle.Store(&session.idle)
+	c.bolt.Store(session)
 	if len(p.first) > 0 {
 		buf := getBuffer()
 		if len(p.first) > len(buf) {

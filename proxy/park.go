@@ -1,0 +1,207 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"time"
+)
+
+// This file owns the idle sessions. A goroutine that served a query has a stack that grew, and the runtime takes it back
+// only down to a size that is most of what an idle client costs. So a session that has been idle for a while parks: its
+// goroutine ends, and a new one, which has never done anything but wait, waits for the next request and then serves on.
+// A query on a busy session never pays for that.
+
+// errParked ends the goroutine of a session that goes on in another.
+var errParked = errors.New("proxy: the session parks")
+
+// napping is what the sweep and the session share about the session's waits; guarded by the session's mu, but for naps,
+// which run alone writes and the sweep reads under mu.
+type napping struct {
+	naps   uint32 // waits so far
+	asleep bool   // in a wait between units of work
+	seen   uint32 // naps at the last sweep
+	nudged bool   // woken by the sweep, to park
+	parked uint32 // the round in which it parked; 0 does not
+}
+
+// fallAsleep notes that the session waits for its client without a unit of work.
+func (s *boltSession) fallAsleep(parked uint32) {
+	s.mu.Lock()
+	s.nap.naps++
+	s.nap.asleep, s.nap.parked = true, parked
+	s.mu.Unlock()
+	s.idle.Store(true)
+}
+
+// wakeUp ends the wait. It tells whether it was the sweep that ended it.
+func (s *boltSession) wakeUp() (nudged bool) {
+	s.idle.Store(false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	nudged = s.nap.nudged
+	s.nap.asleep, s.nap.nudged = false, false
+	if nudged {
+		s.client.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the next read
+	}
+	return nudged
+}
+
+// nudge wakes the session, so that it parks, when it has been in the same wait since the last sweep and has not parked in
+// this round. It tells whether it woke one that had not parked at all.
+func (s *boltSession) nudge(round uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := &s.nap
+	wake := n.asleep && n.parked != round && !n.nudged && n.seen == n.naps
+	if wake {
+		n.nudged = true
+		s.client.Conn.SetReadDeadline(longAgo) //nolint:errcheck // as above
+	}
+	n.seen = n.naps
+	return wake && n.parked == 0
+}
+
+const (
+	manyParked   = 256 // sessions, from which on it pays to give memory back to the system
+	releaseEvery = 10  // sweeps, at least
+	settleAfter  = 2   // sweeps that parking once more takes
+)
+
+// giveBack returns the memory to the system that many sessions needed before they parked, which would else stay with the
+// process for minutes. It does so twice: after the first time the sessions park once more, for the runtime starts
+// goroutines on stacks as large as the last collection found them in use on average, and that is small only then.
+type giveBack struct {
+	parked int // sessions that parked since the last time
+	since  int // sweeps since the last time
+}
+
+// swept notes a sweep that parked n sessions. It is true when the sessions shall park once more.
+func (g *giveBack) swept(n int) (again bool) {
+	g.parked += n
+	g.since++
+	switch {
+	case g.since == settleAfter:
+		debug.FreeOSMemory()
+	case g.parked >= manyParked && g.since >= releaseEvery:
+		debug.FreeOSMemory()
+		g.parked, g.since = 0, 0
+		return true
+	}
+	return false
+}
+
+// parkIdle sweeps over all sessions until the server ends. One that it meets in the same wait twice in a row parks.
+func (s *Server) parkIdle() {
+	t := time.NewTicker(s.options.Load().ParkEvery)
+	defer t.Stop()
+	var sessions []*boltSession
+	free := giveBack{since: releaseEvery}
+	s.parkRound.Store(1)
+	for {
+		select {
+		case <-s.work.Done():
+			return
+		case <-t.C:
+		}
+		sessions = sessions[:0]
+		s.mu.Lock()
+		for c := range s.clients {
+			if b := c.bolt.Load(); b != nil {
+				sessions = append(sessions, b)
+			}
+		}
+		s.mu.Unlock()
+		nudged := 0
+		for _, b := range sessions {
+			if b.nudge(s.parkRound.Load()) {
+				nudged++
+			}
+		}
+		clear(sessions) // the sweep shall not keep them alive
+		if free.swept(nudged) {
+			s.parkRound.Add(1)
+		}
+	}
+}
+
+// mayPark tells whether nothing but the connection is held, and that it is one that can wait without a buffer.
+func (s *boltSession) mayPark() bool {
+	return s.client.Raw() && s.loggedIn() && s.lease == nil && s.pump == nil && s.in.buf == nil && s.state != stateOwn
+}
+
+// shed lets go of what a session keeps for its next unit of work; it is soon there again when there is one.
+func (s *boltSession) shed() {
+	s.out, s.busy = nil, nil
+	s.mu.Lock()
+	s.owed = owedQueue{}
+	s.mu.Unlock()
+}
+
+// lieDown hands the session over to a new goroutine, which waits. What the wait needs is done here: the new one shall not
+// call anything that makes its stack grow.
+func (s *boltSession) lieDown(c *client) {
+	s.shed()
+	if by := s.readBy(); !by.IsZero() {
+		s.client.Conn.SetReadDeadline(by) //nolint:errcheck // a closed connection shows in the wait
+	}
+	s.fallAsleep(s.srv.parkRound.Load())
+	s.srv.conns.Add(1)
+	go s.rest(c)
+}
+
+// rest waits on a small stack, and then serves on.
+func (s *boltSession) rest(c *client) {
+	err := s.client.Await()
+	s.getUp(c, err)
+}
+
+func (s *boltSession) getUp(c *client, err error) {
+	defer s.srv.conns.Done()
+	if s.wakeUp() && isTimeout(err) {
+		s.lieDown(c)
+		return
+	}
+	s.busy = new(busy)
+	s.client.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the next read
+	s.srv.live(c, func() error {
+		if err := s.endedWait(s.srv.work, err); err != nil {
+			s.end()
+			return err
+		}
+		return s.serveRequests(s.srv.work)
+	})
+}
+
+// live runs a stretch of a connection's life. What goes wrong ends this connection only, with one log line; a session that
+// parks goes on in a goroutine of its own.
+func (s *Server) live(c *client, stretch func() error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("a session ended by a fault in boltgate; please report it", "frontend", c.front, "client", c.address(), "panic", fmt.Sprint(p), "stack", stack())
+			s.bury(c)
+		}
+	}()
+	err := stretch()
+	if err == errParked {
+		c.bolt.Load().lieDown(c)
+		return
+	}
+	switch {
+	case err == nil || errors.Is(err, errClosed) || errors.Is(err, errLeft) || errors.Is(err, io.EOF):
+		s.log.Debug("connection closed", "frontend", c.front, "client", c.address(), "reason", err)
+	default:
+		s.log.Info("connection ended", "frontend", c.front, "client", c.address(), "error", err)
+	}
+	s.bury(c)
+}
+
+// bury ends a connection.
+func (s *Server) bury(c *client) {
+	c.conn.Close()
+	s.remove(c)
+	if c.place != nil {
+		<-c.place
+	}
+}
