@@ -52,11 +52,14 @@ func (l *answerLook) look(p []byte) {
 	l.decided = l.decided || l.walk.lost
 }
 
+// errorCodes is in every code of an error (Neo.ClientError.…), and not in those of notifications.
+var errorCodes = []byte("Error.")
+
 // inspect holds up to 64 KiB of the answer until it is clear whether it is a refusal. again is true when the request is to be
 // sent to another member; then the lease is gone.
 func (c *httpConn) inspect(lease *pool.Lease, n int) (again bool, err error) {
 	w := c.w
-	if first := w.answer[w.aFrom+n : w.aTo]; w.body.kind == fixedBody && int64(len(first)) >= w.body.left && !bytes.Contains(first, []byte("Neo.")) {
+	if first := w.answer[w.aFrom+n : w.aTo]; w.body.kind == fixedBody && int64(len(first)) >= w.body.left && !bytes.Contains(first, errorCodes) {
 		return false, nil
 	}
 	if w.ans.has(fContentEncoding) { // though we asked for none

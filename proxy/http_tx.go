@@ -60,7 +60,7 @@ func (c *httpConn) unknownTx() error {
 func (c *httpConn) rewrites() bool {
 	w := c.w
 	switch {
-	case w.path.kind != routeBegin && (w.path.kind != routeInside || w.path.commit || !w.unit.post):
+	case w.path.kind != routeBegin && w.path.kind != routeInside || !w.unit.post: // answers to a commit have a commit URL too
 		return false
 	case w.body.kind == noBody || w.ans.status >= 300:
 		return false
