@@ -115,9 +115,14 @@ func (m *matrix) page() (string, error) {
 		rows = append(rows, "Bolt "+bolt.Versions[len(bolt.Versions)-1-i].String())
 	}
 	b.WriteString("\nA raw client plays the conversations of test/labs/recordings in each version: logins, transactions, failures, RESET in the middle of a\n" +
-		"result, pipelining, routing tables, requests that are not legal.\n")
-	if err := m.table(&b, "Raw conversations through boltgate, the answers as the server itself gives them", "version", true, rows, "–"); err != nil {
+		"result, pipelining, routing tables, requests that are not legal. \"yes\" means that through boltgate every answer is of the kind, and has the metadata\n" +
+		"and the code, that the server itself gives; a dash, that the server does not speak the version.\n")
+	if err := m.table(&b, "Raw conversations through boltgate", "version", true, rows, "–"); err != nil {
 		return "", err
+	}
+	b.WriteString("\nWhere it answers otherwise on purpose:\n\n")
+	for _, r := range reasons() {
+		b.WriteString("* " + r + "\n")
 	}
 	for i, n := range m.notes {
 		fmt.Fprintf(&b, "\n[^%d]: %s\n", i+1, n)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,12 +137,22 @@ func names(versions []bolt.Version) string {
 
 // rawThroughGate runs the same scenarios through the gate and compares their shape with the recording of the server.
 func rawThroughGate(t *testing.T, c *labs.Cluster, gate string) {
-	for _, v := range offered(t, gate) {
+	versions := offered(t, gate)
+	for i, v := range versions {
 		t.Run(v.String(), func(t *testing.T) {
 			want := load(t, filepath.Join(recordings, fmt.Sprintf("%s-bolt-%s.txt", c.Lab.Name, v)))
-			got := play(t, c, gate, v, exchange.Scenarios(v))
-			for i := range min(len(got), len(want)) {
-				if d := exchange.Diff(got[i].Shape(), want[i].Shape()); d != "" {
+			asked := exchange.Scenarios(v)
+			if 0 < i && i < len(versions)-1 {
+				// The gate slows down an address that keeps failing to log in: two versions show enough of that.
+				wrong := func(s exchange.Scenario) bool { return s.Name == "wrong password" }
+				want, asked = slices.DeleteFunc(want, wrong), slices.DeleteFunc(asked, wrong)
+			}
+			got := play(t, c, gate, v, asked)
+			if len(got) != len(want) {
+				t.Fatalf("%d scenarios were played, %d are recorded; record anew with -update", len(got), len(want))
+			}
+			for i := range got {
+				if d := unexpected(got[i].Shape(), want[i].Shape()); d != "" {
 					t.Error(d)
 				}
 			}

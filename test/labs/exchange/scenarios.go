@@ -86,7 +86,7 @@ const (
 	count  = "MATCH (n:Raw) RETURN count(n) AS n"
 	clear  = "MATCH (n:Raw) DELETE n"
 	wrong  = "THIS IS NOT CYPHER"
-	big    = "UNWIND range(1, 1000000) AS n RETURN n"
+	big    = "UNWIND range(1, 300000) AS n RETURN n"
 )
 
 func (w words) hello(password string) []string {
@@ -108,7 +108,7 @@ func (w words) logins() []Scenario {
 	all := []Scenario{
 		{"logon", "the opening of a connection", lines("bare", w.hello("<password>"))},
 		{"wrong password", "the refusal of a login ends the connection", lines("bare", w.hello("wrong"), wait, "C: RESET")},
-		{"request before login", "a query of somebody unknown", lines("bare", w.run("RETURN 1"), w.pull(-1))},
+		{"request before login", "a query of somebody unknown", lines("bare", w.run("RETURN 1"), wait, w.pull(-1))},
 	}
 	if w.v >= bolt.V3 {
 		all = append(all, Scenario{"goodbye", "a polite end", lines("C: GOODBYE")})
@@ -121,7 +121,7 @@ func (w words) logins() []Scenario {
 		again := `C: LOGON {credentials: "<password>", principal: "<user>", scheme: "basic"}`
 		all = append(all,
 			Scenario{"another login", "LOGOFF and LOGON on one connection, pipelined", lines("C: LOGOFF", again, wait, w.run("RETURN 1 AS n"), w.pull(-1))},
-			Scenario{"logged off", "a query between LOGOFF and LOGON", lines("C: LOGOFF", wait, w.run("RETURN 1"), w.pull(-1))},
+			Scenario{"logged off", "a query between LOGOFF and LOGON", lines("C: LOGOFF", wait, w.run("RETURN 1"), wait, w.pull(-1))},
 			Scenario{"logon twice", "LOGON while logged on", lines(again)},
 			Scenario{"logoff in a transaction", "LOGOFF is for the ready state", lines(w.begin(), wait, "C: LOGOFF")})
 	}

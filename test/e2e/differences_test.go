@@ -1,0 +1,97 @@
+package e2e
+
+// This file owns where the gate answers a raw client otherwise than the servers behind it, each with the reason.
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/boltgate/boltgate/test/labs/exchange"
+)
+
+// difference is one line of a scenario's shape; got and want are beginnings of lines.
+type difference struct {
+	scenario  string
+	got, want string
+	why       string
+}
+
+const (
+	requestInvalid = "S: FAILURE Neo.ClientError.Request.Invalid "
+	malformed      = "A request that is malformed gets Request.Invalid and ends the session; servers say nothing, or go on, each version in its own way."
+	ownTable       = "Routing tables are the gate's own, on a HA cluster too, which has none itself."
+)
+
+var differences = []difference{
+	{"unknown tag", requestInvalid, "S: closed", malformed},
+	{"no structure", requestInvalid, "S: closed", malformed},
+	{"no structure", requestInvalid, requestInvalid, malformed},
+	{"no structure", "S: closed", "S: SUCCESS", malformed},
+	{"RUN with too few fields", requestInvalid, "S: closed", malformed},
+	{"RUN with too few fields", requestInvalid, "S: FAILURE Neo.ClientError.Request.InvalidFormat ", malformed},
+	{"RUN with too few fields", "S: closed", "S: SUCCESS", malformed},
+	{"NOOP", "S: SUCCESS", "S: closed", "A client may send NOOPs; servers before 5.x end the session."},
+	{"route", "S: SUCCESS {fields}", "S: FAILURE Neo.ClientError.Procedure.ProcedureNotFound ", ownTable},
+	{"getServers", "S: SUCCESS {fields}", "S: FAILURE Neo.ClientError.Procedure.ProcedureNotFound ", ownTable},
+	{"route", "S: SUCCESS {fields}", "S: SUCCESS {fields, ", ownTable},
+	{"getServers", "S: SUCCESS {fields}", "S: SUCCESS {fields, ", ownTable},
+	{"ACK_FAILURE in a transaction", "S: SUCCESS {fields}", "S: SUCCESS {fields, ", "The transaction is gone; the gate answers ROLLBACK itself."},
+	{"BEGIN while failed", requestInvalid, requestInvalid, "The gate answers it itself, without a cause."},
+	{"telemetry", "S: SUCCESS", "S: FAILURE Neo.DatabaseError.General.UnknownError ", "The gate takes telemetry and passes none on, so it minds no number."},
+	{"logon", "S: SUCCESS {connection_id, server}", "S: SUCCESS {connection_id, hints, server}", "Before 4.3 the protocol has no hints, though servers send them."},
+}
+
+// unexpected returns the first line in which the gate's answers differ from the server's for no reason that is known, "" when there is none. Where
+// they differ in kind for a known reason the rest of the conversation is another one, and is not compared.
+func unexpected(got, want exchange.Scenario) string {
+	for i := range max(len(got.Lines), len(want.Lines)) {
+		if i < len(got.Lines) && i < len(want.Lines) {
+			g, w := got.Lines[i], want.Lines[i]
+			if g == w {
+				continue
+			}
+			if known(got.Name, g, w) {
+				if kind(g) != kind(w) {
+					return ""
+				}
+				continue
+			}
+		}
+		got.Lines = append(slices.Clone(want.Lines[:min(i, len(want.Lines))]), got.Lines[min(i, len(got.Lines)):]...) // what is known is no news
+		return exchange.Diff(got, want)
+	}
+	return ""
+}
+
+func known(scenario, got, want string) bool {
+	for _, d := range differences {
+		if d.scenario == scenario && strings.HasPrefix(got, d.got) && strings.HasPrefix(want, d.want) {
+			return true
+		}
+	}
+	return false
+}
+
+// kind is the first two words of a line.
+func kind(line string) string {
+	words := strings.SplitN(line, " ", 3)
+	return strings.Join(words[:min(2, len(words))], " ")
+}
+
+// reasons returns every reason once, with the scenarios that it is for.
+func reasons() []string {
+	var all []string
+	scenarios := map[string][]string{}
+	for _, d := range differences {
+		if scenarios[d.why] == nil {
+			all = append(all, d.why)
+		}
+		if !slices.Contains(scenarios[d.why], d.scenario) {
+			scenarios[d.why] = append(scenarios[d.why], d.scenario)
+		}
+	}
+	for i, why := range all {
+		all[i] = why + " (" + strings.Join(scenarios[why], ", ") + ")"
+	}
+	return all
+}
