@@ -179,6 +179,9 @@ func (s *boltSession) tellLoss(member string, unsent bool) error {
 		s.answerOwed(nil)
 		return errors.Join(s.memberEnded(), s.settle())
 	}
+	if s.nothingOwed() {
+		return fmt.Errorf("proxy: member %s broke off", member)
+	}
 	doubt := s.inDoubt(unsent)
 	if doubt {
 		s.srv.log.Warn("outcome in doubt", "session", s.id, "member", member, "db", u.intent.DB, "explicit", u.explicit)

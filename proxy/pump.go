@@ -21,6 +21,7 @@ type pump struct {
 	done   chan struct{}
 
 	midway bool // guarded by the session's mu: a message was begun, and not sent to its end
+	last   bool // guarded by the session's mu: its last piece is being sent, so that its answer may come
 	dead   bool // the member does not take more: what belongs to it is read over
 }
 
@@ -59,7 +60,12 @@ func (s *boltSession) stopPump() {
 	<-p.done
 	s.client.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
 	s.pump = nil
-	s.cut = s.cut || midway
+	switch {
+	case midway && p.midway:
+		s.cut = true
+	case midway: // it was the end of the message that was just on its way
+		s.lease.Link.Conn.SetWriteDeadline(time.Time{}) //nolint:errcheck // as above
+	}
 	if s.unit.raw == nil {
 		s.in.unpin()
 	}
@@ -181,6 +187,11 @@ func (p *pump) passOn() error {
 	s := p.s
 	for {
 		whole := s.in.complete()
+		if whole {
+			s.mu.Lock()
+			p.last = true
+			s.mu.Unlock()
+		}
 		if n := s.in.walked; n > 0 && !p.dead {
 			_, err := s.lease.Link.Write(s.in.buf[s.in.start : s.in.start+n])
 			p.dead = err != nil
@@ -188,7 +199,7 @@ func (p *pump) passOn() error {
 		if whole {
 			s.in.drop()
 			s.mu.Lock()
-			p.midway = p.dead
+			p.midway, p.last = p.dead, false
 			s.mu.Unlock()
 			return nil
 		}

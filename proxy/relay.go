@@ -173,6 +173,16 @@ func (s *boltSession) nothingOwed() bool {
 	return false
 }
 
+// answeredEarly tells whether a member answered what it cannot have read yet.
+func (s *boltSession) answeredEarly() bool {
+	if s.pump == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.owed.empty() && s.pump.midway && !s.pump.last
+}
+
 // scan looks at the messages that were read. It returns false when nothing is owed any more, true when more bytes are
 // needed.
 func (s *boltSession) scan() (more bool, err error) {
@@ -180,6 +190,9 @@ func (s *boltSession) scan() (more bool, err error) {
 	for {
 		if !a.mid && a.seen == 0 {
 			if s.nothingOwed() {
+				if s.answeredEarly() {
+					return false, errors.New("an answer came before its request was sent to the end")
+				}
 				return false, nil
 			}
 			if s.answerOwn() {

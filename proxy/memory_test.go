@@ -1,0 +1,342 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+)
+
+// This file bounds what the gate holds while much passes through it, and what it allocates while little does.
+
+// long tells whether tests take the sizes of the real claim (1 GiB, 1 MB/s); BOLTGATE_LONG=1 asks for it.
+func long() bool { return os.Getenv("BOLTGATE_LONG") != "" }
+
+func (g *gate) shutdown(t testing.TB) {
+	cut, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	defer stop()
+	g.server.Shutdown(cut) //nolint:errcheck // tests may leave work behind
+	_ = t
+}
+
+// heapPeak samples the heap until stop is called, which returns how far it rose above the start, in bytes.
+func heapPeak() (stop func() int64) {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	read := func() int64 {
+		metrics.Read(sample)
+		return int64(sample[0].Value.Uint64() + sample[1].Value.Uint64())
+	}
+	runtime.GC()
+	runtime.GC()
+	start := read()
+	top := start
+	done := make(chan struct{})
+	var sampler sync.WaitGroup
+	sampler.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				top = max(top, read())
+			}
+		}
+	})
+	return func() int64 {
+		close(done)
+		sampler.Wait()
+		return top - start
+	}
+}
+
+const mayRise = 4 << 20
+
+// slowReader reads at a rate for a while, then as fast as it can.
+type slowReader struct {
+	io.Reader
+	rate  int // bytes a second
+	until time.Time
+	seen  int64
+	first func()
+}
+
+func (r *slowReader) Read(b []byte) (int, error) {
+	if time.Now().Before(r.until) {
+		b = b[:min(len(b), max(r.rate/100, 1))]
+		time.Sleep(10 * time.Millisecond)
+	}
+	n, err := r.Reader.Read(b)
+	if r.seen += int64(n); r.seen == int64(n) && r.first != nil {
+		r.first()
+	}
+	return n, err
+}
+
+// drainMessages reads messages without keeping them until n summaries came, and returns how many bytes records had.
+func drainMessages(r io.Reader, n int) (records int64, err error) {
+	buf := make([]byte, 64<<10)
+	end := 0
+	var walk bolt.Walk
+	record := false
+	for n > 0 {
+		got, err := r.Read(buf[end:])
+		if err != nil {
+			return records, err
+		}
+		end += got
+		pos := 0
+		for n > 0 {
+			if !walk.Midway() {
+				pos += bolt.SkipNoops(buf[pos:end])
+				tag, _, ok, err := bolt.PeekTag(buf[pos:end])
+				if err != nil {
+					return records, err
+				}
+				if !ok {
+					break
+				}
+				record = tag == bolt.TagRecord
+			}
+			k, done := walk.Next(buf[pos:end])
+			pos += k
+			if record {
+				records += int64(k)
+			} else if done {
+				n--
+			}
+			if !done {
+				break
+			}
+		}
+		end = copy(buf, buf[pos:end])
+	}
+	return records, nil
+}
+
+func TestLargeResultsTakeLittleMemory(t *testing.T) {
+	total := 64 << 20
+	slow := 500 * time.Millisecond
+	if long() {
+		total, slow = 1<<30-1, 20*time.Second
+	}
+	for name, shape := range map[string][2]int{"one record": {1, total}, "many records": {total / 1000, 1000}} {
+		t.Run(name, func(t *testing.T) {
+			g, member := startQuick(t, nil)
+			w := openWire(t, g.address, bolt.V5_8)
+			w.conn.SetDeadline(time.Now().Add(10 * time.Minute)) //nolint:errcheck // shows in use
+			w.logOn("a", "b")
+			w.row("RETURN 1", nil, nil)
+			stop := heapPeak()
+			var sentAtFirst int64
+			r := &slowReader{Reader: w.conn, rate: 1 << 20, until: time.Now().Add(slow), first: func() { sentAtFirst = member.sent.Load() }}
+			w.send(run(w.v, fmt.Sprintf("RESULT %d %d", shape[0], shape[1]), nil, nil), pull(w.v))
+			got, err := drainMessages(r, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got < int64(total) {
+				t.Errorf("%d bytes of records, want %d and more", got, total)
+			}
+			if sentAtFirst >= int64(total)/2 {
+				t.Errorf("the member had sent %d of %d bytes when the client got its first", sentAtFirst, total)
+			}
+			if rise := stop(); rise > mayRise {
+				t.Errorf("memory rose by %d KiB", rise>>10)
+			} else {
+				t.Logf("memory rose by %d KiB", rise>>10)
+			}
+		})
+	}
+}
+
+// writeParams writes a RUN with a parameter of size bytes, a piece at a time.
+func writeParams(w io.Writer, size int) error {
+	head := []byte{0xB3, bolt.TagRun, 0x86, 'C', 'R', 'E', 'A', 'T', 'E', 0xA1, 0x81, 'p', 0xD2, 0, 0, 0, 0}
+	binary.BigEndian.PutUint32(head[len(head)-4:], uint32(size))
+	if _, err := w.Write(append([]byte{0, byte(len(head))}, head...)); err != nil {
+		return err
+	}
+	chunk := make([]byte, 2+len(manyBytes))
+	for left := size; left > 0; {
+		n := min(left, len(manyBytes))
+		binary.BigEndian.PutUint16(chunk, uint16(n))
+		if _, err := w.Write(chunk[:2+n]); err != nil {
+			return err
+		}
+		left -= n
+	}
+	_, err := w.Write([]byte{0, 1, 0xA0, 0, 0})
+	return err
+}
+
+func TestLargeParametersTakeLittleMemory(t *testing.T) {
+	const size = 64 << 20
+	g, member := startQuick(t, nil)
+	w := openWire(t, g.address, bolt.V5_8)
+	w.logOn("a", "b")
+	w.ask(beginTx(w.v, nil)...)
+	stop := heapPeak()
+	before := member.taken.Load()
+	early := make(chan int64, 1)
+	go func() { // what the member has while the client is in the middle of its request
+		time.Sleep(20 * time.Millisecond)
+		early <- member.taken.Load() - before
+	}()
+	if err := writeParams(w.conn, size); err != nil {
+		t.Fatal(err)
+	}
+	w.send(pull(w.v), commitTx(w.v)[0])
+	if _, err := drainMessages(w.conn, 3); err != nil {
+		t.Fatal(err)
+	}
+	if got := member.taken.Load() - before; got < size {
+		t.Errorf("the member got %d bytes", got)
+	}
+	if <-early == 0 {
+		t.Error("nothing had reached the member after 20 ms")
+	}
+	if rise := stop(); rise > mayRise {
+		t.Errorf("memory rose by %d KiB", rise>>10)
+	} else {
+		t.Logf("memory rose by %d KiB", rise>>10)
+	}
+}
+
+// TestTwoFullBuffersDoNotWaitForEachOther: a client that writes 64 MiB of parameters before it reads the result that it
+// asked for, whatever the result's length: the last of it may be stuck at any place.
+func TestTwoFullBuffersDoNotWaitForEachOther(t *testing.T) {
+	lengths := []int{1 << 20, 3 << 20, 5 << 20, 64 << 20}
+	for n := 5 << 20; n < 9<<20 && !testing.Short(); n += 300 << 10 {
+		lengths = append(lengths, n)
+	}
+	for _, secure := range []bool{false, true} {
+		for _, n := range lengths {
+			t.Run(fmt.Sprintf("%d KiB tls=%v", n>>10, secure), func(t *testing.T) {
+				g, _ := startQuick(t, func(f *Frontend) { f.TLS = testTLS(t) })
+				conn := dialTCP(t, g.address)
+				if secure {
+					conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a test's own certificate
+				}
+				w := wireOn(t, conn, bolt.V5_8)
+				conn.SetDeadline(time.Now().Add(30 * time.Second)) //nolint:errcheck // shows in use
+				w.logOn("a", "b")
+				w.ask(beginTx(w.v, nil)...)
+				w.send(run(w.v, fmt.Sprintf("RESULT %d %d", n/1000, 1000), nil, nil), pull(w.v))
+				time.Sleep(5 * time.Millisecond)
+				if err := writeParams(conn, 64<<20); err != nil {
+					t.Fatalf("writing: %v", err)
+				}
+				w.send(pull(w.v), commitTx(w.v)[0])
+				if _, err := drainMessages(conn, 5); err != nil {
+					t.Fatalf("reading: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// TestAnIdleSessionHoldsNoBuffer looks at a session after each kind of work.
+func TestAnIdleSessionHoldsNoBuffer(t *testing.T) {
+	g, _ := startQuick(t, nil)
+	w := openWire(t, g.address, bolt.V5_8)
+	w.logOn("a", "b")
+	session := g.onlySession(t)
+	for name, work := range map[string][][][]byte{
+		"auto-commit":                     {auto(w.v, oneRow)},
+		"RUN and PULL apart":              {{run(w.v, oneRow, nil, nil)}, {pull(w.v)}},
+		"transaction":                     {beginTx(w.v, nil), auto(w.v, oneRow), commitTx(w.v)},
+		"pipelined transaction":           {join(beginTx(w.v, nil), auto(w.v, oneRow), commitTx(w.v))},
+		"transaction with a large record": {beginTx(w.v, nil), auto(w.v, "RESULT 1 1000000"), rollbackTx(w.v)},
+		"RESET":                           {{bolt.Reset}},
+	} {
+		for _, step := range work {
+			w.send(step...)
+			if _, err := drainMessages(w.conn, len(step)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for deadline := time.Now().Add(5 * time.Second); !session.idle.Load(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: the session is not idle", name)
+			}
+		}
+		session.mu.Lock() // pairs with what the session did before it waited
+		if session.in.buf != nil || session.answers.buf != nil || session.in.pinned {
+			t.Errorf("%s: the idle session holds %d bytes of its client and %d of a member (pinned %v)", name, len(session.in.buf), len(session.answers.buf), session.in.pinned)
+		}
+		session.mu.Unlock()
+	}
+}
+
+// allocsPerQuery is what the whole process allocates a query: the client and the member of this package allocate nothing.
+func allocsPerQuery(t *testing.T, v bolt.Version, address string, n int) float64 {
+	t.Helper()
+	w := openWire(t, address, v)
+	w.logOn("a", "b")
+	request := append(run(v, "MATCH (n) RETURN n", nil, m{"mode": "r"}), pull(v)...)
+	want := len(instantRun) + len(instantOne)
+	buf := make([]byte, 4096)
+	one := func() {
+		if _, err := w.conn.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(w.conn, buf[:want]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 1000 {
+		one()
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range n {
+		one()
+	}
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs-before.Mallocs) / float64(n)
+}
+
+func TestAQueryAllocatesNothing(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	g, _ := startQuick(t, nil)
+	const n = 10000
+	if got := allocsPerQuery(t, bolt.V5_8, g.address, n); got > 0.1 {
+		t.Errorf("%.3f allocations a query; want less than 0.1", got)
+	} else {
+		t.Logf("%.4f allocations a query", got)
+	}
+}
+
+func BenchmarkAutoCommit(b *testing.B) {
+	g, member := startQuick(b, nil)
+	for name, address := range map[string]string{"direct": member.listener.Addr().String(), "gate": g.address} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			w := openWire(b, address, bolt.V5_8)
+			w.logOn("a", "b")
+			request := append(run(w.v, "MATCH (n) RETURN n", nil, m{"mode": "r"}), pull(w.v)...)
+			buf := make([]byte, len(instantRun)+len(instantOne))
+			for b.Loop() {
+				if _, err := w.conn.Write(request); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(w.conn, buf); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
