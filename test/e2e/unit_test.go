@@ -10,7 +10,9 @@ import (
 )
 
 func TestOnlyKnownDifferencesPass(t *testing.T) {
-	scenario := func(name string, lines ...string) exchange.Scenario { return exchange.Scenario{Name: name, Lines: lines} }
+	scenario := func(name string, lines ...string) exchange.Scenario {
+		return exchange.Scenario{Name: name, Lines: lines}
+	}
 	for _, test := range []struct {
 		name      string
 		got, want exchange.Scenario
