@@ -102,7 +102,7 @@ func TestRESETInMidStreamKeepsTheConnection(t *testing.T) {
 		for w.read().tag != bolt.TagRecord {
 		}
 		w.send(bolt.Reset)
-		if got := show(w.answers(2)); got != "RECORD FAILURE(Neo.TransientError.Transaction.Terminated) SUCCESS()" && got != "FAILURE(Neo.TransientError.Transaction.Terminated) SUCCESS()" {
+		if got := show(w.answers(2)); got != "RECORD FAILURE(Neo.ClientError.Transaction.Terminated) SUCCESS()" && got != "FAILURE(Neo.ClientError.Transaction.Terminated) SUCCESS()" {
 			t.Fatalf("after RESET: %s", got)
 		}
 		g.awaitStats("after RESET", inFlight(0))
@@ -136,7 +136,7 @@ func TestRESETOvertakesWhatIsHeld(t *testing.T) {
 	}
 	w.send(bolt.Reset, slices.Concat(auto(w.v, oneRow)...))
 	got := show(w.answers(1 + 4 + 1 + 2))
-	want := "FAILURE(Neo.TransientError.Transaction.Terminated) IGNORED IGNORED IGNORED IGNORED SUCCESS() " + show(w.ask(auto(w.v, oneRow)...))
+	want := "FAILURE(Neo.ClientError.Transaction.Terminated) IGNORED IGNORED IGNORED IGNORED SUCCESS() " + show(w.ask(auto(w.v, oneRow)...))
 	if got != want && got != "RECORD "+want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -280,8 +280,7 @@ func (s *boltSession) forward() error {
 	s.in.pinned = true
 	from, buf := s.in.start, s.in.buf
 	s.take(tag)
-	s.takeFollowing()
-	err := s.exchange(buf[from:s.in.start])
+	err := s.exchange(buf[from:s.takeFollowing()])
 	s.in.unpin()
 	return err
 }

@@ -149,7 +149,10 @@ func (s *boltSession) nextRequest(ctx context.Context) (tag byte, err error) {
 			return 0, s.violation(err)
 		}
 		if ok {
-			return tag, s.checkRequest(tag, fields)
+			if ok, err = s.checkRequest(tag, fields); ok || err != nil {
+				return tag, err
+			}
+			continue
 		}
 		if err := s.flush(); err != nil {
 			return 0, err
@@ -247,16 +250,36 @@ func (s *boltSession) fillLimit() int {
 	return s.srv.options.Load().RequestLimit
 }
 
-// checkRequest refuses what the session's version does not know.
-func (s *boltSession) checkRequest(tag byte, fields int) error {
-	r, ok := bolt.RequestIn(tag, s.version)
-	if !ok {
-		return s.violation(fmt.Errorf("a message with tag %02x is not part of Bolt %v", tag, s.version))
+// checkRequest refuses what the session's version does not know, as members do: a tag that it does not have ends the
+// connection without a word, and so does a wrong number of fields, but from 5.x on that is a failure like others.
+func (s *boltSession) checkRequest(tag byte, fields int) (ok bool, err error) {
+	r, known := bolt.RequestIn(tag, s.version)
+	switch {
+	case !known:
+		return false, fmt.Errorf("proxy: protocol violation: a message with tag %02x is not part of Bolt %v", tag, s.version)
+	case r.Fields == fields:
+		return true, nil
 	}
-	if r.Fields != fields {
-		return s.violation(fmt.Errorf("%s has %d fields instead of %d", r.Name, fields, r.Fields))
+	err = fmt.Errorf("%s has %d fields instead of %d", r.Name, fields, r.Fields)
+	if !s.loggedIn() || s.state == stateFailed || !s.modernMembers() {
+		return false, fmt.Errorf("proxy: protocol violation: %w", err)
 	}
-	return nil
+	if s.lease != nil {
+		s.recoverLease()
+	}
+	if err := s.discardRequest(); err != nil {
+		return false, err
+	}
+	s.fail(bolt.CodeInvalidFormat, err.Error())
+	return false, nil
+}
+
+// modernMembers tells whether the members are of 5.x or newer, as far as they said.
+func (s *boltSession) modernMembers() bool {
+	if agent := s.server(s.srv.current.View()); agent != "" {
+		return agentNumbers(agent)[0] >= 5
+	}
+	return s.version >= bolt.V5_0
 }
 
 // violation answers what no server would go on after: FAILURE, and the connection ends.

@@ -177,12 +177,12 @@ func (s *boltSession) takeOpening(payload []byte, o opening) {
 	in.pinned = true
 	s.take(payload[1])
 	first := in.start
-	s.takeFollowing()
-	u.raw = in.buf[from:in.start]
+	end := s.takeFollowing()
+	u.raw = in.buf[from:end]
 	u.send = u.raw
 	if u.judged && s.version >= bolt.V4_0 {
 		u.rebuilt = s.appendReadMode(u.rebuilt[:0], payload, o)
-		u.rebuilt = append(u.rebuilt, in.buf[first:in.start]...)
+		u.rebuilt = append(u.rebuilt, in.buf[first:end]...)
 		u.send = u.rebuilt
 	}
 }
@@ -200,14 +200,20 @@ func (u *unit) ends() byte { return max(u.ending, u.textEnds) }
 
 // takeFollowing takes the requests behind the present one that belong to the same unit of work and are there already, as
 // many as a socket takes while the member does not read: it may be busy with answers that we do not read yet.
-func (s *boltSession) takeFollowing() {
-	for first := s.in.start; s.unit.ending == 0 && s.in.start-first < bufferSize; {
-		tag, fields, ok, err := s.in.head()
-		if err != nil || !ok || !s.in.complete() || s.in.walked > bufferSize || s.checkQuiet(tag, fields) != nil || !s.follows(tag) {
-			return
+func (s *boltSession) takeFollowing() (end int) {
+	in := &s.in
+	first := in.start
+	for end = first; s.unit.ending == 0 && end-first < bufferSize; end = in.start {
+		if bolt.SkipNoops(in.buf[in.start:in.end]) > 0 {
+			return end
+		}
+		tag, fields, ok, err := in.head()
+		if err != nil || !ok || !in.complete() || in.walked > bufferSize || s.checkQuiet(tag, fields) != nil || !s.follows(tag) {
+			return end
 		}
 		s.take(tag)
 	}
+	return end
 }
 
 func (s *boltSession) checkQuiet(tag byte, fields int) error {
