@@ -20,6 +20,9 @@ type difference struct {
 const (
 	requestInvalid = "S: FAILURE Neo.ClientError.Request.Invalid "
 	malformed      = "A request that is malformed gets Request.Invalid and ends the session; servers say nothing, or go on, each version in its own way."
+	helloOwn       = "S: SUCCESS {connection_id, hints, protocol_version, server}"
+	helloServer    = "S: SUCCESS {connection_id, hints, server}"
+	ownHello       = "HELLO and LOGON are answered by the gate: with the protocol's version since 5.7, without a member's address."
 	ownTable       = "Routing tables are the gate's own, on a HA cluster too, which has none itself."
 )
 
@@ -40,6 +43,12 @@ var differences = []difference{
 	{"", requestInvalid + "{description, gql_status, message, neo4j_code}", requestInvalid + "{cause, description, diagnostic_record,",
 		"What is not legal where it stands is refused by the gate itself, without the cause that newer servers add."},
 	{"telemetry", "S: SUCCESS", "S: FAILURE Neo.DatabaseError.General.UnknownError ", "The gate takes telemetry and passes none on, so it minds no number."},
+	{"route of an unknown database", "S: FAILURE Neo.ClientError.Database.DatabaseNotFound {description,", "S: FAILURE Neo.ClientError.Database.DatabaseNotFound {cause, description,",
+		"The member's refusal of a table is passed on with its code, message and status, not with its cause."},
+	{"logon", helloOwn, helloServer, ownHello},
+	{"wrong password", helloOwn, helloServer, ownHello},
+	{"logon", "S: SUCCESS {}", "S: SUCCESS {advertised_address}", ownHello},
+	{"another login", "S: SUCCESS {}", "S: SUCCESS {advertised_address}", ownHello},
 	{"logon", "S: SUCCESS {connection_id, server}", "S: SUCCESS {connection_id, hints, server}", "Before 4.3 the protocol has no hints, though servers send them."},
 }
 
