@@ -23,6 +23,7 @@ const (
 	helloOwn       = "S: SUCCESS {connection_id, hints, protocol_version, server}"
 	helloServer    = "S: SUCCESS {connection_id, hints, server}"
 	ownHello       = "HELLO and LOGON are answered by the gate: with the protocol's version since 5.7, without a member's address."
+	ownRollback    = "The transaction is gone, so the gate answers ROLLBACK itself."
 	ownTable       = "Routing tables are the gate's own, on a HA cluster too, which has none itself."
 )
 
@@ -39,7 +40,8 @@ var differences = []difference{
 	{"getServers", "S: SUCCESS {fields}", "S: FAILURE Neo.ClientError.Procedure.ProcedureNotFound ", ownTable},
 	{"route", "S: SUCCESS {fields}", "S: SUCCESS {fields, ", ownTable},
 	{"getServers", "S: SUCCESS {fields}", "S: SUCCESS {fields, ", ownTable},
-	{"ACK_FAILURE in a transaction", "S: SUCCESS {fields}", "S: SUCCESS {fields, ", "The transaction is gone; the gate answers ROLLBACK itself."},
+	{"ACK_FAILURE in a transaction", "S: SUCCESS {fields}", "S: SUCCESS {fields, ", ownRollback},
+	{"ACK_FAILURE in a transaction", "S: SUCCESS {type}", "S: SUCCESS {}", ownRollback},
 	{"", requestInvalid + "{description, gql_status, message, neo4j_code}", requestInvalid + "{cause, description, diagnostic_record,",
 		"What is not legal where it stands is refused by the gate itself, without the cause that newer servers add."},
 	{"telemetry", "S: SUCCESS", "S: FAILURE Neo.DatabaseError.General.UnknownError ", "The gate takes telemetry and passes none on, so it minds no number."},

@@ -4,6 +4,7 @@ package exchange
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/boltgate/boltgate/bolt"
 )
@@ -86,8 +87,12 @@ const (
 	count  = "MATCH (n:Raw) RETURN count(n) AS n"
 	clear  = "MATCH (n:Raw) DELETE n"
 	wrong  = "THIS IS NOT CYPHER"
-	big    = "UNWIND range(1, 300000) AS n RETURN n"
 )
+
+// big is a result of 20 MB: more than the buffers of two sockets hold, or it could be all on its way before a RESET is sent.
+func (w words) big() string {
+	return w.runWith("UNWIND range(1, 100000) AS n RETURN n, $pad AS pad", fmt.Sprintf("{pad: %q}", strings.Repeat("x", 200)))
+}
 
 func (w words) hello(password string) []string {
 	auth := fmt.Sprintf(`credentials: "%s", principal: "<user>", scheme: "basic"`, password)
@@ -209,12 +214,12 @@ func (w words) resets() []Scenario {
 		{"reset when ready", "", lines("C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
 		{"reset in a transaction", "RESET rolls back", lines(w.begin(), w.run(create), w.pull(-1), wait, "C: RESET", wait, w.run(count), w.pull(-1))},
 		{"reset before PULL", "a result that nobody asked for", lines(w.run("UNWIND [1, 2, 3] AS n RETURN n"), wait, "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
-		{"reset in mid-stream", "RESET overtakes the rows that are still to come", lines(w.run(big), w.pull(-1), "W: 100", "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
-		{"reset in a transaction's stream", "", lines(w.begin(), w.run(big), w.pull(-1), "W: 100", "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
+		{"reset in mid-stream", "RESET overtakes the rows that are still to come", lines(w.big(), w.pull(-1), "W: 100", "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
+		{"reset in a transaction's stream", "", lines(w.begin(), w.big(), w.pull(-1), "W: 100", "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
 	}
 	if w.v >= bolt.V4_0 {
-		all = append(all, Scenario{"reset in mid-result", "after a batch of rows", lines(w.run(big), w.pull(2), wait, "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
-			Scenario{"reset in a transaction's result", "", lines(w.begin(), w.run(big), w.pull(2), wait, "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))})
+		all = append(all, Scenario{"reset in mid-result", "after a batch of rows", lines(w.big(), w.pull(2), wait, "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))},
+			Scenario{"reset in a transaction's result", "", lines(w.begin(), w.big(), w.pull(2), wait, "C: RESET", wait, w.run("RETURN 1 AS n"), w.pull(-1))})
 	}
 	return all
 }
