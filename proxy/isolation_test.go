@@ -7,8 +7,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"sync"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
