@@ -10,7 +10,7 @@ import (
 	"github.com/boltgate/boltgate/routing"
 )
 
-// maxTries bounds how many members one unit of work is offered to.
+// maxTries bounds how often one unit of work is sent: a query that breaks every member it meets has to end.
 const maxTries = 8
 
 // again takes the unit back from a member that refused it before it did anything, so that perform can send it elsewhere.
@@ -37,7 +37,7 @@ func (s *boltSession) canResend() bool {
 	s.stopPump()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.reset && s.gone == nil && len(s.unit.tried) < maxTries
+	return !s.reset && s.gone == nil && s.unit.sent < maxTries
 }
 
 // mayGoElsewhere is rule 2 for a FAILURE: it tells whether the unit may be sent again, and prepares it for that.
@@ -134,6 +134,9 @@ func (s *boltSession) lost(cause error, unsent bool) error {
 	s.srv.log.Debug("member connection lost", "session", s.id, "member", member.Name, "unsent", unsent, "error", cause)
 	s.giveBack(false)
 	u := &s.unit
+	if unsent && !fresh {
+		u.sent-- // the connection was no good before
+	}
 	if s.canResend() && s.mayResendAfterLoss(unsent) {
 		if !unsent || fresh {
 			u.tried = append(u.tried, member)

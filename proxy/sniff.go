@@ -156,8 +156,22 @@ func (p *peer) startTLS(ctx context.Context, f *Frontend) (protocol, error) {
 	return proto, err
 }
 
+const maxV1 = 107 // bytes of a PROXY header of version 1, its line's end included
+
+// awaitV1 reads a header of version 1 to the end of its line: the library takes it only in one piece. What is none is left
+// as it is.
+func awaitV1(br *bufio.Reader) {
+	for n := 1; n <= maxV1; n++ {
+		b, err := br.Peek(n)
+		if err != nil || b[n-1] == '\n' || n <= len("PROXY ") && b[n-1] != "PROXY "[n-1] {
+			return
+		}
+	}
+}
+
 func (p *peer) readProxyHeader() error {
 	br := bufio.NewReaderSize(p.conn, 4096)
+	awaitV1(br)
 	header, err := proxyproto.Read(br)
 	if err != nil && !errors.Is(err, proxyproto.ErrNoProxyProtocol) {
 		return fmt.Errorf("proxy: PROXY header: %w", err)

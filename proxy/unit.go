@@ -29,6 +29,7 @@ type unit struct {
 	rebuilt   []byte // the buffer of a rebuilt send, kept for the next unit
 	tried     []*cluster.Member
 	triedRoom [4]*cluster.Member
+	sent      int // how often a member may have got it
 
 	begun     bool // the opening request was answered with SUCCESS
 	delivered bool // a record reached the client's stream
@@ -320,6 +321,7 @@ func (s *boltSession) perform(ctx context.Context) error {
 		if s.unit.intent.Mode == routing.Write {
 			s.login.wrote()
 		}
+		s.unit.sent++
 		switch err := s.exchange(s.unit.send); {
 		case errors.Is(err, errAgain):
 			continue
