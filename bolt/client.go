@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 
 	"github.com/boltgate/boltgate/bolt/packstream"
@@ -16,7 +17,7 @@ type Client struct {
 	Conn    net.Conn
 	Version Version
 	Server  string         // what HELLO's or INIT's answer named, such as "Neo4j/5.26.0"
-	Hello   map[string]any // all of that answer
+	Hello   map[string]any // all of that answer, and of LOGON's since 5.1
 	read    Reader
 	out     []byte
 }
@@ -55,9 +56,7 @@ func (c *Client) Logon(o HelloOptions, auth Auth) error {
 		return nil
 	}
 	logon, err := c.Success()
-	if expired, ok := logon["credentials_expired"]; ok {
-		c.Hello["credentials_expired"] = expired
-	}
+	maps.Copy(c.Hello, logon)
 	return err
 }
 

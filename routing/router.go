@@ -182,7 +182,7 @@ func (r *Router) stranger(v *cluster.View, in Intent, tried []*cluster.Member) (
 func (r *Router) pinned(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
 	s := v.Member(r.Policy.Member)
 	switch {
-	case s == nil || !s.Up || s.Condition == cluster.Maint:
+	case s == nil || !s.Up || s.Condition != cluster.Ready:
 		return nil, ErrAbsent
 	case !usable(s, in):
 		return nil, ErrVersion

@@ -98,7 +98,7 @@ func frontendOf(c *configs.Frontend) (*proxy.Frontend, error) {
 		MaxConnections: c.MaxConnections, Allow: c.Allow, Deny: c.Deny, Keepalive: c.Keepalive,
 		Timeouts: proxy.Timeouts{
 			Handshake: c.Timeouts.Handshake, ClientIdle: c.Timeouts.ClientIdle, TransactionIdle: c.Timeouts.TransactionIdle,
-			Queue: c.Timeouts.Queue, Server: c.Timeouts.Server,
+			Queue: atOnce(c.Timeouts.Queue), Server: c.Timeouts.Server,
 		},
 		Access:     map[string]proxy.Access{"read": proxy.AccessRead, "write": proxy.AccessWrite}[c.Access],
 		Undeclared: map[string]proxy.Undeclared{"leader": proxy.UndeclaredLeader, "read": proxy.UndeclaredRead}[c.Routing.Undeclared],
