@@ -363,3 +363,122 @@ func TestAStaleConnectionIsNoticed(t *testing.T) {
 		t.Errorf("%d writes were carried out; want 15", got)
 	}
 }
+
+// TestAMemberThatReadsNoMoreHoldsNobody: a client that leaves, or a shutdown, ends work that is stuck in sending.
+func TestAMemberThatReadsNoMoreHoldsNobody(t *testing.T) {
+	large := string(make([]byte, 15<<20)) // more than sockets hold, less than limits.request
+	for name, send := range map[string]func(w *wire){
+		"the opening request": func(w *wire) { w.send(write(w.v, "stuck", m{"large": large})) },
+		"a request in a transaction": func(w *wire) {
+			go w.conn.Write(write(w.v, "stuck", m{"large": large + large})) //nolint:errcheck // cut at the end
+			time.Sleep(300 * time.Millisecond)
+		},
+	} {
+		for _, end := range []string{"the client leaves", "the gate shuts down"} {
+			if name == "a request in a transaction" && end == "the client leaves" {
+				continue // nobody reads the client then: its leaving shows when the member's connection ends
+			}
+			t.Run(name+", "+end, func(t *testing.T) {
+				g := startGate(t, gateOptions{standin: single})
+				w := g.logged(bolt.V5_8)
+				w.row(oneRow, nil, nil)
+				if name == "a request in a transaction" {
+					w.ask(beginTx(w.v, nil)...)
+				}
+				member := g.cluster.Members()[0].Name
+				if err := g.cluster.Freeze(member); err != nil {
+					t.Fatal(err)
+				}
+				defer g.cluster.Thaw(member) //nolint:errcheck // the test is over
+				send(w)
+				g.awaitStats("at the member", inFlight(1))
+				if end == "the client leaves" {
+					w.conn.Close()
+					g.settled()
+					return
+				}
+				select {
+				case <-shutdownIn(g, 300*time.Millisecond):
+				case <-time.After(10 * time.Second):
+					t.Fatal("Shutdown hangs")
+				}
+			})
+		}
+	}
+}
+
+func TestAMemberThatDiesInALargeRequest(t *testing.T) {
+	g := startGate(t, gateOptions{standin: standin.Options{Seed: 1, ElectionTime: 100 * time.Millisecond}})
+	w := g.logged(bolt.V5_8)
+	w.ask(beginTx(w.v, nil)...)
+	request := write(w.v, "lost", m{"large": string(make([]byte, 8<<20))})
+	w.send(request[:4<<20])
+	g.kill(g.cluster.Leader(""))
+	w.send(request[4<<20:], pull(w.v), commitTx(w.v)[0])
+	if got := show(w.answers(3)); got != "FAILURE("+bolt.CodeLeaderSwitch+") IGNORED IGNORED" {
+		t.Errorf("got %s", got)
+	}
+	w.expect("SUCCESS()", bolt.Reset)
+	w.row(aWrite, m{"mark": "next"}, nil)
+	if got := fmt.Sprint(g.marks()); got != "[next]" {
+		t.Errorf("committed: %s", got)
+	}
+}
+
+func TestTooLargeOpeningsAreRefused(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single, server: Options{RequestLimit: 1 << 20}})
+	w := g.logged(bolt.V5_8)
+	w.send(write(w.v, "large", m{"large": string(make([]byte, 3<<20))}), pull(w.v))
+	if got := show(w.answers(2)); got != "FAILURE("+bolt.CodeInvalidRequest+") IGNORED" {
+		t.Errorf("got %s", got)
+	}
+	w.expect("SUCCESS()", bolt.Reset)
+	w.ask(beginTx(w.v, nil)...)
+	list := w.ask(write(w.v, "inside", m{"large": string(make([]byte, 3<<20))}), pull(w.v), commitTx(w.v)[0])
+	if _, err := firstRow(list); err != nil {
+		t.Errorf("in a transaction a request may have any size: %v", err)
+	}
+	if got := fmt.Sprint(g.marks()); got != "[inside]" {
+		t.Errorf("committed: %s", got)
+	}
+}
+
+// TestHomeDatabases: work without a database goes to its user's home, of whoever it is done as.
+func TestHomeDatabases(t *testing.T) {
+	for _, v := range []bolt.Version{bolt.V4_4, bolt.V5_8} {
+		g := startGate(t, gateOptions{standin: standin.Options{
+			Seed: 3, Databases: []string{"neo4j", "bobs", "third"}, Home: map[string]string{"bob": "bobs"},
+			Users: map[string]string{standin.DefaultUser: standin.DefaultPassword, "bob": "b"},
+		}})
+		g.await(func(v *cluster.View) bool { return v.Leader("bobs") != nil && v.Leader("neo4j") != nil })
+		members := g.cluster.Members()
+		for db, member := range map[string]string{"neo4j": members[0].Name, "bobs": members[1].Name} {
+			if err := g.cluster.Elect(db, member); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.await(func(v *cluster.View) bool {
+			return v.Leader("neo4j").Name == members[0].Name && v.Leader("bobs").Name == members[1].Name
+		})
+		w := g.logged(v)
+		for range 3 {
+			if row := w.row(aWrite, nil, m{"imp_user": "bob"}); row["db"] != "bobs" || row["user"] != "bob" {
+				t.Errorf("Bolt %v as bob: %v", v, row)
+			}
+			if row := w.row(aWrite, nil, nil); row["db"] != "neo4j" || row["member"] != members[0].Name {
+				t.Errorf("Bolt %v as oneself: %v", v, row)
+			}
+		}
+	}
+}
+
+// TestExtrasOfAnyShapeAreRebuilt: a read that we judged is sent with mode "r", whatever its extra was.
+func TestExtrasOfAnyShapeAreRebuilt(t *testing.T) {
+	g := startGate(t, gateOptions{standin: lab})
+	w := g.logged(bolt.V5_8)
+	for _, extra := range []m{nil, {"mode": "w"}, {"mode": nil}, {"db": "neo4j"}, {"mode": "w", "db": "neo4j", "bookmarks": []any{}, "tx_timeout": 1000, "tx_metadata": m{"a": []any{1, m{"b": nil}}}}} {
+		if row := w.row(oneRow, nil, extra); row["mode"] != "r" || row["role"] == "leader" {
+			t.Errorf("with extra %v: %v", extra, row)
+		}
+	}
+}

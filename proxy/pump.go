@@ -99,6 +99,18 @@ func (p *pump) run() {
 	}
 }
 
+// abort ends the session at once, whatever it waits for; the server's shutdown calls it, again and again.
+func (s *boltSession) abort() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone == nil {
+		s.gone = errClosed
+	}
+	if s.lease != nil {
+		s.lease.Link.Conn.SetDeadline(longAgo) //nolint:errcheck // run finds gone when its read or write ends
+	}
+}
+
 // keepReading reads until run stops it, or no more can be kept.
 func (p *pump) keepReading() {
 	s := p.s
@@ -126,7 +138,7 @@ func (p *pump) end(err error) {
 		p.cancel(fmt.Errorf("%w: %w", errLeft, err))
 	}
 	if s.lease != nil {
-		s.lease.Link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // run finds gone when its read ends
+		s.lease.Link.Conn.SetDeadline(longAgo) //nolint:errcheck // run finds gone when its read or write ends
 	}
 	s.client.Conn.SetWriteDeadline(longAgo) //nolint:errcheck // run may be writing to a client that left
 }

@@ -19,6 +19,7 @@ const (
 	maxSummary   = 16 << 20         // a SUCCESS or FAILURE is held whole; a plan can be long
 	discardLimit = 1 << 20          // answers that are read and dropped after a client left
 	discardTime  = time.Second
+	muchToSend   = 64 << 10 // a member that reads no more may keep us waiting before this is sent
 )
 
 var (
@@ -102,7 +103,13 @@ func (s *boltSession) setLease(l *pool.Lease) {
 // giveBack ends the lease.
 func (s *boltSession) giveBack(clean bool) {
 	l := s.lease
-	s.setLease(nil)
+	s.mu.Lock()
+	s.lease = nil
+	gone := s.gone != nil
+	s.mu.Unlock()
+	if gone { // a deadline may have ended our waits for the member
+		l.Link.Conn.SetDeadline(time.Time{}) //nolint:errcheck // shows in the next use
+	}
 	s.cut = false
 	s.release(l, clean)
 }
@@ -122,8 +129,12 @@ func (s *boltSession) release(l *pool.Lease, clean bool) {
 func (s *boltSession) exchange(send []byte) error {
 	a := &s.answers
 	a.open()
+	if len(send) > muchToSend { // so that its leaving is seen
+		s.startHolding()
+	}
 	s.lease.Link.Conn.SetReadDeadline(time.Now().Add(quick)) //nolint:errcheck // shows in Exchange
 	n, unsent, err := s.lease.Link.Exchange(send, a.buf)
+	s.stopPump()
 	if err != nil && !isTimeout(err) {
 		return s.lost(err, unsent)
 	}

@@ -345,6 +345,9 @@ func (s *Server) poke(hard bool) {
 		switch {
 		case hard || idle == nil:
 			c.conn.Close()
+			if b := c.bolt.Load(); b != nil {
+				b.abort()
+			}
 		case idle.Load():
 			c.conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection is what we want
 		}
