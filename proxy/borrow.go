@@ -76,7 +76,11 @@ func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verif
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ctx, stop := context.WithTimeoutCause(ctx, s.srv.options.Load().Hold, errHoldTime)
+	until := s.unit.until // a unit that was refused has waited before
+	if until.IsZero() {
+		until = time.Now().Add(s.srv.options.Load().Hold)
+	}
+	ctx, stop := context.WithDeadlineCause(ctx, until, errHoldTime)
 	defer stop()
 	s.startPump(cancel)
 	silence := s.noops()

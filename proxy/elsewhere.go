@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
@@ -10,7 +11,7 @@ import (
 	"github.com/boltgate/boltgate/routing"
 )
 
-// maxTries bounds how often one unit of work is sent: a query that breaks every member it meets has to end.
+// maxTries bounds how often one unit of work is sent when connections break: a query that breaks every member it meets has to end.
 const maxTries = 8
 
 // again takes the unit back from a member that refused it before it did anything, so that perform can send it elsewhere.
@@ -37,13 +38,23 @@ func (s *boltSession) canResend() bool {
 	s.stopPump()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.reset && s.gone == nil && s.unit.sent < maxTries
+	return !s.reset && s.gone == nil
+}
+
+// patient tells whether the unit, which a member refused, is still within failover.hold of its first refusal. Refusals are
+// not counted: a member without a leader may give many during an election.
+func (s *boltSession) patient() bool {
+	u := &s.unit
+	if u.until.IsZero() {
+		u.until = time.Now().Add(s.srv.options.Load().Hold)
+	}
+	return time.Now().Before(u.until)
 }
 
 // mayGoElsewhere is rule 2 for a FAILURE: it tells whether the unit may be sent again, and prepares it for that.
 func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 	u := &s.unit
-	if u.raw == nil || s.pinnedTo == s.lease || !s.canResend() {
+	if u.raw == nil || s.pinnedTo == s.lease || !s.canResend() || !s.patient() {
 		return false
 	}
 	if u.judged && refusedAsWrite(f.Code) {
@@ -137,7 +148,7 @@ func (s *boltSession) lost(cause error, unsent bool) error {
 	if unsent && !fresh {
 		u.sent-- // the connection was no good before
 	}
-	if s.canResend() && s.mayResendAfterLoss(unsent) {
+	if s.unit.sent < maxTries && s.canResend() && s.mayResendAfterLoss(unsent) {
 		if !unsent || fresh {
 			u.tried = append(u.tried, member)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/bolt/packstream"
@@ -31,15 +32,16 @@ type unit struct {
 	triedRoom [4]*cluster.Member
 	sent      int // how often a member may have got it
 
-	begun     bool // the opening request was answered with SUCCESS
-	delivered bool // a record reached the client's stream
-	ending    byte // COMMIT or ROLLBACK was taken: nothing behind it belongs to the unit; the pump's while one runs
-	textEnds  byte // 1-2: a RUN with one of these as its text was taken, its PULL_ALL is still to come; as ending
-	over      bool // the last answer of the unit came
-	failed    bool // a FAILURE came: the member has to be RESET
-	violated  bool // the FAILURE is of those after which servers close the connection
-	misplaced bool // the FAILURE was that this is the wrong member
-	forwarded bool // a pump sent requests beyond send: the unit cannot be sent again as a whole
+	until     time.Time // when a refused unit stops looking for a member that takes it; zero before the first refusal
+	begun     bool      // the opening request was answered with SUCCESS
+	delivered bool      // a record reached the client's stream
+	ending    byte      // COMMIT or ROLLBACK was taken: nothing behind it belongs to the unit; the pump's while one runs
+	textEnds  byte      // 1-2: a RUN with one of these as its text was taken, its PULL_ALL is still to come; as ending
+	over      bool      // the last answer of the unit came
+	failed    bool      // a FAILURE came: the member has to be RESET
+	violated  bool      // the FAILURE is of those after which servers close the connection
+	misplaced bool      // the FAILURE was that this is the wrong member
+	forwarded bool      // a pump sent requests beyond send: the unit cannot be sent again as a whole
 }
 
 func (u *unit) reset() {
