@@ -62,7 +62,9 @@ func TestDemoGoesOnWithoutItsLeader(t *testing.T) {
 			ended := make(chan error, 1)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			go func() { ended <- runDemo(ctx, demoOptions{generation: generation, bind: address, seed: 1}, keys, screen) }()
+			go func() {
+				ended <- runDemo(ctx, demoOptions{generation: generation, bind: address, seed: 1}, keys, screen)
+			}()
 			write := func() (status int, answer string) {
 				return demoWrite(t, "http://"+address+path)
 			}
