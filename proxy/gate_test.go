@@ -26,7 +26,6 @@ type gate struct {
 	pools   *pool.Set
 	server  *Server
 	address string
-	http    string
 	network *memnet.Network // nil: loopback sockets
 	dials   atomic.Int64    // connections that the pool made
 }

@@ -80,9 +80,8 @@ func (i *quickMember) serve() {
 	}
 }
 
-// job is an answer: fixed bytes, and before them records to be made up.
+// job is an answer: records to be made up, and fixed bytes behind them.
 type job struct {
-	before  []byte
 	records int
 	bytes   int
 	after   []byte
