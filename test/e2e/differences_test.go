@@ -39,6 +39,8 @@ var differences = []difference{
 	{"route", "S: SUCCESS {fields}", "S: FAILURE Neo.ClientError.Procedure.ProcedureNotFound ", ownTable},
 	{"getServers", "S: SUCCESS {fields}", "S: FAILURE Neo.ClientError.Procedure.ProcedureNotFound ", ownTable},
 	{"route", "S: SUCCESS {fields}", "S: SUCCESS {fields, ", ownTable},
+	{"route", "S: SUCCESS {type}", "S: SUCCESS {", ownTable},
+	{"getServers", "S: SUCCESS {type}", "S: SUCCESS {", ownTable},
 	{"getServers", "S: SUCCESS {fields}", "S: SUCCESS {fields, ", ownTable},
 	{"ACK_FAILURE in a transaction", "S: SUCCESS {fields}", "S: SUCCESS {fields, ", ownRollback},
 	{"ACK_FAILURE in a transaction", "S: SUCCESS {type}", "S: SUCCESS {}", ownRollback},
