@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
@@ -58,6 +57,8 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // a shutdown lets the present request finish
 	defer cancel(nil)
 	defer c.watch(cancel)()
+	c.wait.begin(nil, cancel)
+	defer c.wait.end()
 	ctx, stop := context.WithTimeoutCause(ctx, c.srv.options.Load().Hold, errHoldTime)
 	defer stop()
 	u := &c.w.unit
@@ -122,22 +123,21 @@ func (c *httpConn) holdFor(ctx context.Context, view *cluster.View) error {
 }
 
 // watch reads the client while run waits for a member, so that one that leaves frees its place. What comes meanwhile (a body,
-// a next request) is kept. The function returned ends the watch, and waits for it.
+// next requests) is kept, as far as the buffer goes. The function returned ends the watch, and waits for it.
 func (c *httpConn) watch(cancel context.CancelCauseFunc) (stop func()) {
-	room := c.in[c.end:]
-	if len(room) == 0 {
-		return func() {}
-	}
 	done := make(chan struct{})
-	var n int
+	room, n := c.in[c.end:], 0
 	go func() {
 		defer close(done)
-		var err error
-		if n, err = c.link.Read(room); n == 0 && !isTimeout(err) {
-			if err == io.EOF {
-				err = errLeft
+		for n < len(room) {
+			m, err := c.link.Read(room[n:])
+			if n += m; err == nil {
+				continue
 			}
-			cancel(fmt.Errorf("%w: %w", errLeft, err))
+			if !isTimeout(err) {
+				cancel(fmt.Errorf("%w: %w", errLeft, err))
+			}
+			return
 		}
 	}()
 	return func() {

@@ -452,24 +452,33 @@ func TestHTTPRequestLimits(t *testing.T) {
 }
 
 func TestHTTPClientThatLeavesFreesItsMember(t *testing.T) {
-	ended := make(chan struct{})
-	m := startScripted(t, "s1", func(_ *scripted, _ net.Conn, br *bufio.Reader) {
-		if _, err := http.ReadRequest(br); err == nil {
-			br.ReadByte() //nolint:errcheck // works until the connection ends
-			close(ended)
-		}
-	})
-	g := startRelay(t, nil, m)
-	c := g.raw()
-	c.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-	waitFor(t, "the request reached the member", func() bool { return g.pools.Stats("s1").InFlight == 1 })
-	c.Close()
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second):
-		t.Fatal("the member works on for a client that left")
+	for _, c := range []struct{ name, half, behind string }{
+		{"before the answer", "", ""},
+		{"in the middle of the answer", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", ""},
+		{"with requests that were not read yet", "", strings.Repeat("GET /more HTTP/1.1\r\nHost: a\r\n\r\n", 2000)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ended := make(chan struct{})
+			m := startScripted(t, "s1", func(_ *scripted, conn net.Conn, br *bufio.Reader) {
+				if _, err := http.ReadRequest(br); err == nil {
+					io.WriteString(conn, c.half) //nolint:errcheck // as below
+					br.ReadByte()                //nolint:errcheck // works until the connection ends
+					close(ended)
+				}
+			})
+			g := startRelay(t, nil, m)
+			conn := g.raw()
+			conn.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n", c.behind)
+			waitFor(t, "the request reached the member", func() bool { return g.pools.Stats("s1").InFlight == 1 })
+			conn.Close()
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the member works on for a client that left")
+			}
+			waitFor(t, "the slot was free", func() bool { return g.pools.Stats("s1").InFlight == 0 })
+		})
 	}
-	waitFor(t, "the slot was free", func() bool { return g.pools.Stats("s1").InFlight == 0 })
 }
 
 func TestHTTPClientThatLeavesFreesItsPlace(t *testing.T) {

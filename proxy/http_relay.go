@@ -92,7 +92,7 @@ func (c *httpConn) exchange(lease *pool.Lease) error {
 	if w.unit.streamed || w.rest != nil {
 		return c.exchangeLong(lease)
 	}
-	c.wait.begin(lease)
+	c.wait.begin(lease, nil)
 	n, unsent, err := lease.Link.Exchange(w.out, w.answer)
 	left := c.wait.end()
 	if n == 0 && err != nil {
@@ -134,12 +134,19 @@ func (c *httpConn) exchangeLong(lease *pool.Lease) error {
 func (c *httpConn) moreAnswer(lease *pool.Lease) error {
 	w := c.w
 	c.limitMember(lease)
+	c.wait.begin(lease, nil)
 	n, err := lease.Link.Read(w.answer[w.aTo:])
+	left := c.wait.end()
 	w.aTo += n
-	if n > 0 {
-		return nil
+	switch {
+	case n == 0 && left:
+		return errLeft
+	case n == 0:
+		return err
+	case left:
+		lease.Link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // the answer came at the same moment
 	}
-	return err
+	return nil
 }
 
 // readAnswer reads the answer's head, passing on interim ones that the client waits for, and delivers the rest.
@@ -332,6 +339,11 @@ func (c *httpConn) lost(lease *pool.Lease, unsent bool, cause error) error {
 	if _, fault := c.stopUpload(lease); fault != nil {
 		lease.Release(false)
 		return clientFault(fault)
+	}
+	if cause == errLeft {
+		c.closing = true
+		lease.Release(false)
+		return errLeft
 	}
 	m, stale := lease.Member, unsent && !lease.Fresh
 	lease.Release(false)

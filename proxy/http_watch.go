@@ -1,11 +1,12 @@
 package proxy
 
 import (
-	"io"
+	"context"
+	"net"
 	"sync"
+	"syscall"
 	"time"
 
-	"github.com/boltgate/boltgate/netio"
 	"github.com/boltgate/boltgate/pool"
 )
 
@@ -59,23 +60,26 @@ func (h *httpShared) lookOut(ended <-chan struct{}) {
 			return
 		}
 		for c := range h.conns {
-			c.wait.look(c.link)
+			c.wait.look(c.link.Conn)
 		}
 		h.mu.Unlock()
 	}
 }
 
-// memberWait is a connection's wait for a member's answer, as the look-out sees it.
+// memberWait is a connection's wait for a member's answer, or for a member at all, as the look-out sees it.
 type memberWait struct {
-	mu    sync.Mutex
-	lease *pool.Lease // guarded by mu: whose answer is waited for; nil when none is
-	seen  *pool.Lease // guarded by mu: the same when it was looked at the last time
-	left  bool        // guarded by mu: the client was gone, so the wait was ended
+	mu     sync.Mutex
+	waits  uint64                  // guarded by mu: how many there were
+	seen   uint64                  // guarded by mu: waits when it was looked at the last time
+	lease  *pool.Lease             // guarded by mu: whose answer is waited for; nil when none is
+	cancel context.CancelCauseFunc // guarded by mu: ends the wait for a member; nil when there is none
+	left   bool                    // guarded by mu: the client was gone, so the wait was ended
 }
 
-func (w *memberWait) begin(l *pool.Lease) {
+func (w *memberWait) begin(l *pool.Lease, cancel context.CancelCauseFunc) {
 	w.mu.Lock()
-	w.lease, w.left = l, false
+	w.waits++
+	w.lease, w.cancel, w.left = l, cancel, false
 	w.mu.Unlock()
 }
 
@@ -83,20 +87,46 @@ func (w *memberWait) begin(l *pool.Lease) {
 func (w *memberWait) end() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lease, w.seen = nil, nil
+	w.lease, w.cancel = nil, nil
 	return w.left
 }
 
 // look ends a wait that was there the last time already and whose client has closed its connection.
-func (w *memberWait) look(client *netio.Link) {
+func (w *memberWait) look(client net.Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.lease == nil || w.lease != w.seen {
-		w.seen = w.lease
+	waiting := (w.lease != nil || w.cancel != nil) && !w.left
+	if !waiting || w.waits != w.seen {
+		w.seen = w.waits
 		return
 	}
-	if client.Raw() && client.Quiet() == io.EOF {
-		w.left = true
+	if !hungUp(client) {
+		return
+	}
+	w.left = true
+	if w.cancel != nil {
+		w.cancel(errLeft)
+	}
+	if w.lease != nil {
 		w.lease.Link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // wakes who waits for the answer
 	}
+}
+
+// hungUp tells whether the other side of a socket, or of the one beneath TLS, has closed it, even when bytes lie unread
+// before the end. false where that cannot be told.
+func hungUp(conn net.Conn) bool {
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = over.NetConn()
+	}
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	gone := false
+	err = raw.Control(func(fd uintptr) { gone = pollHangUp(fd) })
+	return err == nil && gone
 }
