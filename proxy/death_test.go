@@ -97,6 +97,12 @@ var deaths = []struct {
 }
 
 func TestAMemberThatDiesAtAnyByte(t *testing.T) {
+	step := 3 // another run, another third would be no better: messages are longer than that
+	if long() {
+		step = 1
+	} else if testing.Short() || raceDetector {
+		step = 11
+	}
 	for _, r := range releases {
 		for _, v := range cutVersions[r.server] {
 			for _, d := range deaths {
@@ -115,7 +121,7 @@ func TestAMemberThatDiesAtAnyByte(t *testing.T) {
 							outcomes := map[string]int{}
 							end := 0
 							for at := int64(1); end < 3; at++ {
-								if (testing.Short() || raceDetector) && at%11 != 0 {
+								if at%int64(step) != 0 {
 									continue
 								}
 								said, broke := g.die(t, v, d.steps, d.commits, o, at, up)

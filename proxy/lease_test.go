@@ -343,7 +343,9 @@ func TestAnOldConnectionIsNotLent(t *testing.T) {
 // TestAStaleConnectionIsNoticed: connections that a member closed while they lay idle cost nobody an error, writes
 // included.
 func TestAStaleConnectionIsNoticed(t *testing.T) {
-	g := startGate(t, gateOptions{standin: single})
+	o := single
+	o.ElectionTime = 100 * time.Millisecond
+	g := startGate(t, gateOptions{standin: o})
 	clients := []*wire{g.logged(bolt.V5_8), g.logged(bolt.V5_8), g.logged(bolt.V4_4)}
 	for round := range 5 {
 		for i, w := range clients {
