@@ -121,18 +121,24 @@ func (u *unit) classify() cypher.Verdict {
 	return u.verdict
 }
 
-// isRead tells whether the unit provably writes nothing: the member was told so and holds to it, or, before 4.0 where no
-// mode is enforced, its text says so.
+// isRead tells whether the unit may be sent again because it reads: its text says so, and where the version enforces a mode
+// the member was told so. A declared read whose text we take for a write is none.
 func (s *boltSession) isRead() bool {
 	u := &s.unit
-	if u.intent.Mode != routing.Read {
+	if u.explicit || u.intent.Mode != routing.Read {
 		return false
 	}
-	if s.version >= bolt.V4_0 {
+	v := u.classify()
+	return v.Access == cypher.Read && !v.SelfCommitting
+}
+
+// harmless tells whether the unit cannot have written: the member holds to mode "r", or, before 4.0 where no mode is
+// enforced, the text says so.
+func (s *boltSession) harmless() bool {
+	if s.unit.intent.Mode == routing.Read && s.version >= bolt.V4_0 {
 		return true
 	}
-	v := u.classify()
-	return !u.explicit && v.Access == cypher.Read && !v.SelfCommitting
+	return s.isRead()
 }
 
 // lost ends the lease of a connection that broke. The unit goes elsewhere when nothing of it can have been done or
@@ -186,6 +192,7 @@ func (s *boltSession) tellLoss(member string, unsent bool) error {
 			return fmt.Errorf("%w: %w", errLeft, err)
 		}
 	}
+	doubt := s.inDoubt(unsent)
 	u.raw, u.send = nil, nil
 	s.in.unpin()
 	if u.failed { // the client knows; a member that closes after that took the request for a violation
@@ -196,7 +203,6 @@ func (s *boltSession) tellLoss(member string, unsent bool) error {
 	if s.nothingOwed() {
 		return fmt.Errorf("proxy: member %s broke off", member)
 	}
-	doubt := s.inDoubt(unsent)
 	if doubt {
 		s.srv.log.Warn("outcome in doubt", "session", s.id, "member", member, "db", u.intent.DB, "explicit", u.explicit)
 	}
@@ -216,7 +222,7 @@ func (s *boltSession) inDoubt(unsent bool) bool {
 	if u.explicit {
 		return s.owed.has(bolt.TagCommit) && (!unsent || s.owed.head().tag == bolt.TagPull && s.owed.head().ends == bolt.TagCommit)
 	}
-	return !s.owed.empty() && u.intent.Mode == routing.Write && (!unsent || u.begun)
+	return !s.owed.empty() && !s.harmless() && (!unsent || u.begun)
 }
 
 func lossFailure(doubt bool, member string) (code, message string) {

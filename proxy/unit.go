@@ -129,6 +129,9 @@ func (s *boltSession) decide(o opening) {
 	u.intent = routing.Intent{Version: s.version, UTC: s.utc, DB: bytesToName(o.db, s)}
 	if len(o.mode) == 1 && o.mode[0] == 'r' {
 		u.declared, u.intent.Mode = true, routing.Read
+		if s.version < bolt.V4_0 && !u.explicit { // no mode is enforced: what the text says counts when an answer is lost
+			u.verdict = cypher.Classify(o.query, nil)
+		}
 		return
 	}
 	if u.explicit {
