@@ -24,6 +24,7 @@ const (
 	helloServer    = "S: SUCCESS {connection_id, hints, server}"
 	ownHello       = "HELLO and LOGON are answered by the gate: with the protocol's version since 5.7, without a member's address."
 	ownRollback    = "The transaction is gone, so the gate answers ROLLBACK itself."
+	ownFailure     = "A member's refusal of a login or of a table is passed on with its code, message and status, not with its cause and record."
 	ownTable       = "Routing tables are the gate's own, on a HA cluster too, which has none itself."
 )
 
@@ -48,7 +49,10 @@ var differences = []difference{
 		"What is not legal where it stands is refused by the gate itself, without the cause that newer servers add."},
 	{"telemetry", "S: SUCCESS", "S: FAILURE Neo.DatabaseError.General.UnknownError ", "The gate takes telemetry and passes none on, so it minds no number."},
 	{"route of an unknown database", "S: FAILURE Neo.ClientError.Database.DatabaseNotFound {description,", "S: FAILURE Neo.ClientError.Database.DatabaseNotFound {cause, description,",
-		"The member's refusal of a table is passed on with its code, message and status, not with its cause."},
+		ownFailure},
+	{"wrong password", "S: FAILURE Neo.ClientError.Security.Unauthorized {description, gql_status,", "S: FAILURE Neo.ClientError.Security.Unauthorized {description, diagnostic_record,",
+		ownFailure},
+	{"RUN with too few fields", "S: FAILURE Neo.ClientError.Request.InvalidFormat {description,", "S: FAILURE Neo.ClientError.Request.InvalidFormat {cause, description,", malformed},
 	{"logon", helloOwn, helloServer, ownHello},
 	{"wrong password", helloOwn, helloServer, ownHello},
 	{"logon", "S: SUCCESS {}", "S: SUCCESS {advertised_address}", ownHello},
