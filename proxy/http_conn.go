@@ -38,6 +38,7 @@ type httpConn struct {
 	unread    bool      // the client may still be sending: it gets time to read the answer before the end
 	posted    bool      // the request before was a POST; some clients send an empty line behind its body
 	wait      memberWait
+	who       httpUser
 	forwarded string // the forwarding headers of this connection
 	number    uint64 // of the connection, for X-Request-ID
 	requests  uint64

@@ -25,7 +25,6 @@ type httpUnit struct {
 	held     bool            // body is all of it, decoded
 	streamed bool            // the body is passed on as it comes
 	texts    statements      // what the body says; looked at only when needed
-	user     uint64          // a hash of the credential
 	pinned   *cluster.Member // of an explicit transaction
 	member   string          // that is serving it
 
@@ -120,19 +119,10 @@ func (c *httpConn) mayMove() bool {
 	if c.w.set.Access == AccessRead {
 		return true
 	}
-	if c.w.set.Causality && c.srv.http.writers.wroteLately(c.user()) {
+	if c.w.set.Causality && c.user().wroteLately() {
 		return false
 	}
 	return !u.held || !c.srv.writes.contains(u.body)
-}
-
-// user is a hash of the request's credential.
-func (c *httpConn) user() uint64 {
-	u := &c.w.unit
-	if u.user == 0 {
-		u.user = c.srv.http.writers.hash(c.w.req.value(c.head(), fAuthorization))
-	}
-	return u.user
 }
 
 // declaration reads X-Write, Access-Mode and, of the Query API, accessMode.

@@ -129,21 +129,3 @@ func FuzzStatementBodies(f *testing.F) {
 		}
 	})
 }
-
-func TestWritersAreRememberedForAMinute(t *testing.T) {
-	var w writers
-	a, b := w.hash([]byte("Basic a")), w.hash([]byte("Basic b"))
-	w.wrote(a)
-	if !w.wroteLately(a) || w.wroteLately(b) {
-		t.Errorf("got %v, %v; want true, false", w.wroteLately(a), w.wroteLately(b))
-	}
-	for i := range maxWriters + 10 {
-		w.wrote(uint64(i)*2 + 1)
-	}
-	if !w.wroteLately(a) || !w.wroteLately(b) {
-		t.Error("with a full list everybody must be taken for a writer")
-	}
-	if len(w.last) > maxWriters {
-		t.Errorf("the list grew to %d", len(w.last))
-	}
-}

@@ -68,7 +68,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 			return c.notServed(err)
 		}
 		if u.intent.Mode == routing.Write && !u.safe {
-			c.srv.http.writers.wrote(c.user())
+			c.user().wrote()
 		}
 		u.member = lease.Member.Name
 		c.buildRequest(lease.Member)

@@ -10,13 +10,10 @@ import (
 	"github.com/boltgate/boltgate/pool"
 )
 
-// This file owns what the HTTP connections of one server share: who wrote lately, and one goroutine that looks every second
-// for clients that left while a member works for them. So a request costs no goroutine and no timer of its own.
+// This file owns what the HTTP connections of one server share: one goroutine that looks every second for clients that left while a member works for them. So a request costs no goroutine and no timer of its own.
 
 // httpShared is that. The zero value is ready.
 type httpShared struct {
-	writers writers
-
 	mu      sync.Mutex
 	conns   map[*httpConn]struct{} // guarded by mu
 	running bool                   // guarded by mu: the look-out runs; it ends with the last connection
@@ -38,6 +35,7 @@ func (h *httpShared) enter(c *httpConn) {
 }
 
 func (h *httpShared) leave(c *httpConn) {
+	c.leaveUser()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, c)

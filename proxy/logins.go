@@ -18,6 +18,7 @@ type login struct {
 	home      atomic.Pointer[string] // the user's home database; nil while unknown
 	homeAt    atomic.Int64           // UnixNano of when home was learned
 
+	shared   bool      // stands for many: it has no home database; set before use, never changed
 	sessions int       // guarded by logins.mu
 	checked  time.Time // guarded by logins.mu: when a member last accepted it; zero never, or forgotten
 }
@@ -30,13 +31,17 @@ type logins struct {
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]*login
+	crowd *login    // stands for all that found no place: what is known of one of them counts for each
 	swept time.Time // guarded by mu: when those that nobody uses were last forgotten
 }
 
-const sweepLogins = time.Minute
+const (
+	sweepLogins = time.Minute
+	maxLogins   = 50_000
+)
 
 func newLogins(remember func() time.Duration) *logins {
-	l := &logins{remember: remember, known: map[[sha256.Size]byte]*login{}}
+	l := &logins{remember: remember, known: map[[sha256.Size]byte]*login{}, crowd: &login{shared: true}}
 	rand.Read(l.salt[:]) //nolint:errcheck // never fails (crypto/rand)
 	return l
 }
@@ -54,13 +59,17 @@ func (l *logins) enter(auth bolt.Auth) (*login, bool) {
 	key := l.key(auth)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.sweep()
 	u := l.known[key]
-	if u == nil {
+	switch {
+	case u == nil && len(l.known) >= maxLogins:
+		l.crowd.sessions++
+		return l.crowd, false
+	case u == nil:
 		u = &login{key: key}
 		l.known[key] = u
 	}
 	u.sessions++
-	l.sweep()
 	return u, !u.checked.IsZero() && time.Since(u.checked) < l.remember()
 }
 
@@ -73,7 +82,7 @@ func (l *logins) leave(u *login) {
 }
 
 func (l *logins) dropStale(u *login) {
-	if u.sessions == 0 && time.Since(u.checked) >= l.remember() && time.Since(time.Unix(0, u.lastWrite.Load())) > recentWrite {
+	if !u.shared && u.sessions == 0 && time.Since(u.checked) >= l.remember() && time.Since(time.Unix(0, u.lastWrite.Load())) > recentWrite {
 		delete(l.known, u.key)
 	}
 }
@@ -92,7 +101,9 @@ func (l *logins) sweep() {
 func (l *logins) verified(u *login, _ bolt.Auth) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	u.checked = time.Now()
+	if !u.shared {
+		u.checked = time.Now()
+	}
 }
 
 // forget makes the next log-on ask a member again.
@@ -134,6 +145,9 @@ func (u *login) homeDatabase() string {
 }
 
 func (u *login) learnHome(db string) {
+	if u.shared {
+		return
+	}
 	u.home.Store(&db)
 	u.homeAt.Store(time.Now().UnixNano())
 }

@@ -1,0 +1,80 @@
+package proxy
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/standin"
+)
+
+func TestCredentialsAreTheSameOverHTTPAndBolt(t *testing.T) {
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("neo4j:pass:word"))
+	for header, want := range map[string]bolt.Auth{
+		basic: bolt.Basic("neo4j", "pass:word"),
+		strings.Replace(basic, "Basic ", "basic  ", 1): bolt.Basic("neo4j", "pass:word"),
+		"Bearer t0ken": authOf(map[string]string{"credentials": "t0ken", "scheme": "bearer"}),
+		"":             authOf(map[string]string{"scheme": "none"}),
+	} {
+		if got := httpAuth([]byte(header)); got.Entries != want.Entries {
+			t.Errorf("%q: got %q; want %q", header, got.Entries, want.Entries)
+		}
+	}
+	if httpAuth([]byte("Basic !")).Entries == httpAuth([]byte("Basic ?")).Entries {
+		t.Error("two headers that cannot be read are taken for one user")
+	}
+}
+
+func TestReadsOverHTTPSeeWritesOverBolt(t *testing.T) {
+	g := startGate(t, gateOptions{standin: lab})
+	leader := g.cluster.Leader("neo4j")
+	read := func() string {
+		body := strings.NewReader(`{"statements":[{"statement":"MATCH (n) RETURN n"}]}`)
+		r, err := http.NewRequest("POST", "http://"+g.address+"/db/neo4j/tx/commit", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth(standin.DefaultUser, standin.DefaultPassword)
+		r.Header.Set("Content-Type", "application/json")
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		return answer.Header.Get("X-Standin-Member")
+	}
+	if who := read(); who == leader || who == "" {
+		t.Fatalf("before any write an undeclared read was answered by %q; the leader is %s", who, leader)
+	}
+	query(t, g.dial(bolt.V5_8), "CREATE (n) RETURN n", nil, nil)
+	for range 4 {
+		if who := read(); who != leader {
+			t.Fatalf("after a write over Bolt an undeclared read over HTTP was answered by %s; want the leader %s", who, leader)
+		}
+	}
+}
+
+func TestTooManyLoginsShareOne(t *testing.T) {
+	l := newLogins(func() time.Duration { return 0 })
+	for i := range maxLogins {
+		u, _ := l.enter(bolt.Basic(fmt.Sprint("user", i), ""))
+		u.wrote()
+	}
+	a, _ := l.enter(bolt.Basic("a", ""))
+	b, known := l.enter(bolt.Basic("b", ""))
+	l.verified(b, bolt.Auth{})
+	b.learnHome("secret")
+	if _, again := l.enter(bolt.Basic("a", "")); a != b || known || again || a.homeDatabase() != "" {
+		t.Error("logins beyond the limit do not share one of which nothing is remembered")
+	}
+	if b.wrote(); !a.wroteLately() {
+		t.Error("a write of one of many must count for each of them")
+	}
+	if len(l.known) != maxLogins {
+		t.Errorf("%d logins are known", len(l.known))
+	}
+}
