@@ -449,6 +449,17 @@ func TestAChangedPasswordIsNoticed(t *testing.T) {
 	if _, err := g.tryDial(bolt.V5_8, bolt.Basic(standin.DefaultUser, "new")); err != nil {
 		t.Errorf("a log-on with the new one: %v", err)
 	}
+	if _, err := old.Ask(bolt.AppendMessage(nil, bolt.TagBegin, m{"db": "system"})); err != nil {
+		t.Fatal(err)
+	}
+	g.cluster.SetPassword(standin.DefaultUser, "newer")
+	query(t, old, "ALTER USER neo4j SET PASSWORD 'newer'", nil, nil)
+	if _, err := old.Ask(bolt.AppendMessage(nil, bolt.TagCommit)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.tryDial(bolt.V5_8, bolt.Basic(standin.DefaultUser, "new")); err == nil {
+		t.Error("a log-on with the password before the transaction on system was accepted")
+	}
 }
 
 // TestALogOnThatIsRefusedLater: the client is logged in, but a member does not take its password any more.

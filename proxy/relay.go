@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -429,6 +430,15 @@ func (s *boltSession) success(o owed, payload []byte) {
 		s.reset = false
 		s.mu.Unlock()
 	}
+	if u.over && u.mayChangeUsers() {
+		s.srv.logins.forgetAll()
+	}
+}
+
+// mayChangeUsers tells whether a password may be another one after the unit: a user command, or a transaction on the
+// database that holds the users, whose texts nobody reads.
+func (u *unit) mayChangeUsers() bool {
+	return u.verdict.UserCommand || u.explicit && !u.declared && strings.EqualFold(u.intent.DB, "system")
 }
 
 // mayStillMove tells whether a unit whose RUN succeeded can still be refused as a write, and go to the leader, because the

@@ -149,9 +149,6 @@ func (s *boltSession) decide(o opening) {
 	case u.verdict.Access == cypher.Read && (f.Access == AccessRead || s.mayMove()):
 		u.intent.Mode, u.judged = routing.Read, true
 	}
-	if u.verdict.UserCommand {
-		s.srv.logins.forgetAll()
-	}
 }
 
 // mayMove tells whether an undeclared read may leave the leader on our own judgement: not when the user wrote moments ago,
