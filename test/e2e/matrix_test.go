@@ -91,7 +91,7 @@ const preface = `# Drivers, servers, Bolt versions
 <!-- Written by the test run: BOLTGATE_WRITE_DOCS=1 go test -timeout 30m ./test/e2e. Do not edit by hand. -->
 
 Every cell was seen in one run of test/e2e with real servers. A driver's smoke connects, reads, writes, commits, rolls back, fails and goes on, leaves a
-big result half read, and runs transaction functions; through boltgate it does so twice, with ` + "`bolt://` and `neo4j://`" + `. A cell names the Bolt version that
+big result half read, and runs transaction functions; through boltgate it does so twice, with ` + "`bolt://` and `neo4j://` (`bolt+routing://` for JavaScript 1.7)" + `. A cell names the Bolt version that
 was spoken; "refused" means that driver and server share none, and the driver was told so at once.
 `
 
@@ -116,11 +116,11 @@ func (m *matrix) page() (string, error) {
 	}
 	b.WriteString("\nA raw client plays the conversations of test/labs/recordings in each version: logins, transactions, failures, RESET in the middle of a\n" +
 		"result, pipelining, routing tables, requests that are not legal. \"yes\" means that through boltgate every answer is of the kind, and has the metadata\n" +
-		"and the code, that the server itself gives; a dash, that the server does not speak the version.\n")
+		"and the code, that the server itself gives, but for the list below (a wrong password is tried in the oldest and newest version); a dash, that the server does not speak the version.\n")
 	if err := m.table(&b, "Raw conversations through boltgate", "version", true, rows, "–"); err != nil {
 		return "", err
 	}
-	b.WriteString("\nWhere it answers otherwise on purpose:\n\n")
+	b.WriteString("\nWhere it answers otherwise, and why:\n\n")
 	for _, r := range reasons() {
 		b.WriteString("* " + r + "\n")
 	}
