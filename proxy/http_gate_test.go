@@ -308,7 +308,7 @@ func TestRolesOfTheClusterAsOneServer(t *testing.T) {
 
 func TestHTTPWriteWaitsForALeader(t *testing.T) {
 	o := lab
-	o.ElectionTime = 300 * time.Millisecond
+	o.ElectionTime = 3 * time.Second // longer than the checks take to notice
 	g := startWhole(t, gateOptions{standin: o})
 	old := g.cluster.Leader("neo4j")
 	if a := g.web("POST", "/db/neo4j/tx/commit", stmt("CREATE (n) RETURN n")); a.field("member") != old {
