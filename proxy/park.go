@@ -84,7 +84,7 @@ func (g *giveBack) swept(n int) (again bool) {
 	switch {
 	case g.since == settleAfter:
 		debug.FreeOSMemory()
-	case g.parked >= manyParked && g.since >= releaseEvery:
+	case n == 0 && g.parked >= manyParked && g.since >= releaseEvery: // the burst is over
 		debug.FreeOSMemory()
 		g.parked, g.since = 0, 0
 		return true
