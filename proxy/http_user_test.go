@@ -66,7 +66,7 @@ func TestTooManyLoginsShareOne(t *testing.T) {
 	}
 	a, _ := l.enter(bolt.Basic("a", ""))
 	b, known := l.enter(bolt.Basic("b", ""))
-	l.verified(b, bolt.Auth{})
+	l.verified(b)
 	b.learnHome("secret")
 	if _, again := l.enter(bolt.Basic("a", "")); a != b || known || again || a.homeDatabase() != "" {
 		t.Error("logins beyond the limit do not share one of which nothing is remembered")

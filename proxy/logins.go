@@ -98,7 +98,8 @@ func (l *logins) sweep() {
 	}
 }
 
-func (l *logins) verified(u *login, _ bolt.Auth) {
+// verified notes that a member has just accepted the login.
+func (l *logins) verified(u *login) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !u.shared {

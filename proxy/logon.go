@@ -262,7 +262,7 @@ func (s *boltSession) logOn(ctx context.Context, auth bolt.Auth) (map[string]any
 	s.login = login
 	hello := s.helloAnswer(s.server(s.srv.current.View()))
 	if !remembered || s.identity.Single() {
-		said, err := s.verify(ctx, auth)
+		said, err := s.verify(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -292,7 +292,7 @@ func (s *boltSession) allAcceptUTC() bool {
 }
 
 // verify logs on to a member and returns what it said. The connection joins the pool.
-func (s *boltSession) verify(ctx context.Context, auth bolt.Auth) (map[string]any, error) {
+func (s *boltSession) verify(ctx context.Context) (map[string]any, error) {
 	if err := s.srv.throttle.wait(ctx, s.remote); err != nil {
 		return nil, err
 	}
@@ -307,7 +307,7 @@ func (s *boltSession) verify(ctx context.Context, auth bolt.Auth) (map[string]an
 	s.srv.throttle.good(s.remote)
 	said := lease.Client.Hello
 	if said["credentials_expired"] == nil { // else every log-on has to hear of it
-		s.srv.logins.verified(s.login, auth)
+		s.srv.logins.verified(s.login)
 	}
 	if s.identity.Single() {
 		s.pinnedTo = lease

@@ -534,7 +534,7 @@ func (s *boltSession) passedOn(o owed, f *bolt.Failure) bool {
 	return m != nil && m.Stopped[s.unit.intent.DB]
 }
 
-func isSecurity(code string) bool { return len(code) > 24 && code[:25] == "Neo.ClientError.Security." }
+func isSecurity(code string) bool { return strings.HasPrefix(code, "Neo.ClientError.Security.") }
 
 // settle ends a relay in which everything was answered.
 func (s *boltSession) settle() error {
