@@ -190,8 +190,9 @@ func (l *Lease) relogon(ctx context.Context, id *Identity) error {
 	return err
 }
 
-// within runs f, whose I/O on conn ends when ctx does.
+// within runs f, whose I/O on conn ends when ctx does. A deadline that the last lease left on conn does not count.
 func within(ctx context.Context, conn net.Conn, f func() error) error {
+	conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in f
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	err := f()
 	if !stop() {
