@@ -141,6 +141,38 @@ func TestTheSweeperSeesClosedSockets(t *testing.T) {
 	}
 }
 
+// A relay leaves its last read deadline on the connection; it has long passed when the connection is used again.
+func TestADeadlineThatWasLeftDoesNotCount(t *testing.T) {
+	_, m, s := onSockets(t, nil, Options{MaxPerMember: 1})
+	ann, ben := user("ann", bolt.V5_4), user("ben", bolt.V5_4)
+	first, err := s.Acquire(t.Context(), m, ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, next := range []struct {
+		why  string
+		idle time.Duration
+		id   *Identity
+	}{
+		{"it was asked for a RESET", staleAfter + time.Second, ann},
+		{"its user was changed", 0, ben},
+	} {
+		first.Link.Conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // shows in use
+		first.Release(true)
+		first.pool.mu.Lock()
+		first.idleSince = first.idleSince.Add(-next.idle)
+		first.pool.mu.Unlock()
+		l, err := s.Acquire(t.Context(), m, next.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l != first {
+			t.Fatalf("a new connection was made where %s", next.why)
+		}
+	}
+	first.Release(true)
+}
+
 func TestAGoodbyeIsSaid(t *testing.T) {
 	f, m, s := onSockets(t, nil, Options{})
 	l, err := s.Acquire(t.Context(), m, user("ann", bolt.V5_4))

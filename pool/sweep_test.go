@@ -152,27 +152,3 @@ func TestAMemberThatDoesNotAnswer(t *testing.T) {
 		w.fake.setMute(false)
 	})
 }
-
-// A relay leaves its last read deadline on the connection; it has long passed when the connection is used again.
-func TestADeadlineThatWasLeftDoesNotCount(t *testing.T) {
-	inWorld(t, Options{MaxPerMember: 1}, v54, func(t *testing.T, w *world) {
-		ann, ben := user("ann", bolt.V5_4), user("ben", bolt.V5_4)
-		l := w.acquire(ann)
-		for _, next := range []struct {
-			why  string
-			wait time.Duration
-			id   *Identity
-		}{
-			{"it was asked for a RESET", staleAfter + 1500*time.Millisecond, ann},
-			{"its user was changed", 500 * time.Millisecond, ben},
-		} {
-			l.Link.Conn.SetReadDeadline(time.Now().Add(time.Millisecond)) //nolint:errcheck // memnet has deadlines
-			l.Release(true)
-			after(next.wait)
-			if got := w.acquire(next.id); got != l {
-				t.Fatalf("a new connection was made where %s", next.why)
-			}
-		}
-		l.Release(true)
-	})
-}
