@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/test/loopback"
 )
 
 func TestEveryModeMeasuresAgainstTheInstantServer(t *testing.T) {
@@ -220,10 +221,7 @@ func TestWrongUseIsToldBeforeAnythingIsDialled(t *testing.T) {
 }
 
 func TestAWrongAddressIsAnErrorAtOnce(t *testing.T) {
-	var free string
-	if err := freePorts(&free); err != nil {
-		t.Fatal(err)
-	}
+	free := loopback.Reserve(t)
 	if _, err := Run(t.Context(), Load{URI: "bolt://" + free}); err == nil || !strings.Contains(err.Error(), free) {
 		t.Errorf("got %v; want an error that names %s", err, free)
 	}

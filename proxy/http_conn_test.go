@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/test/loopback"
 )
 
 func TestHTTPKeepsConnectionsOpen(t *testing.T) {
@@ -347,10 +348,7 @@ func TestHTTPLostAnswers(t *testing.T) {
 }
 
 func TestHTTPMemberThatIsNotThere(t *testing.T) {
-	dead := startScripted(t, "s1", nil)
-	l, _ := net.Listen("tcp", "127.0.0.1:0")
-	dead.Member = &cluster.Member{Name: "s1", HTTP: l.Addr().String()}
-	l.Close()
+	dead := &scripted{Member: &cluster.Member{Name: "s1", HTTP: loopback.Reserve(t)}}
 	good := startScripted(t, "s2", answering(echo))
 	g := startRelay(t, func(_ *Options, f *Frontend) { f.Policy.LeaderAlwaysReads, f.Policy.First = true, true }, dead, good)
 	c := g.raw()

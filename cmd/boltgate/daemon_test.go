@@ -16,6 +16,7 @@ import (
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/configs"
 	"github.com/boltgate/boltgate/standin"
+	"github.com/boltgate/boltgate/test/loopback"
 )
 
 // testDaemon is a whole daemon in this process, in front of a stand-in cluster, with a configuration file.
@@ -53,22 +54,13 @@ func (l *lines) await(t *testing.T, s string) {
 	}
 }
 
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func startTestDaemon(t *testing.T) *testDaemon {
 	c, err := standin.Start(standin.Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	d := &testDaemon{t: t, members: c.Members(), address: freePort(t), ended: make(chan error, 1), log: &lines{make(chan string, 10000)}}
+	d := &testDaemon{t: t, members: c.Members(), address: loopback.Reserve(t), ended: make(chan error, 1), log: &lines{make(chan string, 10000)}}
 	d.file = filepath.Join(t.TempDir(), "boltgate.yaml")
 	d.write(d.address)
 	load := func() (*configs.Config, error) { return configs.Load(d.file) }
@@ -141,7 +133,7 @@ func TestReloadKeepsConnectionsAndOpenTransactions(t *testing.T) {
 	if _, err := busy.Ask(begin); err != nil {
 		t.Fatal(err)
 	}
-	second := freePort(t)
+	second := loopback.Reserve(t)
 	d.write(d.address, second)
 	syscall.Kill(os.Getpid(), syscall.SIGHUP) //nolint:errcheck // it is this process
 	d.log.await(t, "configuration reloaded")

@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/boltgate/boltgate/test/loopback"
 )
 
 // screenText collects what the demo prints.
@@ -40,24 +41,13 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// freeAddress is a loopback address that nobody listened on a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestDemoGoesOnWithoutItsLeader(t *testing.T) {
 	for generation, path := range map[string]string{
 		"ha": "/db/data/transaction/commit", "causal": "/db/neo4j/tx/commit", "autonomous": "/db/neo4j/tx/commit",
 	} {
 		t.Run(generation, func(t *testing.T) {
 			t.Parallel()
-			address, screen := freeAddress(t), new(screenText)
+			address, screen := loopback.Reserve(t), new(screenText)
 			keys, press := io.Pipe()
 			ended := make(chan error, 1)
 			ctx, cancel := context.WithCancel(t.Context())

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/test/labs"
+	"github.com/boltgate/boltgate/test/loopback"
 )
 
 // This file owns the gate under test: the program itself, built once, run as a process in front of a lab.
@@ -47,16 +47,6 @@ type gate struct {
 	config  string
 }
 
-// freeAddress is a loopback address that nobody listened on a moment ago.
-func freeAddress(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // startGate runs boltgate in front of the lab's members until the test ends. config may hold BIND in place of the address.
 func startGate(t testing.TB, c *labs.Cluster, config string) *gate {
 	t.Helper()
@@ -64,7 +54,7 @@ func startGate(t testing.TB, c *labs.Cluster, config string) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{t: t, Address: freeAddress(t), ended: make(chan error, 1)}
+	g := &gate{t: t, Address: loopback.Reserve(t), ended: make(chan error, 1)}
 	g.config = filepath.Join(t.TempDir(), "boltgate.yaml")
 	if err := os.WriteFile(g.config, []byte(strings.ReplaceAll(config, "BIND", g.Address)), 0o600); err != nil {
 		t.Fatal(err)
