@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,6 +22,7 @@ type Link struct {
 	Conn   net.Conn
 	raw    syscall.RawConn // nil when Conn is not a plain socket
 	socket syscall.RawConn // what can be looked at: raw, or the socket beneath TLS; nil when there is none
+	soon   atomic.Int64    // the read deadline that LimitRead set, in nanoseconds since epoch; 0 for any other
 
 	*ops // nil while Await waits
 }
@@ -72,26 +74,34 @@ func rawConn(conn net.Conn) syscall.RawConn {
 	return nil
 }
 
+// epoch is what soon counts from, on the monotonic clock.
+var epoch = time.Now()
+
+// LimitRead makes reads end with os.ErrDeadlineExceeded no sooner than least and no later than most from now. Moving the
+// poller's deadline for every exchange is dear, so the one set before stays while it lies in between.
+func (l *Link) LimitRead(now time.Time, least, most time.Duration) {
+	at := now.Sub(epoch)
+	if soon := time.Duration(l.soon.Load()); soon >= at+least && soon <= at+most {
+		return
+	}
+	l.Conn.SetReadDeadline(now.Add(most)) //nolint:errcheck // a closed connection shows in the read
+	l.soon.Store(int64(at + most))
+}
+
+// SetReadDeadline is Conn's, and takes the place of what LimitRead set. Who uses LimitRead sets deadlines by the link only.
+func (l *Link) SetReadDeadline(t time.Time) {
+	l.soon.Store(0)
+	l.Conn.SetReadDeadline(t) //nolint:errcheck // a closed connection shows in the read
+}
+
+// SetDeadline is SetReadDeadline for both directions.
+func (l *Link) SetDeadline(t time.Time) {
+	l.soon.Store(0)
+	l.Conn.SetDeadline(t) //nolint:errcheck // a closed connection shows in the next use
+}
+
 // Raw tells whether the link is a plain socket, so that TryWrite does not block.
 func (l *Link) Raw() bool { return l.raw != nil }
-
-func sysRead(fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := syscall.Read(int(fd), p)
-		if err != syscall.EINTR {
-			return n, err
-		}
-	}
-}
-
-func sysWrite(fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := syscall.Write(int(fd), p)
-		if err != syscall.EINTR {
-			return n, err
-		}
-	}
-}
 
 // readReady is the callback of every wait on a raw socket: it first sends what is to be sent, after a look that saw
 // nothing waiting, then reads when there is something. The look comes after the poller was made ready, so that an
@@ -268,9 +278,9 @@ func (l *Link) Quiet() error {
 		deadline = time.Unix(1, 0)
 	}
 	var one [1]byte
-	l.Conn.SetReadDeadline(deadline) //nolint:errcheck // a closed connection shows in Read
+	l.SetReadDeadline(deadline)
 	n, err := l.Conn.Read(one[:])
-	l.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	l.SetReadDeadline(time.Time{})
 	switch {
 	case n > 0:
 		return ErrDirty

@@ -496,3 +496,37 @@ func BenchmarkQuiet(b *testing.B) {
 		}
 	}
 }
+
+// LimitRead leaves a deadline that fits where it is, and moves every other one.
+func TestLimitRead(t *testing.T) {
+	near, _ := socketPair(t, "tcp", "127.0.0.1:0")
+	l := New(near)
+	const least, most = 20 * time.Millisecond, 60 * time.Millisecond
+	waits := func(what string, from, to time.Duration) {
+		t.Helper()
+		start := time.Now()
+		l.LimitRead(start, least, most)
+		_, err := l.Read(make([]byte, 1))
+		if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took < from || took > to {
+			t.Errorf("%s: got %v after %v; want a timeout after %v to %v", what, err, took, from, to)
+		}
+	}
+	const slack = 5 * time.Second // of a busy machine
+	waits("the first", most, most+slack)
+	waits("the one before has passed", most, most+slack)
+	now := time.Now()
+	l.LimitRead(now, least, most)
+	set := l.soon.Load()
+	l.LimitRead(now.Add(most-least), least, most)
+	if l.soon.Load() != set {
+		t.Error("a deadline that fits was moved")
+	}
+	time.Sleep(most - least/2)
+	waits("the one before comes too soon", most, most+slack)
+	l.LimitRead(time.Now(), least, most)
+	l.SetReadDeadline(time.Time{})
+	waits("the one before was taken away", most, most+slack)
+	l.LimitRead(time.Now(), least, most)
+	l.SetDeadline(time.Now().Add(time.Hour))
+	waits("the one before was replaced", most, most+slack)
+}

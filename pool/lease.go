@@ -123,7 +123,7 @@ func (p *memberPool) takeIdle(id *Identity) *Lease {
 	l := p.idle[id.Key]
 	if l != nil {
 		p.unlink(l)
-		l.Member = p.member
+		l.Member = p.member.Load()
 	}
 	return l
 }
@@ -152,7 +152,7 @@ func (p *memberPool) room(id *Identity) (reuse, evicted *Lease) {
 		for l := p.oldest; l != nil; l = l.next {
 			if l.id.shape == id.shape && time.Since(l.born) <= o.MaxLifetime {
 				p.unlink(l)
-				l.Member = p.member
+				l.Member = p.member.Load()
 				return l, nil
 			}
 		}
@@ -176,11 +176,11 @@ func (l *Lease) wake(ctx context.Context) bool {
 	if l.Client == nil || now.Sub(l.idleSince) <= staleAfter {
 		return true
 	}
-	return within(ctx, l.Link.Conn, func() error { return errors.Join(l.Client.Reset(0), l.Client.Trim()) }) == nil
+	return l.within(ctx, func() error { return errors.Join(l.Client.Reset(0), l.Client.Trim()) }) == nil
 }
 
 func (l *Lease) relogon(ctx context.Context, id *Identity) error {
-	err := within(ctx, l.Link.Conn, func() error {
+	err := l.within(ctx, func() error {
 		if err := l.Link.Quiet(); err != nil {
 			return err
 		}
@@ -190,9 +190,14 @@ func (l *Lease) relogon(ctx context.Context, id *Identity) error {
 	return err
 }
 
-// within runs f, whose I/O on conn ends when ctx does. A deadline that the last lease left on conn does not count.
+// within is within for a connection that was in use: a deadline that its last holder left does not count.
+func (l *Lease) within(ctx context.Context, f func() error) error {
+	l.Link.SetDeadline(time.Time{})
+	return within(ctx, l.Link.Conn, f)
+}
+
+// within runs f, whose I/O on conn ends when ctx does.
 func within(ctx context.Context, conn net.Conn, f func() error) error {
-	conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in f
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	err := f()
 	if !stop() {
@@ -202,9 +207,7 @@ func within(ctx context.Context, conn net.Conn, f func() error) error {
 }
 
 func (p *memberPool) dial(ctx context.Context, id *Identity) (*Lease, error) {
-	p.mu.Lock()
-	m := p.member
-	p.mu.Unlock()
+	m := p.member.Load()
 	address := id.address(m)
 	conn, err := p.set.options.Load().Dial(ctx, "tcp", address)
 	if err != nil {

@@ -107,7 +107,7 @@ func (s *boltSession) abort() {
 		s.gone = errClosed
 	}
 	if s.lease != nil {
-		s.lease.Link.Conn.SetDeadline(longAgo) //nolint:errcheck // run finds gone when its read or write ends
+		s.lease.Link.SetDeadline(longAgo) // run finds gone when its read or write ends
 	}
 }
 
@@ -138,7 +138,7 @@ func (p *pump) end(err error) {
 		p.cancel(fmt.Errorf("%w: %w", errLeft, err))
 	}
 	if s.lease != nil {
-		s.lease.Link.Conn.SetDeadline(longAgo) //nolint:errcheck // run finds gone when its read or write ends
+		s.lease.Link.SetDeadline(longAgo) // run finds gone when its read or write ends
 	}
 	s.client.Conn.SetWriteDeadline(longAgo) //nolint:errcheck // run may be writing to a client that left
 }
@@ -189,7 +189,7 @@ func (p *pump) owe(tag byte) bool {
 		return false
 	}
 	s.unit.forwarded, p.midway = true, true
-	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
+	s.owed.push(owed{tag: tag, ends: s.unit.ends(), kept: p.dead})
 	return true
 }
 
@@ -304,7 +304,7 @@ func (s *boltSession) forwardLarge(tag byte) error {
 	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
 	s.mu.Unlock()
 	s.answers.open()
-	s.lease.Link.Conn.SetReadDeadline(time.Now().Add(quick)) //nolint:errcheck // shows in Read
+	s.lease.Link.LimitRead(s.now, quick, slow)
 	s.start(&pump{stream: true})
 	return s.relay()
 }

@@ -15,10 +15,11 @@ import (
 )
 
 const (
-	quick        = time.Millisecond // after which a pump reads the client beside the relay
-	noopEvery    = 30 * time.Second // towards a client that waits for an answer (4.3+)
-	maxSummary   = 16 << 20         // a SUCCESS or FAILURE is held whole; a plan can be long
-	discardLimit = 1 << 20          // answers that are read and dropped after a client left
+	quick        = time.Millisecond     // after which at the soonest a pump reads the client beside the relay,
+	slow         = 5 * time.Millisecond // and at the latest
+	noopEvery    = 30 * time.Second     // towards a client that waits for an answer (4.3+)
+	maxSummary   = 16 << 20             // a SUCCESS or FAILURE is held whole; a plan can be long
+	discardLimit = 1 << 20              // answers that are read and dropped after a client left
 	discardTime  = time.Second
 	muchToSend   = 64 << 10 // a member that reads no more may keep us waiting before this is sent
 )
@@ -109,7 +110,7 @@ func (s *boltSession) giveBack(clean bool) {
 	gone := s.gone != nil
 	s.mu.Unlock()
 	if gone { // a deadline may have ended our waits for the member
-		l.Link.Conn.SetDeadline(time.Time{}) //nolint:errcheck // shows in the next use
+		l.Link.SetDeadline(time.Time{})
 	}
 	s.cut = false
 	s.release(l, clean)
@@ -133,7 +134,7 @@ func (s *boltSession) exchange(send []byte) error {
 	if len(send) > muchToSend { // so that its leaving is seen
 		s.startHolding()
 	}
-	s.lease.Link.Conn.SetReadDeadline(time.Now().Add(quick)) //nolint:errcheck // shows in Exchange
+	s.lease.Link.LimitRead(s.now, quick, slow)
 	n, unsent, err := s.lease.Link.Exchange(send, a.buf)
 	s.stopPump()
 	if err != nil && !isTimeout(err) {
@@ -176,8 +177,8 @@ func (s *boltSession) relay() error {
 
 // nothingOwed tells whether all was answered, and if so keeps the pump from forwarding more.
 func (s *boltSession) nothingOwed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lockOwed()
+	defer s.unlockOwed()
 	if s.owed.empty() {
 		s.stopping = true
 		return true
@@ -229,12 +230,12 @@ func (s *boltSession) scan() (more bool, err error) {
 
 // answerOwn answers what is due first when that is the gate's to say.
 func (s *boltSession) answerOwn() bool {
-	s.mu.Lock()
+	s.lockOwed()
 	own := s.owed.head().own
 	if own {
 		s.owed.pop()
 	}
-	s.mu.Unlock()
+	s.unlockOwed()
 	if own { // what overtook held requests goes to the member itself, so this is one of those that it overtook
 		s.stage()
 		s.out = append(s.out, bolt.Ignored...)
@@ -271,9 +272,9 @@ func (s *boltSession) scanMessage() (wait bool, err error) {
 }
 
 func (s *boltSession) startRecord(b []byte) error {
-	s.mu.Lock()
+	s.lockOwed()
 	tag := s.owed.head().tag
-	s.mu.Unlock()
+	s.unlockOwed()
 	if tag != bolt.TagPull {
 		return fmt.Errorf("a RECORD came where the answer to request %02x was due", tag)
 	}
@@ -375,15 +376,16 @@ func (s *boltSession) waitLonger(now, started time.Time) error {
 	if s.gone != nil {
 		return fmt.Errorf("%w: %w", errLeft, s.gone)
 	}
-	return s.lease.Link.Conn.SetReadDeadline(next)
+	s.lease.Link.SetReadDeadline(next)
+	return nil
 }
 
 // summary deals with a whole SUCCESS, FAILURE or IGNORED of size bytes at pos.
 func (s *boltSession) summary(tag byte, payload []byte, size int) error {
 	a := &s.answers
-	s.mu.Lock()
+	s.lockOwed()
 	o := s.owed.pop()
-	s.mu.Unlock()
+	s.unlockOwed()
 	switch tag {
 	case bolt.TagSuccess:
 		s.success(o, payload)
@@ -444,8 +446,8 @@ func (u *unit) mayChangeUsers() bool {
 // mayStillMove tells whether a unit whose RUN succeeded can still be refused as a write, and go to the leader, because the
 // answer to its PULL is on its way.
 func (s *boltSession) mayStillMove() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lockOwed()
+	defer s.unlockOwed()
 	return s.unit.judged && s.unit.raw != nil && s.owed.anyPull()
 }
 
@@ -469,8 +471,8 @@ func (s *boltSession) summaryKeys(metadata []byte) (more bool, db []byte) {
 }
 
 func (s *boltSession) noteHome(db []byte) {
-	if s.login.homeDatabase() != string(db) {
-		s.login.learnHome(string(db))
+	if s.login.homeDatabase(s.now) != string(db) {
+		s.login.learnHome(string(db), s.now)
 	}
 }
 
@@ -633,10 +635,10 @@ func (s *boltSession) recoverLease() bool {
 
 // resetMember sends RESET and reads until its SUCCESS, with due answers in front of it.
 func (s *boltSession) resetMember(due int) error {
-	conn := s.lease.Link.Conn
-	conn.SetDeadline(time.Now().Add(discardTime)) //nolint:errcheck // shows in Write
-	defer conn.SetDeadline(time.Time{})           //nolint:errcheck // shows in the next use
-	if _, err := conn.Write(bolt.Reset); err != nil {
+	link := s.lease.Link
+	link.SetDeadline(time.Now().Add(discardTime))
+	defer link.SetDeadline(time.Time{})
+	if _, err := link.Write(bolt.Reset); err != nil {
 		return err
 	}
 	a := &s.answers
@@ -652,7 +654,7 @@ func (s *boltSession) resetMember(due int) error {
 		if err := a.room(); err != nil {
 			return err
 		}
-		n, err := conn.Read(a.buf[a.end:])
+		n, err := link.Read(a.buf[a.end:])
 		if n == 0 {
 			return errors.Join(err, io.ErrUnexpectedEOF)
 		}

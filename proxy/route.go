@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/bolt/packstream"
@@ -147,7 +148,7 @@ func (s *boltSession) serveRoute(ctx context.Context) error {
 	table, _ := answer["rt"].(map[string]any)
 	if name, ok := table["db"].(string); ok {
 		if db == "" && imp == "" {
-			s.login.learnHome(name)
+			s.login.learnHome(name, s.now)
 		}
 		db = name
 	}
@@ -195,10 +196,9 @@ func (s *boltSession) askMember(ctx context.Context, ask func(*bolt.Client) (any
 var errUnserved = errors.New("proxy: no member was asked")
 
 func (s *boltSession) askOn(lease *pool.Lease, ask func(*bolt.Client) (any, error)) (any, error) {
-	conn := lease.Link.Conn
-	setDeadline(conn, s.srv.options.Load().AskTimeout)
+	lease.Link.SetDeadline(time.Now().Add(s.srv.options.Load().AskTimeout))
 	answer, err := ask(lease.Client)
-	setDeadline(conn, 0)
+	lease.Link.SetDeadline(time.Time{})
 	f, refused := errors.AsType[*bolt.Failure](err)
 	if err != nil && !refused {
 		s.srv.current.Report(lease.Member.Name, "", cluster.Broken)
@@ -247,7 +247,7 @@ func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
 	if as != nil { // somebody else's home: not ours to remember
 		u.homeless = false
 		extra["imp_user"] = string(as)
-	} else if home := s.login.homeDatabase(); home != "" {
+	} else if home := s.login.homeDatabase(s.now); home != "" {
 		u.intent.DB = home
 		return nil
 	}
@@ -268,7 +268,7 @@ func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
 		name = v.Default
 	}
 	if as == nil && !errors.Is(err, errUnserved) {
-		s.login.learnHome(name)
+		s.login.learnHome(name, s.now)
 	}
 	return nil
 }
