@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unique"
 
@@ -15,10 +16,11 @@ const staleAfter = 30 * time.Second
 
 // memberPool is one member's connections, its slots and its line.
 type memberPool struct {
-	set *Set
+	set    *Set
+	member atomic.Pointer[cluster.Member] // changed under mu
 
 	mu       sync.Mutex // guards all below; held for look-ups only, never over I/O
-	member   *cluster.Member
+	now      time.Time  // as of the last sweep: near enough for limits of many seconds
 	retired  bool
 	open     int // Bolt connections, those being dialled included
 	inFlight int // slots taken, of both protocols
@@ -38,20 +40,16 @@ type waiter struct {
 }
 
 func newMemberPool(s *Set, m *cluster.Member) *memberPool {
-	return &memberPool{set: s, member: m, idle: map[unique.Handle[Key]]*Lease{}}
-}
-
-func (p *memberPool) serves(m *cluster.Member) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.member == m
+	p := &memberPool{set: s, now: time.Now(), idle: map[unique.Handle[Key]]*Lease{}}
+	p.member.Store(m)
+	return p
 }
 
 // retarget points the pool at a member of the same name with another address: idle connections go.
 func (p *memberPool) retarget(m *cluster.Member) {
 	p.mu.Lock()
-	moved := p.member.Bolt != m.Bolt || p.member.HTTP != m.HTTP
-	p.member = m
+	old := p.member.Swap(m)
+	moved := old.Bolt != m.Bolt || old.HTTP != m.HTTP
 	p.grant() // it may take more at once now
 	p.mu.Unlock()
 	if moved {
@@ -73,7 +71,7 @@ func (p *memberPool) retire() {
 
 // slots is how many units of work the member takes at once.
 func (p *memberPool) slots() int {
-	if n := p.member.MaxInFlight; n > 0 {
+	if n := p.member.Load().MaxInFlight; n > 0 {
 		return n
 	}
 	return p.set.options.Load().MaxPerMember
@@ -90,12 +88,11 @@ func (p *memberPool) tryTake(id *Identity) *Lease {
 	if l == nil {
 		return nil
 	}
-	now := time.Now()
-	if now.Sub(l.idleSince) > staleAfter || now.Sub(l.born) > p.set.options.Load().MaxLifetime {
+	if p.now.Sub(l.idleSince) > staleAfter || p.now.Sub(l.born) > p.set.options.Load().MaxLifetime {
 		return nil
 	}
 	p.unlink(l)
-	l.Member = p.member
+	l.Member = p.member.Load()
 	p.take(id)
 	return l
 }
@@ -280,7 +277,7 @@ func (p *memberPool) unlink(l *Lease) {
 func (p *memberPool) giveBack(l *Lease, clean bool, since time.Time) (kept bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kept = clean && !p.retired && !l.id.single && l.sameTarget(p.member)
+	kept = clean && !p.retired && !l.id.single && l.sameTarget(p.member.Load())
 	if kept {
 		l.idleSince = since
 		p.link(l)
@@ -315,6 +312,9 @@ func (p *memberPool) dropIdle(which func(*Lease) bool) {
 // sweep closes what lay idle too long, is too old, or was closed from the other side.
 func (p *memberPool) sweep(now time.Time) {
 	o := p.set.options.Load()
+	p.mu.Lock()
+	p.now = now
+	p.mu.Unlock()
 	p.dropIdle(func(l *Lease) bool {
 		limit := o.IdleTimeout
 		if l.id == HTTP {

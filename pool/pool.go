@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +25,7 @@ type Options struct {
 	ConnectTimeout time.Duration // for dial, TLS, handshake and log-on together; 0 means 5 s
 	IdleTimeout    time.Duration // a Bolt connection idle for longer is closed; 0 means 5 min
 	HTTPIdle       time.Duration // the same for HTTP; 0 means 20 s
-	MaxLifetime    time.Duration // an older connection is not lent again; 0 means 1 h
+	MaxLifetime    time.Duration // an older connection is not lent again, give or take a second; 0 means 1 h
 	MaxQueue       int           // units of work that may wait for one member; 0 means 10,000
 	TLS            *tls.Config   // to members; nil: plain
 	Agent          string        // what we call ourselves in HELLO; "" means boltgate/1
@@ -110,8 +109,8 @@ type Set struct {
 	options atomic.Pointer[Options]
 	log     *slog.Logger
 
-	mu      sync.RWMutex // guards members; held only to look up or add one
-	members map[string]*memberPool
+	mu      sync.Mutex                             // held to change members
+	members atomic.Pointer[map[string]*memberPool] // by name; replaced as a whole, so that a look-up takes no lock
 	closed  chan struct{}
 	once    sync.Once
 	sweeps  sync.WaitGroup
@@ -119,7 +118,8 @@ type Set struct {
 
 // NewSet returns an empty Set and starts its sweeper; Close ends it.
 func NewSet(o Options, log *slog.Logger) *Set {
-	s := &Set{log: log, members: map[string]*memberPool{}, closed: make(chan struct{})}
+	s := &Set{log: log, closed: make(chan struct{})}
+	s.members.Store(&map[string]*memberPool{})
 	s.Apply(o)
 	s.sweeps.Go(s.sweepEverySecond)
 	return s
@@ -136,17 +136,18 @@ func (s *Set) Apply(o Options) {
 	})
 }
 
+// find returns the pool of that name, or nil.
+func (s *Set) find(member string) *memberPool { return (*s.members.Load())[member] }
+
 // pool finds or makes the pool of a member. A member whose address changed gets a new pool; the old one drains.
 func (s *Set) pool(m *cluster.Member) *memberPool {
-	s.mu.RLock()
-	p := s.members[m.Name]
-	s.mu.RUnlock()
-	if p != nil && p.serves(m) {
+	p := s.find(m.Name)
+	if p != nil && p.member.Load() == m {
 		return p
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p = s.members[m.Name]
+	p = s.find(m.Name)
 	switch {
 	case p == nil:
 		p = newMemberPool(s, m)
@@ -155,8 +156,10 @@ func (s *Set) pool(m *cluster.Member) *memberPool {
 			p.retired = true
 		default:
 		}
-		s.members[m.Name] = p
-	case !p.serves(m):
+		members := maps.Clone(*s.members.Load())
+		members[m.Name] = p
+		s.members.Store(&members)
+	case p.member.Load() != m:
 		p.retarget(m)
 	}
 	return p
@@ -205,12 +208,15 @@ func (s *Set) Retain(members []*cluster.Member) {
 	}
 	s.mu.Lock()
 	var gone []*memberPool
-	for name, p := range s.members {
-		if !keep[name] {
+	left := map[string]*memberPool{}
+	for name, p := range *s.members.Load() {
+		if keep[name] {
+			left[name] = p
+		} else {
 			gone = append(gone, p)
-			delete(s.members, name)
 		}
 	}
+	s.members.Store(&left)
 	s.mu.Unlock()
 	for _, p := range gone {
 		p.retire()
@@ -219,10 +225,7 @@ func (s *Set) Retain(members []*cluster.Member) {
 
 // each calls f for every pool, without mu: f may take its time.
 func (s *Set) each(f func(*memberPool)) {
-	s.mu.RLock()
-	pools := slices.Collect(maps.Values(s.members))
-	s.mu.RUnlock()
-	for _, p := range pools {
+	for _, p := range *s.members.Load() {
 		f(p)
 	}
 }
@@ -245,7 +248,12 @@ func (s *Set) sweepEverySecond() {
 func (s *Set) Close() error {
 	s.once.Do(func() { close(s.closed) })
 	s.sweeps.Wait()
-	s.each(func(p *memberPool) { p.retire() })
+	s.mu.Lock() // a pool that is being made is either there, or will have seen the end
+	last := *s.members.Load()
+	s.mu.Unlock()
+	for _, p := range last {
+		p.retire()
+	}
 	return nil
 }
 
@@ -254,9 +262,7 @@ type Stats struct{ Open, Idle, InFlight, Queued int }
 
 // Stats of the member's pool; zero when nothing was ever asked of it.
 func (s *Set) Stats(member string) Stats {
-	s.mu.RLock()
-	p := s.members[member]
-	s.mu.RUnlock()
+	p := s.find(member)
 	if p == nil {
 		return Stats{}
 	}

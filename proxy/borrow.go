@@ -87,6 +87,7 @@ func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verif
 	l, err := s.search(ctx, in, verify, first)
 	silence()
 	s.stopPump()
+	s.now = time.Now()
 	if cause := s.unwanted(); cause != nil && l != nil { // the client changed its mind at the last moment
 		l.Release(true)
 		return nil, cause

@@ -220,7 +220,7 @@ func (s *boltSession) inDoubt(unsent bool) bool {
 	defer s.mu.Unlock()
 	u := &s.unit
 	if u.explicit {
-		return s.owed.has(bolt.TagCommit) && (!unsent || s.owed.head().tag == bolt.TagPull && s.owed.head().ends == bolt.TagCommit)
+		return s.owed.sent(bolt.TagCommit) && (!unsent || s.owed.head().tag == bolt.TagPull && s.owed.head().ends == bolt.TagCommit)
 	}
 	return !s.owed.empty() && !s.harmless() && (!unsent || u.begun)
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"hash/maphash"
+	"time"
 	"unicode/utf8"
 
 	"github.com/boltgate/boltgate/cluster"
@@ -119,7 +120,7 @@ func (c *httpConn) mayMove() bool {
 	if c.w.set.Access == AccessRead {
 		return true
 	}
-	if c.w.set.Causality && c.user().wroteLately() {
+	if c.w.set.Causality && c.user().wroteLately(time.Now()) {
 		return false
 	}
 	return !u.held || !c.srv.writes.contains(u.body)

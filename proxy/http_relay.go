@@ -68,7 +68,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 			return c.notServed(err)
 		}
 		if u.intent.Mode == routing.Write && !u.safe {
-			c.user().wrote()
+			c.user().wrote(time.Now())
 		}
 		u.member = lease.Member.Name
 		c.buildRequest(lease.Member)

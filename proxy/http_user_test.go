@@ -62,16 +62,16 @@ func TestTooManyLoginsShareOne(t *testing.T) {
 	l := newLogins(func() time.Duration { return 0 })
 	for i := range maxLogins {
 		u, _ := l.enter(bolt.Basic(fmt.Sprint("user", i), ""))
-		u.wrote()
+		u.wrote(time.Now())
 	}
 	a, _ := l.enter(bolt.Basic("a", ""))
 	b, known := l.enter(bolt.Basic("b", ""))
 	l.verified(b)
-	b.learnHome("secret")
-	if _, again := l.enter(bolt.Basic("a", "")); a != b || known || again || a.homeDatabase() != "" {
+	b.learnHome("secret", time.Now())
+	if _, again := l.enter(bolt.Basic("a", "")); a != b || known || again || a.homeDatabase(time.Now()) != "" {
 		t.Error("logins beyond the limit do not share one of which nothing is remembered")
 	}
-	if b.wrote(); !a.wroteLately() {
+	if b.wrote(time.Now()); !a.wroteLately(time.Now()) {
 		t.Error("a write of one of many must count for each of them")
 	}
 	if len(l.known) != maxLogins {

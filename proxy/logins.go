@@ -126,31 +126,31 @@ func (l *logins) forgetAll() {
 // recentWrite is how long after a write through the gate a user's undeclared reads stay on the leader.
 const recentWrite = time.Minute
 
-// wrote notes that a write of this user leaves for the leader.
-func (u *login) wrote() { u.lastWrite.Store(time.Now().UnixNano()) }
+// wrote notes that a write of this user leaves for the leader now.
+func (u *login) wrote(now time.Time) { u.lastWrite.Store(now.UnixNano()) }
 
 // wroteLately tells whether an undeclared read might miss the user's own write at another member.
-func (u *login) wroteLately() bool {
+func (u *login) wroteLately(now time.Time) bool {
 	last := u.lastWrite.Load()
-	return last != 0 && time.Since(time.Unix(0, last)) < recentWrite
+	return last != 0 && now.Sub(time.Unix(0, last)) < recentWrite
 }
 
 const homeFor = 5 * time.Minute
 
 // homeDatabase is the user's home database as far as it is known; "" while it is not.
-func (u *login) homeDatabase() string {
-	if h := u.home.Load(); h != nil && time.Since(time.Unix(0, u.homeAt.Load())) < homeFor {
+func (u *login) homeDatabase(now time.Time) string {
+	if h := u.home.Load(); h != nil && now.Sub(time.Unix(0, u.homeAt.Load())) < homeFor {
 		return *h
 	}
 	return ""
 }
 
-func (u *login) learnHome(db string) {
+func (u *login) learnHome(db string, now time.Time) {
 	if u.shared {
 		return
 	}
 	u.home.Store(&db)
-	u.homeAt.Store(time.Now().UnixNano())
+	u.homeAt.Store(now.UnixNano())
 }
 
 // textSet is a bounded set of query texts, kept as hashes: those that Classify took for reads and a member for writes.

@@ -6,6 +6,7 @@ import "github.com/boltgate/boltgate/bolt"
 type owed struct {
 	tag  byte // of the request
 	ends byte // COMMIT or ROLLBACK when the answer ends the explicit transaction; in 1 and 2 that of a PULL_ALL
+	kept bool // it never left: the member had not taken what came before it
 	own  bool // the gate answers it itself: IGNORED, or SUCCESS for a RESET that no member has to hear of
 }
 
@@ -53,14 +54,28 @@ func (q *owedQueue) fromMember() int {
 	return n
 }
 
-// has tells whether the answer to such a request, or one that ends the transaction so, is due.
-func (q *owedQueue) has(tag byte) bool {
+// sent tells whether the answer to such a request, or one that ends the transaction so, is due, and the request left.
+func (q *owedQueue) sent(tag byte) bool {
 	for _, o := range q.list[q.next:] {
-		if o.tag == tag || o.ends == tag {
+		if (o.tag == tag || o.ends == tag) && !o.kept {
 			return true
 		}
 	}
 	return false
+}
+
+// lockOwed is how run, and nobody else, locks what it shares with a pump. Without a pump it has that to itself. Between
+// lockOwed and unlockOwed no pump starts or is stopped.
+func (s *boltSession) lockOwed() {
+	if s.pump != nil {
+		s.mu.Lock()
+	}
+}
+
+func (s *boltSession) unlockOwed() {
+	if s.pump != nil {
+		s.mu.Unlock()
+	}
 }
 
 // answerOwed answers all that is due without a member: the first with f, when there is one, the rest with IGNORED, a

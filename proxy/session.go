@@ -64,6 +64,8 @@ type boltSession struct {
 	loginBy        time.Time      // until the login: when the present step has to be there
 	cut            bool           // the lease's connection is not in step any more: it is closed, not RESET
 
+	now time.Time // when the present request was begun, or its last wait for a member ended
+
 	idle atomic.Bool // waiting for the client without a unit of work
 	nap  napping     // guarded by mu
 
@@ -344,6 +346,7 @@ func (s *boltSession) working() bool {
 
 // serve deals with the request at the inbox's start.
 func (s *boltSession) serve(ctx context.Context, tag byte) error {
+	s.now = time.Now()
 	switch {
 	case tag == bolt.TagGoodbye:
 		return errClosed

@@ -154,7 +154,7 @@ func (s *boltSession) decide(o opening) {
 // mayMove tells whether an undeclared read may leave the leader on our own judgement: not when the user wrote moments ago,
 // for the member might not have it yet, and not when this very text was refused as a write before.
 func (s *boltSession) mayMove() bool {
-	if s.front.settings.Load().Causality && s.login.wroteLately() {
+	if s.front.settings.Load().Causality && s.login.wroteLately(s.now) {
 		return false
 	}
 	return !s.srv.writes.contains(s.unit.query)
@@ -193,9 +193,9 @@ func (s *boltSession) takeOpening(payload []byte, o opening) {
 // take moves the inbox past the message at its start and notes that its answer is owed.
 func (s *boltSession) take(tag byte) {
 	s.in.drop()
-	s.mu.Lock()
+	s.lockOwed()
 	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
-	s.mu.Unlock()
+	s.unlockOwed()
 }
 
 // ends is what the request that is being taken does to an explicit transaction: COMMIT, ROLLBACK, or 0.
@@ -234,8 +234,8 @@ func (s *boltSession) follows(tag byte) bool {
 		if tag != bolt.TagPull && tag != bolt.TagDiscard {
 			return false
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		s.lockOwed()
+		defer s.unlockOwed()
 		return !s.owed.anyPull()
 	}
 	if !inTransaction(tag) {
@@ -321,12 +321,12 @@ func (s *boltSession) perform(ctx context.Context) error {
 		}
 		s.setLease(lease)
 		if s.unit.intent.Mode == routing.Write {
-			s.login.wrote()
+			s.login.wrote(s.now)
 		}
 		s.unit.sent++
 		switch err := s.exchange(s.unit.send); {
 		case errors.Is(err, errAgain):
-			continue
+			s.now = time.Now()
 		default:
 			return err
 		}
