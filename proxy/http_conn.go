@@ -8,7 +8,6 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/boltgate/boltgate/netio"
@@ -26,7 +25,8 @@ type httpConn struct {
 	tls    bool
 	local  string
 	remote string
-	idle   atomic.Bool // no request is being served; the shutdown reads it
+
+	napping // while no request is being served
 
 	in    []byte // borrowed while there are unserved bytes; nil when idle
 	start int    // of the present request, or of the next one
@@ -80,12 +80,12 @@ func putBulk(b []byte) {
 func (s *Server) serveHTTP(f *frontend, c *client, p *peer) error {
 	h := newHTTPConn(s, f, netio.New(p.conn), p)
 	h.client = c
-	c.idle.Store(&h.idle)
+	c.idle.Store(&h.napping)
 	return h.run(s.work)
 }
 
 func newHTTPConn(s *Server, f *frontend, link *netio.Link, p *peer) *httpConn {
-	c := &httpConn{srv: s, front: f, link: link, tls: p.tls, local: p.local, remote: p.remote, number: s.nextID.Add(1)}
+	c := &httpConn{srv: s, front: f, link: link, tls: p.tls, local: p.local, remote: p.remote, number: s.nextID.Add(1), napping: napping{link: link}}
 	host := p.remote
 	if h, _, err := net.SplitHostPort(p.remote); err == nil {
 		host = h
@@ -162,14 +162,14 @@ func (c *httpConn) waitIdle(ctx context.Context) error {
 	if limit > 0 {
 		c.link.Conn.SetReadDeadline(time.Now().Add(limit)) //nolint:errcheck // a closed connection shows in the read
 	}
-	c.idle.Store(true)
+	c.fallAsleep()
 	var buf []byte
 	var n int
 	err := ctx.Err()
 	if err == nil {
 		buf, n, err = c.link.ReadLent(getBuffer, putBuffer)
 	}
-	c.idle.Store(false)
+	c.wakeUp()
 	switch {
 	case err == nil:
 	case ctx.Err() != nil, err == io.EOF, isTimeout(err):

@@ -44,8 +44,7 @@ func (s *boltSession) handshake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.idle.Store(true)
-	defer s.idle.Store(false)
+	defer s.greet()()
 	defer s.startStep()
 	s.client.Conn.SetDeadline(time.Now().Add(handshakeTime(s.front.settings.Load()))) //nolint:errcheck // shows in Read
 	defer s.client.Conn.SetDeadline(time.Time{})                                      //nolint:errcheck // shows in Read

@@ -266,7 +266,7 @@ func TestAnIdleSessionHoldsNoBuffer(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for deadline := time.Now().Add(5 * time.Second); !session.idle.Load(); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(5 * time.Second); !session.idle(); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: the session is not idle", name)
 			}

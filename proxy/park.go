@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/boltgate/boltgate/netio"
 )
 
 // This file owns the idle sessions. A goroutine that served a query has a stack that grew, and the runtime takes it back
@@ -16,51 +20,75 @@ import (
 // errParked ends the goroutine of a session that goes on in another.
 var errParked = errors.New("proxy: the session parks")
 
-// napping is what the sweep and the session share about the session's waits; guarded by the session's mu, but for naps,
-// which run alone writes and the sweep reads under mu.
+// napping is a session's waits for its client without a unit of work, as the sweep and a shutdown see them. What happens
+// at every wait is one atomic operation each at its start and end; the lock is for the sweep alone, and for a session that
+// the sweep has woken.
 type napping struct {
-	naps   uint32 // waits so far
-	asleep bool   // in a wait between units of work
-	seen   uint32 // naps at the last sweep
-	nudged bool   // woken by the sweep, to park
-	parked uint32 // the round in which it parked; 0 does not
+	link  *netio.Link   // to the client; set before, never changed
+	naps  uint32        // waits so far; the session's own
+	word  atomic.Uint32 // the bits below, and above them naps
+	round atomic.Uint32 // in which it parked; of a session whose word says so
+	seen  uint32        // the sweep's own: word without wasNudged when it looked the last time
+
+	nudging sync.Mutex // held from setting wasNudged to setting the read deadline, so that it is lifted after that
+}
+
+// The bits of napping.word.
+const (
+	isIdle    = 1 << iota // waits for the client without a unit of work
+	mayNudge              // in a wait that the sweep may end
+	isParked              // on a goroutine of its own
+	wasNudged             // woken by the sweep, to park
+	oneNap
+)
+
+// idle tells whether the session waits for its client without a unit of work.
+func (n *napping) idle() bool { return n.word.Load()&isIdle != 0 }
+
+// greet marks the wait for a client's first steps, which the sweep leaves alone, until the function returned is called.
+func (n *napping) greet() (done func()) {
+	n.word.Store(n.naps*oneNap | isIdle)
+	return func() { n.word.Store(n.naps * oneNap) }
 }
 
 // fallAsleep notes that the session waits for its client without a unit of work.
-func (s *boltSession) fallAsleep(parked uint32) {
-	s.mu.Lock()
-	s.nap.naps++
-	s.nap.asleep, s.nap.parked = true, parked
-	s.mu.Unlock()
-	s.idle.Store(true)
+func (n *napping) fallAsleep() {
+	n.naps++
+	n.word.Store(n.naps*oneNap | isIdle | mayNudge)
+}
+
+// parkAsleep is fallAsleep of a session that parks.
+func (n *napping) parkAsleep(round uint32) {
+	n.naps++
+	n.round.Store(round)
+	n.word.Store(n.naps*oneNap | isIdle | mayNudge | isParked)
 }
 
 // wakeUp ends the wait. It tells whether it was the sweep that ended it.
-func (s *boltSession) wakeUp() (nudged bool) {
-	s.idle.Store(false)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	nudged = s.nap.nudged
-	s.nap.asleep, s.nap.nudged = false, false
-	if nudged {
-		s.client.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the next read
+func (n *napping) wakeUp() (nudged bool) {
+	if n.word.Swap(n.naps*oneNap)&wasNudged == 0 {
+		return false
 	}
-	return nudged
+	n.nudging.Lock()
+	defer n.nudging.Unlock()
+	n.link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the next read
+	return true
 }
 
 // nudge wakes the session, so that it parks, when it has been in the same wait since the last sweep and has not parked in
 // this round. It tells whether it woke one that had not parked at all.
-func (s *boltSession) nudge(round uint32) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := &s.nap
-	wake := n.asleep && n.parked != round && !n.nudged && n.seen == n.naps
-	if wake {
-		n.nudged = true
-		s.client.Conn.SetReadDeadline(longAgo) //nolint:errcheck // as above
+func (n *napping) nudge(round uint32) bool {
+	n.nudging.Lock()
+	defer n.nudging.Unlock()
+	w := n.word.Load()
+	same := w == n.seen
+	n.seen = w &^ wasNudged
+	parked := w&isParked != 0
+	if !same || w&mayNudge == 0 || parked && n.round.Load() == round || !n.word.CompareAndSwap(w, w|wasNudged) {
+		return false
 	}
-	n.seen = n.naps
-	return wake && n.parked == 0
+	n.link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection shows in the wait
+	return !parked
 }
 
 const (
@@ -146,7 +174,7 @@ func (s *boltSession) lieDown(c *client) {
 	if by := s.readBy(); !by.IsZero() {
 		s.client.Conn.SetReadDeadline(by) //nolint:errcheck // a closed connection shows in the wait
 	}
-	s.fallAsleep(s.srv.parkRound.Load())
+	s.parkAsleep(s.srv.parkRound.Load())
 	s.srv.conns.Add(1)
 	go s.rest(c)
 }

@@ -2,10 +2,13 @@ package proxy
 
 import (
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/netio"
 )
 
 // parked counts the sessions that wait on a goroutine of their own for waiting.
@@ -15,11 +18,9 @@ func (g *gate) parked() int {
 	defer g.server.mu.Unlock()
 	for c := range g.server.clients {
 		if b := c.bolt.Load(); b != nil {
-			b.mu.Lock()
-			if b.nap.asleep && b.nap.parked > 0 {
+			if b.word.Load()&isParked != 0 {
 				n++
 			}
-			b.mu.Unlock()
 		}
 	}
 	return n
@@ -68,5 +69,90 @@ func TestAParkedSessionStillHasItsTimeLimit(t *testing.T) {
 		t.Error("the gate said something to an idle client")
 	} else if n, ok := err.(net.Error); ok && n.Timeout() {
 		t.Error("the session outlived timeouts.client_idle")
+	}
+}
+
+// deadlined is a connection that knows nothing but its read deadline.
+type deadlined struct {
+	net.Conn
+	passed atomic.Bool
+}
+
+func (d *deadlined) SetReadDeadline(t time.Time) error {
+	d.passed.Store(!t.IsZero())
+	return nil
+}
+
+func TestANudgeMeetsAWaitAndNothingElse(t *testing.T) {
+	conn := new(deadlined)
+	n := napping{link: &netio.Link{Conn: conn}}
+	look := func(what string, round uint32, nudged, first bool) {
+		t.Helper()
+		if got := n.nudge(round); got != first || conn.passed.Load() != nudged {
+			t.Errorf("%s: nudged %v, for the first time %v; want %v, %v", what, conn.passed.Load(), got, nudged, first)
+		}
+	}
+	look("a session that never waited", 1, false, false)
+	look("and again", 1, false, false)
+	n.fallAsleep()
+	look("a wait that is new", 1, false, false)
+	n.wakeUp()
+	n.fallAsleep()
+	look("another wait", 1, false, false)
+	look("the same wait", 1, true, true)
+	look("one that was nudged", 1, true, false)
+	if !n.wakeUp() || conn.passed.Load() {
+		t.Error("the session does not know that it was nudged, or the deadline is still there")
+	}
+	n.parkAsleep(1)
+	look("a parked session", 1, false, false)
+	look("the same", 1, false, false)
+	look("the same in another round", 2, true, false)
+	n.wakeUp()
+	done := n.greet()
+	look("a handshake", 2, false, false)
+	look("the same handshake", 2, false, false)
+	if idle := n.idle(); !idle {
+		t.Error("a session in its handshake is not idle")
+	}
+	done()
+	if n.idle() {
+		t.Error("a session after its handshake is idle")
+	}
+}
+
+func TestANudgeThatComesLateLeavesNoDeadline(t *testing.T) {
+	conn := new(deadlined)
+	n := napping{link: &netio.Link{Conn: conn}}
+	var stop atomic.Bool
+	var sweep sync.WaitGroup
+	sweep.Go(func() {
+		for !stop.Load() {
+			n.nudge(1)
+		}
+	})
+	nudged := 0
+	for deadline := time.Now().Add(10 * time.Second); nudged < 1000 && time.Now().Before(deadline); {
+		n.fallAsleep()
+		if n.wakeUp() {
+			nudged++
+		}
+		if conn.passed.Load() {
+			t.Error("a session that woke up has a read deadline that has passed")
+			break
+		}
+	}
+	stop.Store(true)
+	sweep.Wait()
+	if nudged == 0 {
+		t.Error("no nudge met a wait")
+	}
+}
+
+func BenchmarkNap(b *testing.B) {
+	n := new(napping)
+	for b.Loop() {
+		n.fallAsleep()
+		n.wakeUp()
 	}
 }

@@ -250,7 +250,7 @@ type client struct {
 	conn  net.Conn
 	front string                      // the frontend's name
 	place chan struct{}               // what holds its place under max_connections; nil when they are not limited
-	idle  atomic.Pointer[atomic.Bool] // set once there is a session: whether it has no unit of work
+	idle  atomic.Pointer[napping]     // set once there is a session: whether it has no unit of work
 	bolt  atomic.Pointer[boltSession] // set once there is a Bolt session
 }
 
@@ -329,7 +329,7 @@ func (s *Server) working() int {
 	defer s.mu.Unlock()
 	n := 0
 	for c := range s.clients {
-		if idle := c.idle.Load(); idle != nil && !idle.Load() {
+		if idle := c.idle.Load(); idle != nil && !idle.idle() {
 			n++
 		}
 	}
@@ -348,7 +348,7 @@ func (s *Server) poke(hard bool) {
 			if b := c.bolt.Load(); b != nil {
 				b.abort()
 			}
-		case idle.Load():
+		case idle.idle():
 			c.conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection is what we want
 		}
 	}

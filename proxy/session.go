@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -66,8 +65,7 @@ type boltSession struct {
 
 	now time.Time // when the present request was begun, or its last wait for a member ended
 
-	idle atomic.Bool // waiting for the client without a unit of work
-	nap  napping     // guarded by mu
+	napping
 
 	*busy  // nil while parked
 	own    ownResult
@@ -174,7 +172,7 @@ func (s *boltSession) waitForClient(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return errClosed
 	}
-	s.fallAsleep(0)
+	s.fallAsleep()
 	err := s.readMore(s.fillLimit())
 	if s.wakeUp() && isTimeout(err) {
 		if s.mayPark() {

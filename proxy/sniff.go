@@ -189,9 +189,9 @@ func (s *Server) serveBolt(ctx context.Context, f *frontend, c *client, p *peer)
 	link := netio.New(p.conn)
 	session := &boltSession{
 		srv: s, front: f, client: link, id: "boltgate-" + strconv.FormatUint(s.nextID.Add(1), 10),
-		local: p.local, remote: p.remote, in: inbox{link: link}, busy: new(busy),
+		local: p.local, remote: p.remote, in: inbox{link: link}, napping: napping{link: link}, busy: new(busy),
 	}
-	c.idle.Store(&session.idle)
+	c.idle.Store(&session.napping)
 	c.bolt.Store(session)
 	if len(p.first) > 0 {
 		buf := getBuffer()
