@@ -80,7 +80,7 @@ func putBulk(b []byte) {
 func (s *Server) serveHTTP(f *frontend, c *client, p *peer) error {
 	h := newHTTPConn(s, f, netio.New(p.conn), p)
 	h.client = c
-	c.idle.Store(&h.napping)
+	s.begin(c, h)
 	return h.run(s.work)
 }
 
@@ -102,13 +102,17 @@ func newHTTPConn(s *Server, f *frontend, link *netio.Link, p *peer) *httpConn {
 	return c
 }
 
-// run serves requests until the client leaves or says close, something ambiguous comes, or ctx ends between two of them.
-func (c *httpConn) run(ctx context.Context) error {
+// run serves requests until the client leaves or says close, something ambiguous comes, or ctx ends between two of them;
+// or until the connection parks.
+func (c *httpConn) run(ctx context.Context) (err error) {
 	c.srv.http.enter(c)
-	defer c.srv.http.leave(c)
-	defer c.release()
+	defer func() {
+		if err != errParked {
+			c.letGo()
+		}
+	}()
 	for {
-		err := c.nextRequest(ctx)
+		err = c.nextRequest(ctx)
 		if err == nil {
 			err = c.serve(ctx)
 		}
@@ -124,6 +128,13 @@ func (c *httpConn) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// letGo gives back everything.
+func (c *httpConn) letGo() {
+	c.srv.http.leave(c)
+	c.leaveUser()
+	c.release()
 }
 
 // nextRequest waits for a whole head and parses it.
@@ -155,34 +166,66 @@ func (c *httpConn) head() []byte { return c.in[c.start:c.end] }
 
 // waitIdle waits for the first byte of a request. Between requests the connection holds no buffer, and a shutdown ends it.
 func (c *httpConn) waitIdle(ctx context.Context) error {
-	if c.in != nil {
-		return nil
+	for c.in == nil {
+		by := c.readBy()
+		if !by.IsZero() {
+			c.link.Conn.SetReadDeadline(by) //nolint:errcheck // a closed connection shows in the read
+		}
+		c.fallAsleep()
+		var buf []byte
+		var n int
+		err := ctx.Err()
+		if err == nil {
+			buf, n, err = c.link.ReadLent(getBuffer, putBuffer)
+		}
+		switch nudged := c.wakeUp(); {
+		case err == nil:
+			c.in, c.start, c.next, c.end = buf, 0, 0, n
+		case !nudged || !isTimeout(err):
+			return c.endedWait(ctx, err)
+		case c.link.Raw():
+			return errParked
+		}
+		if !by.IsZero() || ctx.Err() != nil {
+			c.link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+		}
 	}
-	limit := c.front.settings.Load().Timeouts.ClientIdle
-	if limit > 0 {
-		c.link.Conn.SetReadDeadline(time.Now().Add(limit)) //nolint:errcheck // a closed connection shows in the read
-	}
-	c.fallAsleep()
-	var buf []byte
-	var n int
-	err := ctx.Err()
-	if err == nil {
-		buf, n, err = c.link.ReadLent(getBuffer, putBuffer)
-	}
-	c.wakeUp()
-	switch {
-	case err == nil:
-	case ctx.Err() != nil, err == io.EOF, isTimeout(err):
-		return errClosed
-	default:
-		return fmt.Errorf("%w: %w", errLeft, err)
-	}
-	if limit > 0 || ctx.Err() != nil {
-		c.link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
-	}
-	c.in, c.start, c.next, c.end = buf, 0, 0, n
 	return nil
 }
+
+// endedWait is what the end of a wait for a request means.
+func (c *httpConn) endedWait(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil, err == io.EOF, isTimeout(err):
+		return errClosed
+	}
+	return fmt.Errorf("%w: %w", errLeft, err)
+}
+
+// readBy is when the first byte of the next request has to be there.
+func (c *httpConn) readBy() time.Time {
+	if limit := c.front.settings.Load().Timeouts.ClientIdle; limit > 0 {
+		return time.Now().Add(limit)
+	}
+	return time.Time{}
+}
+
+// shed leaves the look-out, which is for connections with a request; there is nothing else to let go of between two.
+func (c *httpConn) shed() { c.srv.http.leave(c) }
+
+// serveOn goes on after a wait while parked.
+func (c *httpConn) serveOn(wait error) error {
+	if err := c.endedWait(c.srv.work, wait); err != nil {
+		c.letGo()
+		return err
+	}
+	return c.run(c.srv.work)
+}
+
+// abort ends the wait for a member, or for its answer; other waits are for the client, and end with its connection.
+func (c *httpConn) abort() { c.wait.giveUp() }
 
 // skipEmptyLine drops the line end that some clients send behind the body of a POST (RFC 9112 2.2), one of them. It is true
 // when nothing is left behind it.

@@ -35,7 +35,6 @@ func (h *httpShared) enter(c *httpConn) {
 }
 
 func (h *httpShared) leave(c *httpConn) {
-	c.leaveUser()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, c)
@@ -53,7 +52,7 @@ func (h *httpShared) lookOut(ended <-chan struct{}) {
 		}
 		h.mu.Lock()
 		if len(h.conns) == 0 {
-			h.running = false
+			h.running, h.conns = false, nil // a map does not shrink
 			h.mu.Unlock()
 			return
 		}
@@ -98,9 +97,20 @@ func (w *memberWait) look(client net.Conn) {
 		w.seen = w.waits
 		return
 	}
-	if !hungUp(client) {
-		return
+	if hungUp(client) {
+		w.cut()
 	}
+}
+
+// giveUp ends the wait, if there is one.
+func (w *memberWait) giveUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut()
+}
+
+// cut ends the wait. The caller holds mu.
+func (w *memberWait) cut() {
 	w.left = true
 	if w.cancel != nil {
 		w.cancel(errLeft)

@@ -20,6 +20,16 @@ import (
 // errParked ends the goroutine of a session that goes on in another.
 var errParked = errors.New("proxy: the session parks")
 
+// session is what serves a client once its protocol is known, as parking and the server's shutdown see it. Its goroutine
+// says errParked when it was nudged, holds nothing but the connection, and that is one that can wait without a buffer.
+type session interface {
+	waits() *napping
+	readBy() time.Time        // when the client's next bytes have to be there; zero is no limit
+	shed()                    // lets go of what is soon there again when there is work: the session parks
+	serveOn(wait error) error // after it parked; wait is how that ended
+	abort()                   // ends its work at once; the shutdown calls it, again and again
+}
+
 // napping is a session's waits for its client without a unit of work, as the sweep and a shutdown see them. What happens
 // at every wait is one atomic operation each at its start and end; the lock is for the sweep alone, and for a session that
 // the sweep has woken.
@@ -41,6 +51,9 @@ const (
 	wasNudged             // woken by the sweep, to park
 	oneNap
 )
+
+// waits is the part of a session that embeds it.
+func (n *napping) waits() *napping { return n }
 
 // idle tells whether the session waits for its client without a unit of work.
 func (n *napping) idle() bool { return n.word.Load()&isIdle != 0 }
@@ -124,7 +137,7 @@ func (g *giveBack) swept(n int) (again bool) {
 func (s *Server) parkIdle() {
 	t := time.NewTicker(s.options.Load().ParkEvery)
 	defer t.Stop()
-	var sessions []*boltSession
+	var all []*napping
 	free := giveBack{since: releaseEvery}
 	s.parkRound.Store(1)
 	for {
@@ -133,25 +146,54 @@ func (s *Server) parkIdle() {
 			return
 		case <-t.C:
 		}
-		sessions = sessions[:0]
+		all = all[:0]
 		s.mu.Lock()
 		for c := range s.clients {
-			if b := c.bolt.Load(); b != nil {
-				sessions = append(sessions, b)
+			if c.session != nil {
+				all = append(all, c.session.waits())
 			}
 		}
 		s.mu.Unlock()
 		nudged := 0
-		for _, b := range sessions {
-			if b.nudge(s.parkRound.Load()) {
+		for _, n := range all {
+			if n.nudge(s.parkRound.Load()) {
 				nudged++
 			}
 		}
-		clear(sessions) // the sweep shall not keep them alive
+		clear(all) // the sweep shall not keep them alive
 		if free.swept(nudged) {
 			s.parkRound.Add(1)
 		}
 	}
+}
+
+// lieDown hands a session over to a new goroutine, which waits. What the wait needs is done here: the new one shall not
+// call anything that makes its stack grow.
+func (s *Server) lieDown(c *client) {
+	c.session.shed()
+	n := c.session.waits()
+	if by := c.session.readBy(); !by.IsZero() {
+		n.link.Conn.SetReadDeadline(by) //nolint:errcheck // a closed connection shows in the wait
+	}
+	n.parkAsleep(s.parkRound.Load())
+	s.conns.Add(1)
+	go s.rest(c, n.link)
+}
+
+// rest waits on a small stack, and then serves on.
+func (s *Server) rest(c *client, link *netio.Link) {
+	err := link.Await()
+	s.getUp(c, err)
+}
+
+func (s *Server) getUp(c *client, err error) {
+	defer s.conns.Done()
+	if c.session.waits().wakeUp() && isTimeout(err) {
+		s.lieDown(c)
+		return
+	}
+	c.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the next read
+	s.live(c, func() error { return c.session.serveOn(err) })
 }
 
 // mayPark tells whether nothing but the connection is held, and that it is one that can wait without a buffer.
@@ -159,7 +201,7 @@ func (s *boltSession) mayPark() bool {
 	return s.client.Raw() && s.loggedIn() && s.lease == nil && s.pump == nil && s.in.buf == nil && s.state != stateOwn
 }
 
-// shed lets go of what a session keeps for its next unit of work; it is soon there again when there is one.
+// shed lets go of what a session keeps for its next unit of work.
 func (s *boltSession) shed() {
 	s.out, s.busy = nil, nil
 	s.mu.Lock()
@@ -167,39 +209,14 @@ func (s *boltSession) shed() {
 	s.mu.Unlock()
 }
 
-// lieDown hands the session over to a new goroutine, which waits. What the wait needs is done here: the new one shall not
-// call anything that makes its stack grow.
-func (s *boltSession) lieDown(c *client) {
-	s.shed()
-	if by := s.readBy(); !by.IsZero() {
-		s.client.Conn.SetReadDeadline(by) //nolint:errcheck // a closed connection shows in the wait
-	}
-	s.parkAsleep(s.srv.parkRound.Load())
-	s.srv.conns.Add(1)
-	go s.rest(c)
-}
-
-// rest waits on a small stack, and then serves on.
-func (s *boltSession) rest(c *client) {
-	err := s.client.Await()
-	s.getUp(c, err)
-}
-
-func (s *boltSession) getUp(c *client, err error) {
-	defer s.srv.conns.Done()
-	if s.wakeUp() && isTimeout(err) {
-		s.lieDown(c)
-		return
-	}
+// serveOn goes on after a wait while parked.
+func (s *boltSession) serveOn(wait error) error {
 	s.busy = new(busy)
-	s.client.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the next read
-	s.srv.live(c, func() error {
-		if err := s.endedWait(s.srv.work, err); err != nil {
-			s.end()
-			return err
-		}
-		return s.serveRequests(s.srv.work)
-	})
+	if err := s.endedWait(s.srv.work, wait); err != nil {
+		s.end()
+		return err
+	}
+	return s.serveRequests(s.srv.work)
 }
 
 // live runs a stretch of a connection's life. What goes wrong ends this connection only, with one log line; a session that
@@ -213,7 +230,7 @@ func (s *Server) live(c *client, stretch func() error) {
 	}()
 	err := stretch()
 	if err == errParked {
-		c.bolt.Load().lieDown(c)
+		s.lieDown(c)
 		return
 	}
 	switch {

@@ -17,10 +17,8 @@ func (g *gate) parked() int {
 	g.server.mu.Lock()
 	defer g.server.mu.Unlock()
 	for c := range g.server.clients {
-		if b := c.bolt.Load(); b != nil {
-			if b.word.Load()&isParked != 0 {
-				n++
-			}
+		if c.session != nil && c.session.waits().word.Load()&isParked != 0 {
+			n++
 		}
 	}
 	return n

@@ -248,10 +248,12 @@ func (s *Server) serveListener(f *frontend, l net.Listener) {
 // client is one open client connection, as the shutdown and the sweep over idle sessions see it.
 type client struct {
 	conn  net.Conn
-	front string                      // the frontend's name
-	place chan struct{}               // what holds its place under max_connections; nil when they are not limited
-	idle  atomic.Pointer[napping]     // set once there is a session: whether it has no unit of work
-	bolt  atomic.Pointer[boltSession] // set once there is a Bolt session
+	front string        // the frontend's name
+	place chan struct{} // what holds its place under max_connections; nil when they are not limited
+
+	// session is nil until the protocol is known; one over WebSocket replaces HTTP's. The connection's own goroutine sets it,
+	// under the server's mu, and reads it without.
+	session session
 }
 
 func (c *client) address() string { return c.conn.RemoteAddr().String() }
@@ -264,6 +266,13 @@ func (s *Server) add(c *client) bool {
 	}
 	s.clients[c] = struct{}{}
 	return true
+}
+
+// begin makes session what the server's shutdown and its sweep see of c.
+func (s *Server) begin(c *client, session session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.session = session
 }
 
 func (s *Server) remove(c *client) {
@@ -329,7 +338,7 @@ func (s *Server) working() int {
 	defer s.mu.Unlock()
 	n := 0
 	for c := range s.clients {
-		if idle := c.idle.Load(); idle != nil && !idle.idle() {
+		if c.session != nil && !c.session.waits().idle() {
 			n++
 		}
 	}
@@ -341,14 +350,13 @@ func (s *Server) poke(hard bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.clients {
-		idle := c.idle.Load()
 		switch {
-		case hard || idle == nil:
+		case hard || c.session == nil:
 			c.conn.Close()
-			if b := c.bolt.Load(); b != nil {
-				b.abort()
+			if c.session != nil {
+				c.session.abort()
 			}
-		case idle.idle():
+		case c.session.waits().idle():
 			c.conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection is what we want
 		}
 	}

@@ -191,8 +191,7 @@ func (s *Server) serveBolt(ctx context.Context, f *frontend, c *client, p *peer)
 		srv: s, front: f, client: link, id: "boltgate-" + strconv.FormatUint(s.nextID.Add(1), 10),
 		local: p.local, remote: p.remote, in: inbox{link: link}, napping: napping{link: link}, busy: new(busy),
 	}
-	c.idle.Store(&session.napping)
-	c.bolt.Store(session)
+	s.begin(c, session)
 	if len(p.first) > 0 {
 		buf := getBuffer()
 		if len(p.first) > len(buf) {

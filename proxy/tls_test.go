@@ -43,7 +43,7 @@ func (g *gate) onlySession(t testing.TB) *boltSession {
 	g.server.mu.Lock()
 	defer g.server.mu.Unlock()
 	for c := range g.server.clients {
-		if s := c.bolt.Load(); s != nil {
+		if s, ok := c.session.(*boltSession); ok {
 			return s
 		}
 	}
