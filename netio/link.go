@@ -40,6 +40,7 @@ type op struct {
 	put  func([]byte)     // takes it back when they were not
 	buf  []byte
 	send []byte // to be sent before waiting
+	look bool   // first see that nothing waits
 	ran  bool   // call was called
 	n    int
 	err  error
@@ -112,6 +113,9 @@ func (l *Link) readReady(fd uintptr) bool {
 	if o.get != nil {
 		o.buf = o.get()
 	}
+	if len(o.send) > 0 && !o.look {
+		return l.sendNow(fd)
+	}
 	n, err := sysRead(fd, o.buf)
 	if len(o.send) > 0 {
 		return l.sendAfterLook(fd, n, err)
@@ -143,7 +147,12 @@ func (l *Link) sendAfterLook(fd uintptr, n int, err error) bool {
 	if o.err != nil {
 		return true // nothing was sent: o.send is still whole
 	}
-	n, err = sysWrite(fd, o.send)
+	return l.sendNow(fd)
+}
+
+func (l *Link) sendNow(fd uintptr) bool {
+	o := &l.read
+	n, err := sysWrite(fd, o.send)
 	if err != nil && err != syscall.EAGAIN {
 		o.err = err
 		return true
@@ -183,14 +192,15 @@ func (l *Link) ReadLent(get func() []byte, put func([]byte)) (buf []byte, n int,
 // Exchange sends request on a connection that should be silent, and waits for the first bytes of the answer, which it
 // reads into p. unsent is true when an error, EOF or ErrDirty was met before a byte of request left, so that another
 // connection may be tried. A read deadline set before counts for the wait alone, even one that has passed: the request is
-// sent, err is os.ErrDeadlineExceeded, and Read goes on waiting once the deadline was moved. A connection without a socket
-// beneath cannot be looked at first; there a stale one shows only after the request was written.
-func (l *Link) Exchange(request, p []byte) (n int, unsent bool, err error) {
+// sent, err is os.ErrDeadlineExceeded, and Read goes on waiting once the deadline was moved. Without look the connection is
+// trusted to be silent, and a stale one shows only after the request was written; so it does where there is no socket
+// beneath to look at.
+func (l *Link) Exchange(request, p []byte, look bool) (n int, unsent bool, err error) {
 	if l.raw == nil {
 		return l.exchangeOver(request, p)
 	}
 	o := &l.read
-	o.get, o.put, o.buf, o.send, o.ran, o.n, o.err = nil, nil, p, request, false, 0, nil
+	o.get, o.put, o.buf, o.send, o.look, o.ran, o.n, o.err = nil, nil, p, request, look, false, 0, nil
 	err = l.raw.Read(o.call)
 	if !o.ran && errors.Is(err, os.ErrDeadlineExceeded) {
 		return l.exchangeLate(request)

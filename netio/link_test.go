@@ -205,7 +205,7 @@ func TestAnAnswerThatComesAtOnceIsNotMissed(t *testing.T) {
 		var p [16]byte
 		for i := range rounds / 2 {
 			request := [4]byte{byte(i), byte(i >> 8), byte(i >> 16), 1}
-			n, _, err := l.Exchange(request[:], p[:])
+			n, _, err := l.Exchange(request[:], p[:], true)
 			for n < len(request) && err == nil { // an answer may come in pieces
 				var more int
 				more, err = l.Read(p[n:])
@@ -225,7 +225,7 @@ func TestExchangeWithAStaleConnection(t *testing.T) {
 		if l.socket != nil {
 			waitUntil(t, "the close arrives", func() bool { return l.peek() != nil })
 		}
-		n, unsent, err := l.Exchange([]byte("request"), make([]byte, 16))
+		n, unsent, err := l.Exchange([]byte("request"), make([]byte, 16), true)
 		if err == nil || n != 0 {
 			t.Fatalf("got %d bytes, %v; want an error", n, err)
 		}
@@ -241,13 +241,33 @@ func TestExchangeSendsNothingOverWaitingBytes(t *testing.T) {
 		l := New(near)
 		far.Write([]byte("stray")) //nolint:errcheck // shows below
 		waitUntil(t, "the stray bytes arrive", func() bool { return l.peek() != nil })
-		if _, unsent, err := l.Exchange([]byte("request"), make([]byte, 16)); !unsent || !errors.Is(err, ErrDirty) {
+		if _, unsent, err := l.Exchange([]byte("request"), make([]byte, 16), true); !unsent || !errors.Is(err, ErrDirty) {
 			t.Errorf("%s: got unsent %v, %v; want true, ErrDirty", kind, unsent, err)
 		}
 		near.Close()
 		far.SetReadDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // shows in the read
 		if n, err := far.Read(make([]byte, 16)); n != 0 {
 			t.Errorf("%s: %d bytes of the request were sent (%v)", kind, n, err)
+		}
+	}
+}
+
+// Without a look a stale connection shows after the request left, and never hangs: not even when the poller was told of
+// its end before.
+func TestExchangeWithoutALook(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		near, far := kinds(t)[network](t)
+		l := New(near)
+		go io.Copy(far, far) //nolint:errcheck // ends with the connection
+		var p [16]byte
+		if n, unsent, err := l.Exchange([]byte("request"), p[:], false); string(p[:n]) != "request" || unsent || err != nil {
+			t.Errorf("%s: got %q, %v, %v", network, p[:n], unsent, err)
+		}
+		far.Close()
+		waitUntil(t, "the end arrives", func() bool { return l.peek() != nil })
+		near.SetReadDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // shows in the exchange
+		if n, _, err := l.Exchange([]byte("request"), p[:], false); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: got %d bytes, %v; want the end", network, n, err)
 		}
 	}
 }
@@ -263,7 +283,7 @@ func TestExchangeOfMoreThanASocketHolds(t *testing.T) {
 			sum <- err == nil && bytes.Equal(got, request)
 		}()
 		p := make([]byte, 16)
-		n, unsent, err := New(near).Exchange(request, p)
+		n, unsent, err := New(near).Exchange(request, p, true)
 		if err != nil || unsent || string(p[:max(n, 1)]) != "ok"[:max(n, 1)] {
 			t.Errorf("got %q, unsent %v, %v; want ok", p[:n], unsent, err)
 		}
@@ -282,7 +302,7 @@ func TestReadGoesOnAfterTheDeadline(t *testing.T) {
 		}()
 		near.SetReadDeadline(time.Now().Add(20 * time.Millisecond)) //nolint:errcheck // shows in Exchange
 		p := make([]byte, 16)
-		if _, unsent, err := l.Exchange([]byte("request"), p); unsent || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, unsent, err := l.Exchange([]byte("request"), p, true); unsent || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("got unsent %v, %v; want a sent request and os.ErrDeadlineExceeded", unsent, err)
 		}
 		near.SetReadDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // shows in Read
@@ -303,7 +323,7 @@ func TestADeadlineThatHasPassedStillSends(t *testing.T) {
 			got <- string(buf[:n])
 		}()
 		near.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // shows in Exchange
-		if n, unsent, err := l.Exchange([]byte("request"), make([]byte, 16)); n != 0 || unsent || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if n, unsent, err := l.Exchange([]byte("request"), make([]byte, 16), true); n != 0 || unsent || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("got %d, unsent %v, %v; want a sent request and os.ErrDeadlineExceeded", n, unsent, err)
 		}
 		far.SetReadDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // shows below
@@ -456,7 +476,7 @@ func TestPlainSocketsAllocateNothing(t *testing.T) {
 		}
 		go echo(far, len(request))
 		check("Exchange", func() {
-			if n, _, err := l.Exchange(request, p); n != len(request) {
+			if n, _, err := l.Exchange(request, p, true); n != len(request) {
 				t.Fatal(n, err)
 			}
 		})
@@ -480,7 +500,7 @@ func BenchmarkExchange(b *testing.B) {
 	request, p := make([]byte, 16), make([]byte, 64)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := l.Exchange(request, p); err != nil {
+		if _, _, err := l.Exchange(request, p, true); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -45,6 +45,9 @@ func (l *Lease) Release(clean bool) {
 	}
 }
 
+// Returned is when the connection came back from its last holder; zero for a new one.
+func (l *Lease) Returned() time.Time { return l.idleSince }
+
 // putBack is Release after a look: the connection has been idle all the while.
 func (l *Lease) putBack(good bool) {
 	if !l.pool.giveBack(l, good, l.idleSince) {

@@ -93,7 +93,7 @@ func (c *httpConn) exchange(lease *pool.Lease) error {
 		return c.exchangeLong(lease)
 	}
 	c.wait.begin(lease, nil)
-	n, unsent, err := lease.Link.Exchange(w.out, w.answer)
+	n, unsent, err := lease.Link.Exchange(w.out, w.answer, true)
 	left := c.wait.end()
 	if n == 0 && err != nil {
 		if left {

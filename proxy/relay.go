@@ -15,11 +15,12 @@ import (
 )
 
 const (
-	quick        = time.Millisecond     // after which at the soonest a pump reads the client beside the relay,
-	slow         = 5 * time.Millisecond // and at the latest
-	noopEvery    = 30 * time.Second     // towards a client that waits for an answer (4.3+)
-	maxSummary   = 16 << 20             // a SUCCESS or FAILURE is held whole; a plan can be long
-	discardLimit = 1 << 20              // answers that are read and dropped after a client left
+	quick        = time.Millisecond       // after which at the soonest a pump reads the client beside the relay,
+	slow         = 5 * time.Millisecond   // and at the latest
+	trusted      = 100 * time.Microsecond // so long after an answer a member's connection is used without a look at it
+	noopEvery    = 30 * time.Second       // towards a client that waits for an answer (4.3+)
+	maxSummary   = 16 << 20               // a SUCCESS or FAILURE is held whole; a plan can be long
+	discardLimit = 1 << 20                // answers that are read and dropped after a client left
 	discardTime  = time.Second
 	muchToSend   = 64 << 10 // a member that reads no more may keep us waiting before this is sent
 )
@@ -135,7 +136,7 @@ func (s *boltSession) exchange(send []byte) error {
 		s.startHolding()
 	}
 	s.lease.Link.LimitRead(s.now, quick, slow)
-	n, unsent, err := s.lease.Link.Exchange(send, a.buf)
+	n, unsent, err := s.lease.Link.Exchange(send, a.buf, s.now.Sub(s.lease.Returned()) > trusted)
 	s.stopPump()
 	if err != nil && !isTimeout(err) {
 		return s.lost(err, unsent)
