@@ -8,17 +8,16 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"runtime/metrics"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 )
 
-// This file bounds what the gate holds while much passes through it, and what it allocates while little does.
+// This file owns what a session may hold while it is idle, and what a query may allocate. What the whole process may hold
+// while much passes through it is in memory_bar_test.go.
 
-// long tells whether tests take the sizes of the real claim (1 GiB, 1 MB/s); BOLTGATE_LONG=1 asks for it.
+// long tells whether tests take the sizes of the real claims (1 GiB at 1 MB/s, for one); BOLTGATE_LONG=1 asks for it.
 func long() bool { return os.Getenv("BOLTGATE_LONG") != "" }
 
 func (g *gate) shutdown(t testing.TB) {
@@ -26,61 +25,6 @@ func (g *gate) shutdown(t testing.TB) {
 	defer stop()
 	g.server.Shutdown(cut) //nolint:errcheck // tests may leave work behind
 	_ = t
-}
-
-// heapPeak samples the heap until stop is called, which returns how far it rose above the start, in bytes.
-func heapPeak() (stop func() int64) {
-	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
-	read := func() int64 {
-		metrics.Read(sample)
-		return int64(sample[0].Value.Uint64() + sample[1].Value.Uint64())
-	}
-	runtime.GC()
-	runtime.GC()
-	start := read()
-	top := start
-	done := make(chan struct{})
-	var sampler sync.WaitGroup
-	sampler.Go(func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-				top = max(top, read())
-			}
-		}
-	})
-	return func() int64 {
-		close(done)
-		sampler.Wait()
-		return top - start
-	}
-}
-
-const mayRise = 4 << 20
-
-// slowReader reads at a rate for a while, then as fast as it can.
-type slowReader struct {
-	io.Reader
-	rate  int // bytes a second
-	until time.Time
-	seen  int64
-	first func()
-}
-
-func (r *slowReader) Read(b []byte) (int, error) {
-	if time.Now().Before(r.until) {
-		b = b[:min(len(b), max(r.rate/100, 1))]
-		time.Sleep(10 * time.Millisecond)
-	}
-	n, err := r.Reader.Read(b)
-	if r.seen += int64(n); r.seen == int64(n) && r.first != nil {
-		r.first()
-	}
-	return n, err
 }
 
 // drainMessages reads messages without keeping them until n summaries came, and returns how many bytes records had.
@@ -124,42 +68,6 @@ func drainMessages(r io.Reader, n int) (records int64, err error) {
 	return records, nil
 }
 
-func TestLargeResultsTakeLittleMemory(t *testing.T) {
-	total := 64 << 20
-	slow := 500 * time.Millisecond
-	if long() {
-		total, slow = 1<<30-1, 20*time.Second
-	}
-	for name, shape := range map[string][2]int{"one record": {1, total}, "many records": {total / 1000, 1000}} {
-		t.Run(name, func(t *testing.T) {
-			g, member := startQuick(t, nil)
-			w := openWire(t, g.address, bolt.V5_8)
-			w.conn.SetDeadline(time.Now().Add(10 * time.Minute)) //nolint:errcheck // shows in use
-			w.logOn("a", "b")
-			w.row("RETURN 1", nil, nil)
-			stop := heapPeak()
-			var sentAtFirst int64
-			r := &slowReader{Reader: w.conn, rate: 1 << 20, until: time.Now().Add(slow), first: func() { sentAtFirst = member.sent.Load() }}
-			w.send(run(w.v, fmt.Sprintf("RESULT %d %d", shape[0], shape[1]), nil, nil), pull(w.v))
-			got, err := drainMessages(r, 2)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got < int64(total) {
-				t.Errorf("%d bytes of records, want %d and more", got, total)
-			}
-			if sentAtFirst >= int64(total)/2 {
-				t.Errorf("the member had sent %d of %d bytes when the client got its first", sentAtFirst, total)
-			}
-			if rise := stop(); rise > mayRise {
-				t.Errorf("memory rose by %d KiB", rise>>10)
-			} else {
-				t.Logf("memory rose by %d KiB", rise>>10)
-			}
-		})
-	}
-}
-
 // writeParams writes a RUN with a parameter of size bytes, a piece at a time.
 func writeParams(w io.Writer, size int) error {
 	head := []byte{0xB3, bolt.TagRun, 0x86, 'C', 'R', 'E', 'A', 'T', 'E', 0xA1, 0x81, 'p', 0xD2, 0, 0, 0, 0}
@@ -178,39 +86,6 @@ func writeParams(w io.Writer, size int) error {
 	}
 	_, err := w.Write([]byte{0, 1, 0xA0, 0, 0})
 	return err
-}
-
-func TestLargeParametersTakeLittleMemory(t *testing.T) {
-	const size = 64 << 20
-	g, member := startQuick(t, nil)
-	w := openWire(t, g.address, bolt.V5_8)
-	w.logOn("a", "b")
-	w.ask(beginTx(w.v, nil)...)
-	stop := heapPeak()
-	before := member.taken.Load()
-	early := make(chan int64, 1)
-	go func() { // what the member has while the client is in the middle of its request
-		time.Sleep(20 * time.Millisecond)
-		early <- member.taken.Load() - before
-	}()
-	if err := writeParams(w.conn, size); err != nil {
-		t.Fatal(err)
-	}
-	w.send(pull(w.v), commitTx(w.v)[0])
-	if _, err := drainMessages(w.conn, 3); err != nil {
-		t.Fatal(err)
-	}
-	if got := member.taken.Load() - before; got < size {
-		t.Errorf("the member got %d bytes", got)
-	}
-	if <-early == 0 {
-		t.Error("nothing had reached the member after 20 ms")
-	}
-	if rise := stop(); rise > mayRise {
-		t.Errorf("memory rose by %d KiB", rise>>10)
-	} else {
-		t.Logf("memory rose by %d KiB", rise>>10)
-	}
 }
 
 // TestTwoFullBuffersDoNotWaitForEachOther: a client that writes 64 MiB of parameters before it reads the result that it

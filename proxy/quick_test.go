@@ -28,6 +28,7 @@ type quickMember struct {
 	sent     atomic.Int64 // bytes of records
 	taken    atomic.Int64 // bytes of requests
 	conns    sync.WaitGroup
+	reader   func(net.Conn) net.Conn // what a connection is read through; nil: itself
 }
 
 // startQuick starts a gate before one quickMember member that leads everything.
@@ -75,6 +76,9 @@ func (i *quickMember) serve() {
 		}
 		i.conns.Go(func() {
 			defer conn.Close()
+			if i.reader != nil {
+				conn = i.reader(conn)
+			}
 			i.serveConn(conn) //nolint:errcheck // ends with the gate
 		})
 	}
