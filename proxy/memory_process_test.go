@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/boltgate/boltgate/test/loopback"
 )
 
 // This file owns gates that are processes of their own: `boltgate run`, built for the test, and what Linux says about
@@ -48,12 +50,7 @@ log: {level: warn}
 // startGateProcess starts a gate with defaults before one member. It ends with the test.
 func startGateProcess(t testing.TB, program, bolt, http string) *gateProcess {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gateProcess{address: l.Addr().String()}
-	l.Close()
+	g := &gateProcess{address: loopback.Reserve(t)}
 	file := filepath.Join(t.TempDir(), "boltgate.yaml")
 	if err := os.WriteFile(file, fmt.Appendf(nil, gateFile, g.address, bolt, http), 0o600); err != nil {
 		t.Fatal(err)
