@@ -10,6 +10,7 @@ import (
 // Memory is what a proxy process holds, in bytes.
 type Memory struct {
 	Contender     string  `json:"contender"`
+	Protocol      string  `json:"protocol,omitempty"` // of idle clients: bolt, logged on; http, on a kept connection after a request
 	Clients       int     `json:"clients"`
 	RSSBefore     int64   `json:"rss_before"`
 	RSS           int64   `json:"rss"`
@@ -27,20 +28,22 @@ const (
 	idleDialers = 16
 )
 
-// measureIdle opens logged-on clients that do nothing, at each proxy freshly started.
+// measureIdle opens clients that do nothing, of each protocol, at each proxy freshly started.
 func (c *comparison) measureIdle() error {
-	for _, name := range c.plan.Contenders {
-		if name != HAProxy && name != Boltgate {
-			continue
-		}
-		if err := c.measureIdleOf(name); err != nil {
-			return err
+	for _, protocol := range []string{"bolt", "http"} {
+		for _, name := range c.plan.Contenders {
+			if name != HAProxy && name != Boltgate {
+				continue
+			}
+			if err := c.measureIdleOf(name, protocol); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (c *comparison) measureIdleOf(name string) error {
+func (c *comparison) measureIdleOf(name, protocol string) error {
 	defer c.endProcesses()
 	members, err := c.startInstant("")
 	if err != nil {
@@ -48,18 +51,19 @@ func (c *comparison) measureIdleOf(name string) error {
 	}
 	auth := login{"neo4j", "bench"}
 	n := c.plan.IdleClients
-	k, err := c.startOne(name, scene{members: members, generation: "standalone", checkPath: "/", auth: auth, maxConn: n + 100, await: []Mode{Connect}})
+	k, err := c.startOne(name, scene{members: members, generation: "standalone", checkPath: "/", auth: auth, maxConn: n + 100, await: []Mode{Connect, Get}})
 	if err != nil || k == nil {
 		return err
 	}
-	m := Memory{Contender: name, Clients: n}
+	m := Memory{Contender: name, Protocol: protocol, Clients: n}
 	if m.RSSBefore, m.PSSBefore, _, err = c.settled(k.pid()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel() // closes the clients
-	if err := openIdle(ctx, Load{URI: "bolt://" + k.bolt, User: auth.user, Password: auth.password}, n); err != nil {
-		return fmt.Errorf("bench: idle clients at %s: %w", name, err)
+	address := map[string]string{"bolt": k.bolt, "http": k.http}[protocol]
+	if err := openIdle(ctx, Load{URI: protocol + "://" + address, User: auth.user, Password: auth.password}, n); err != nil {
+		return fmt.Errorf("bench: idle %s clients at %s: %w", protocol, name, err)
 	}
 	var waited time.Duration
 	if m.RSS, m.PSS, waited, err = c.settled(k.pid()); err != nil {
@@ -68,11 +72,11 @@ func (c *comparison) measureIdleOf(name string) error {
 	m.SettleSeconds = waited.Seconds()
 	m.RSSPerClient, m.PSSPerClient = float64(m.RSS-m.RSSBefore)/float64(n), float64(m.PSS-m.PSSBefore)/float64(n)
 	c.report.Idle = append(c.report.Idle, m)
-	c.plan.logf("%-12s %-9s %d clients: %.0f B RSS, %.0f B PSS each", idleMemory, name, n, m.RSSPerClient, m.PSSPerClient)
+	c.plan.logf("%-12s %-9s %d %s clients: %.0f B RSS, %.0f B PSS each", idleMemory, name, n, protocol, m.RSSPerClient, m.PSSPerClient)
 	return nil
 }
 
-// openIdle logs n clients on; they stay until ctx ends.
+// openIdle logs n clients on, or has each of them ask once over HTTP, which has no log-on; they stay until ctx ends.
 func openIdle(ctx context.Context, l Load, n int) error {
 	t, err := l.withDefaults().target(ctx)
 	if err != nil {
@@ -84,7 +88,11 @@ func openIdle(ctx context.Context, l Load, n int) error {
 	for range idleDialers {
 		all.Go(func() {
 			for i := range next {
-				if _, err := t.dial(ctx, i); err != nil { // the client is closed through ctx
+				k, err := t.dial(ctx, i) // the client is closed through ctx
+				if err == nil && t.http {
+					err = k.do()
+				}
+				if err != nil {
 					failed <- fmt.Errorf("client %d: %w", i, err)
 					return
 				}

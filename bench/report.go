@@ -258,8 +258,8 @@ func number(v float64, format string) string {
 func (r *Report) memoryLines() []string {
 	var lines []string
 	for _, m := range r.Idle {
-		lines = append(lines, fmt.Sprintf("%s: %.2f KiB resident (%.2f KiB proportional) per idle logged-on client, of %d",
-			m.Contender, m.RSSPerClient/1024, m.PSSPerClient/1024, m.Clients))
+		lines = append(lines, fmt.Sprintf("%s: %.2f KiB resident (%.2f KiB proportional) per idle %s client, of %d",
+			m.Contender, m.RSSPerClient/1024, m.PSSPerClient/1024, m.Protocol, m.Clients))
 	}
 	for _, m := range r.Start {
 		lines = append(lines, fmt.Sprintf("%s: %.1f MiB resident 5 s after its start with 4 members", m.Contender, float64(m.RSS)/(1<<20)))

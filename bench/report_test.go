@@ -47,7 +47,7 @@ func TestRatiosAreToHAProxyAndToDirect(t *testing.T) {
 func TestMarkdownRowsHaveTheHeadersCells(t *testing.T) {
 	r := newReport(&Plan{})
 	r.add(measurement{name: "connect"}, HAProxy, 0, Result{Operations: 1, PerSecond: 2})
-	r.Idle = []Memory{{Contender: HAProxy, Clients: 10, RSSPerClient: 2048}}
+	r.Idle = []Memory{{Contender: HAProxy, Protocol: "http", Clients: 10, RSSPerClient: 2048}}
 	r.Skipped = []string{"x: because"}
 	text := r.Markdown()
 	cells := -1
@@ -61,7 +61,7 @@ func TestMarkdownRowsHaveTheHeadersCells(t *testing.T) {
 		}
 		cells = n
 	}
-	for _, want := range []string{"| connect | haproxy |", "2.00 KiB resident", "x: because"} {
+	for _, want := range []string{"| connect | haproxy |", "2.00 KiB resident", "per idle http client, of 10", "x: because"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
