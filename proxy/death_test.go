@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,6 +77,9 @@ var deaths = []struct {
 	{"read", 0, func(v bolt.Version, mark string) [][][]byte {
 		return [][][]byte{{run(v, someRows, m{"mark": mark}, nil), pull(v)}}
 	}},
+	{"declared read", 0, func(v bolt.Version, mark string) [][][]byte {
+		return [][][]byte{{run(v, someRows, m{"mark": mark}, m{"mode": "r"}), pull(v)}}
+	}},
 	{"misjudged write", 1, func(v bolt.Version, mark string) [][][]byte {
 		return [][][]byte{{run(v, misjudged, m{"mark": mark}, nil), pull(v)}}
 	}},
@@ -95,6 +99,9 @@ var deaths = []struct {
 		return [][][]byte{beginTx(v, nil), {write(v, mark, nil), pull(v)}, rollbackTx(v)}
 	}},
 }
+
+// lateLoss is LeaderSwitch after records were delivered.
+const lateLoss = bolt.CodeLeaderSwitch + " after records"
 
 func TestAMemberThatDiesAtAnyByte(t *testing.T) {
 	step := 3 // every third byte; BOLTGATE_LONG=1 tries each
@@ -119,16 +126,24 @@ func TestAMemberThatDiesAtAnyByte(t *testing.T) {
 						w.row(oneRow, nil, nil)
 						for _, up := range []bool{true, false} {
 							outcomes := map[string]int{}
-							end := 0
+							end, broken := 0, 0
 							for at := int64(1); end < 3; at++ {
 								if at%int64(step) != 0 {
 									continue
 								}
 								said, broke := g.die(t, v, d.steps, d.commits, o, at, up)
 								outcomes[said]++
-								if !broke { // the unit of work was over before that many bytes
+								if broke {
+									broken++
+								} else { // the unit of work was over before that many bytes
 									end++
 								}
+								if strings.HasSuffix(d.name, "read") && said != "success" && said != "broken" && said != lateLoss {
+									t.Errorf("cut at byte %d (towards the member: %v): a read could go elsewhere; its client was told %s", at, up, said)
+								}
+							}
+							if broken == 0 {
+								t.Error("no connection broke: the test has tried nothing")
 							}
 							t.Logf("towards the member: %v, outcomes %v", up, outcomes)
 						}
@@ -145,7 +160,7 @@ func (g *gate) die(t *testing.T, v bolt.Version, steps func(bolt.Version, string
 	mark := fmt.Sprint(up, at)
 	w := g.logged(v)
 	defer w.conn.Close()
-	time.Sleep(time.Millisecond) // so that what is pooled is too old
+	time.Sleep(1100 * time.Millisecond) // so that what is pooled is too old, and the pool has noticed
 	o.mu.Lock()
 	o.broke = nil
 	if up {
@@ -188,6 +203,9 @@ loop:
 	}
 	if !good {
 		t.Errorf("cut at byte %d (towards the member: %v): the client was told %s (%s), and %d were committed", at, up, said, shown, count)
+	}
+	if said == bolt.CodeLeaderSwitch && strings.Contains(shown, "RECORD") {
+		said = lateLoss
 	}
 	o.mu.Lock()
 	o.up, o.down = 0, 0

@@ -444,12 +444,16 @@ func (u *unit) mayChangeUsers() bool {
 	return u.verdict.UserCommand || u.explicit && !u.declared && strings.EqualFold(u.intent.DB, "system")
 }
 
-// mayStillMove tells whether a unit whose RUN succeeded can still be refused as a write, and go to the leader, because the
-// answer to its PULL is on its way.
+// mayStillMove tells whether a unit whose RUN succeeded may still go elsewhere, when what comes next is lost or refuses it
+// as a write: a read, the answer to whose PULL is on its way.
 func (s *boltSession) mayStillMove() bool {
+	u := &s.unit
+	if u.raw == nil || !u.judged && !s.isRead() {
+		return false
+	}
 	s.lockOwed()
 	defer s.unlockOwed()
-	return s.unit.judged && s.unit.raw != nil && s.owed.anyPull()
+	return s.owed.anyPull()
 }
 
 var keyHasMore, keyDB = []byte("has_more"), []byte("db")
