@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -353,6 +354,28 @@ func TestFailureOfEveryVersion(t *testing.T) {
 	}
 }
 
+func TestAServersFailureIsAppendedAsItCame(t *testing.T) {
+	for _, v := range Versions {
+		sent := AppendMessage(nil, TagFailure, map[string]any{"neo4j_code": "a", "message": "m", "diagnostic_record": map[string]any{"OPERATION": ""},
+			"cause": map[string]any{"message": strings.Repeat("inner", 20_000)}}) // more than one chunk
+		m, err := (&Reader{Source: bytes.NewReader(sent)}).ReadMessage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := ParseFailure(m.Fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(m.Fields) // borrowed
+		if got := f.Append([]byte("before"), v); string(got) != "before"+string(sent) {
+			t.Errorf("%v: got %d bytes, want the %d that the server sent", v, len(got)-len("before"), len(sent))
+		}
+		if got, want := (&Failure{Code: "a", Message: "m"}).Append(nil, v), AppendFailure(nil, v, "a", "m"); !bytes.Equal(got, want) {
+			t.Errorf("%v: a failure of our own: got %q, want %q", v, got, want)
+		}
+	}
+}
+
 func TestParseFailureOfAServer(t *testing.T) {
 	cause := map[string]any{"message": "inner", "gql_status": "22N01", "description": "inner", "code": "wrong"}
 	tests := []struct {
@@ -364,10 +387,12 @@ func TestParseFailureOfAServer(t *testing.T) {
 		{"a message that is null", map[string]any{"code": "a", "message": nil}, Failure{Code: "a"}},
 		{"values of other types", map[string]any{"code": 5, "message": []any{}, "gql_status": map[string]any{}}, Failure{}},
 		{"5.7 with a cause", map[string]any{"neo4j_code": "a", "message": "m", "gql_status": "50N42", "description": "d",
-			"diagnostic_record": map[string]any{"OPERATION": ""}, "cause": cause}, Failure{"a", "m", "50N42"}},
+			"diagnostic_record": map[string]any{"OPERATION": ""}, "cause": cause}, Failure{Code: "a", Message: "m", GQL: "50N42"}},
 	}
 	for _, tt := range tests {
-		if got, err := ParseFailure(packstream.AppendValue(nil, tt.fields)); err != nil || *got != tt.want {
+		tt.want.Raw = packstream.AppendValue(nil, tt.fields)
+		got, err := ParseFailure(append(slices.Clone(tt.want.Raw), "what follows"...))
+		if err != nil || !reflect.DeepEqual(*got, tt.want) {
 			t.Errorf("%s: got %v, %v; want %v", tt.name, got, err, tt.want)
 		}
 	}

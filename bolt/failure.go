@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/boltgate/boltgate/bolt/packstream"
 )
@@ -44,12 +45,22 @@ type Failure struct {
 	Code    string // Neo4j status code: neo4j_code in 5.7+
 	Message string
 	GQL     string // gql_status; 5.7+
+	Raw     []byte // the encoded map as a server sent it, cause and diagnostic record included; nil for a failure of our own
 }
 
 // Error is code and message.
 func (f *Failure) Error() string { return f.Code + ": " + f.Message }
 
-// ParseFailure reads a FAILURE's fields, of any version.
+// Append appends a whole FAILURE message: what the server sent, byte for byte, when f is a server's. The server must have
+// spoken version v as well, for the map looks otherwise before 5.7.
+func (f *Failure) Append(dst []byte, v Version) []byte {
+	if f.Raw == nil {
+		return AppendFailure(dst, v, f.Code, f.Message)
+	}
+	return AppendChunks(dst, append(packstream.AppendStruct(nil, TagFailure, 1), f.Raw...))
+}
+
+// ParseFailure reads a FAILURE's fields, of any version. The Failure keeps a copy of them.
 func ParseFailure(fields []byte) (*Failure, error) {
 	f := new(Failure)
 	d := packstream.NewDecoder(fields)
@@ -68,6 +79,7 @@ func ParseFailure(fields []byte) (*Failure, error) {
 	if d.Err() != nil {
 		return nil, fmt.Errorf("bolt: reading a FAILURE: %w", d.Err())
 	}
+	f.Raw = slices.Clone(fields[:d.Offset()])
 	return f, nil
 }
 

@@ -321,7 +321,7 @@ func (s *boltSession) refused(err error) error {
 	if f, ok := errors.AsType[*bolt.Failure](err); ok {
 		s.srv.throttle.bad(s.remote)
 		s.srv.logins.forget(s.login)
-		s.out = appendMemberFailure(s.out, s.version, f)
+		s.out = f.Append(s.out, s.version)
 		return fmt.Errorf("proxy: login refused by a member: %s", f.Code)
 	}
 	if errors.Is(err, errLeft) || err == io.EOF {
@@ -329,11 +329,6 @@ func (s *boltSession) refused(err error) error {
 	}
 	s.out = bolt.AppendFailure(s.out, s.version, bolt.CodeLeaderSwitch, "boltgate: no member could verify the login: "+plain(err))
 	return fmt.Errorf("proxy: no member could verify the login: %w", err)
-}
-
-// appendMemberFailure passes on what a member said.
-func appendMemberFailure(dst []byte, v bolt.Version, f *bolt.Failure) []byte {
-	return bolt.AppendFailure(dst, v, f.Code, f.Message)
 }
 
 // plain is an error's text without the package prefixes, for people who read a driver's exception.

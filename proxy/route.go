@@ -120,7 +120,8 @@ func (s *boltSession) routeRefused(err error) error {
 			return err
 		}
 	}
-	s.fail(f.Code, f.Message)
+	s.out = f.Append(s.out, s.version)
+	s.state = stateFailed
 	return nil
 }
 

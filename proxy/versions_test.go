@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -225,4 +226,58 @@ func TestEveryVersionAnswersAsAMemberDoes(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestAMembersRefusalPassesWhole: what a member says to a login or to a request for a routing table reaches the client
+// with all that the version has, cause and diagnostic record included.
+func TestAMembersRefusalPassesWhole(t *testing.T) {
+	refusals := []struct {
+		name  string
+		login bool // the login itself is refused
+		from  bolt.Version
+		ask   func(v bolt.Version) [][]byte
+	}{
+		{"a wrong password", true, 0, func(v bolt.Version) [][]byte { return logonMessages(v, standin.DefaultUser, "wrong") }},
+		{"a routing table of an unknown database", false, bolt.V4_3, func(v bolt.Version) [][]byte {
+			extra := any(m{"db": "nowhere"})
+			if v < bolt.V4_4 {
+				extra = "nowhere"
+			}
+			return [][]byte{message(bolt.TagRoute, m{}, []any{}, extra)}
+		}},
+		{"the same, by a procedure", false, bolt.V4_0, func(v bolt.Version) [][]byte {
+			call := "CALL dbms.routing.getRoutingTable($context, $database)"
+			return [][]byte{run(v, call, m{"context": m{}, "database": "nowhere"}, m{"db": "system"})}
+		}},
+	}
+	records := 0
+	eachVersion(t, 0, func(t *testing.T, g *gate, v bolt.Version) {
+		for _, r := range refusals {
+			if v < r.from {
+				continue
+			}
+			said := func(address string) any {
+				w := openWire(t, address, v)
+				if !r.login {
+					w.logOn(standin.DefaultUser, standin.DefaultPassword)
+				}
+				list := w.ask(r.ask(v)...)
+				last := list[len(list)-1]
+				if last.tag != bolt.TagFailure {
+					t.Fatalf("%s: got %s, want it refused", r.name, show(list))
+				}
+				return last.value
+			}
+			got, want := said(g.address), said(g.direct())
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: got  %v\nwant %v", r.name, got, want)
+			}
+			if _, ok := want.(m)["diagnostic_record"]; ok {
+				records++
+			}
+		}
+	})
+	if records < len(refusals) {
+		t.Errorf("only %d refusals had a diagnostic record: this has shown little", records)
+	}
 }
