@@ -38,7 +38,7 @@ func everything(t *testing.T, lab labs.Lab, stages ...stage) {
 	t.Run("gate", func(t *testing.T) {
 		gate := startGate(t, c, gateConfig(c, "auto", "")).Address
 		awaitVersions(t, gate)
-		t.Run("raw", func(t *testing.T) { rawThroughGate(t, c, gate) })
+		t.Run("raw", func(t *testing.T) { rawThroughGate(t, c, gate, forThePage) })
 		for _, p := range programs {
 			t.Run(p.Driver.Name, func(t *testing.T) { smokeThroughGate(t, c, p, gate) })
 		}

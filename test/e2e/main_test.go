@@ -3,11 +3,12 @@
 //
 //	go test -v -timeout 30m ./test/e2e                     everything, about ten minutes on two cores
 //	go test -v -run TestCommunity5 ./test/e2e              one lab
+//	go test -run TestRehearsal ./test/e2e                  the raw client, the gate and stand-ins: seconds, no Java
 //	go test -run TestCommunity5/direct/raw ./test/e2e -update    writes the recordings of test/labs/recordings anew
 //	BOLTGATE_WRITE_DOCS=1 go test -timeout 30m ./test/e2e  writes docs/compatibility.md from what it saw
 //
-// This file owns the run as a whole; labs_test.go one test per lab, drivers_test.go the drivers' smoke, raw_test.go the raw client, gate_test.go
-// the gate, matrix_test.go the page that is written.
+// This file owns the run as a whole; labs_test.go one test per lab, drivers_test.go the drivers' smoke, raw_test.go the raw client, rehearsal_test.go
+// the same without servers, gate_test.go the gate, matrix_test.go the page that is written.
 package e2e
 
 import (

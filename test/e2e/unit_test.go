@@ -28,7 +28,7 @@ func TestOnlyKnownDifferencesPass(t *testing.T) {
 			scenario("route", "S: SUCCESS {fields, t_first}", "S: RECORD"), "line 2"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := unexpected(test.got, test.want)
+			got := unexpected(test.got, test.want, func(int) {})
 			if test.says == "" && got != "" || !strings.Contains(got, test.says) {
 				t.Fatalf("got %q; want %q", got, test.says)
 			}
