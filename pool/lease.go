@@ -29,6 +29,9 @@ type Lease struct {
 	// Places in the pool's idle list and in its key's stack; guarded by the pool's mu.
 	prev, next, under *Lease
 	idle              bool // in the idle list
+
+	kept bool // by Keep; set by the holder alone
+	lost bool // closed while it was kept; guarded by the pool's mu
 }
 
 // Format names the member and the user, never the secret.
@@ -37,8 +40,12 @@ func (l *Lease) Format(f fmt.State, _ rune) {
 }
 
 // Release gives the connection back. clean says that every answer was read and the member is in its READY state (Bolt),
-// or that the response ended and may be followed by another (HTTP); anything else is closed.
+// or that the response ended and may be followed by another (HTTP); anything else is closed, and so is a kept connection.
 func (l *Lease) Release(clean bool) {
+	if l.kept {
+		l.letGo()
+		return
+	}
 	l.Fresh = false
 	if !l.pool.giveBack(l, clean, time.Now()) {
 		l.close()
@@ -170,13 +177,17 @@ func (p *memberPool) room(id *Identity) (reuse, evicted *Lease) {
 	return nil, nil
 }
 
-// wake makes sure that a connection from the idle list still answers.
+// wake makes sure that a connection from the idle list may be lent: it is not too old and answers.
 func (l *Lease) wake(ctx context.Context) bool {
-	now := time.Now()
-	if now.Sub(l.born) > l.pool.set.options.Load().MaxLifetime || l.Link.Quiet() != nil {
+	return time.Since(l.born) <= l.pool.set.options.Load().MaxLifetime && l.answers(ctx)
+}
+
+// answers tells whether the member is still there, as far as a look shows; one that lay idle for long is asked.
+func (l *Lease) answers(ctx context.Context) bool {
+	if l.Link.Quiet() != nil {
 		return false
 	}
-	if l.Client == nil || now.Sub(l.idleSince) <= staleAfter {
+	if l.Client == nil || time.Since(l.idleSince) <= staleAfter {
 		return true
 	}
 	return l.within(ctx, func() error { return errors.Join(l.Client.Reset(0), l.Client.Trim()) }) == nil

@@ -24,7 +24,8 @@ type memberPool struct {
 	retired  bool
 	open     int // Bolt connections, those being dialled included
 	inFlight int // slots taken, of both protocols
-	bolt     int // those of them that are taken for Bolt
+	bolt     int // Bolt connections in a slot, or kept by their session without one
+	kept     map[*Lease]struct{}
 	idle     map[unique.Handle[Key]]*Lease
 	oldest   *Lease // of all idle, the one that came back first; doubly linked towards newest
 	newest   *Lease
@@ -40,7 +41,7 @@ type waiter struct {
 }
 
 func newMemberPool(s *Set, m *cluster.Member) *memberPool {
-	p := &memberPool{set: s, now: time.Now(), idle: map[unique.Handle[Key]]*Lease{}}
+	p := &memberPool{set: s, now: time.Now(), idle: map[unique.Handle[Key]]*Lease{}, kept: map[*Lease]struct{}{}}
 	p.member.Store(m)
 	return p
 }
@@ -54,6 +55,7 @@ func (p *memberPool) retarget(m *cluster.Member) {
 	p.mu.Unlock()
 	if moved {
 		p.dropIdle(func(*Lease) bool { return true })
+		p.loseKept()
 	}
 }
 
@@ -67,6 +69,7 @@ func (p *memberPool) retire() {
 		close(w.granted)
 	}
 	p.dropIdle(func(*Lease) bool { return true })
+	p.loseKept()
 }
 
 // slots is how many units of work the member takes at once.

@@ -113,11 +113,37 @@ func (c *chaos) client(t *testing.T, r *rand.Rand, members [2]*cluster.Member) {
 		c.mu.Lock()
 		delete(c.lent, l)
 		c.mu.Unlock()
+		if id != HTTP && r.IntN(4) == 0 && !c.keep(t, r, l, id) {
+			continue
+		}
 		l.Release(r.IntN(5) > 0)
 		if r.IntN(20) == 0 {
 			time.Sleep(time.Duration(r.IntN(4000)) * time.Millisecond)
 		}
 	}
+}
+
+// keep lets the client keep its connection for a while and then go on; false when it is lost, or the client has enough.
+func (c *chaos) keep(t *testing.T, r *rand.Rand, l *Lease, id *Identity) bool {
+	l.Keep()
+	time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+r.IntN(1000))*time.Millisecond)
+	defer cancel()
+	if !l.TryResume() {
+		if err := l.Resume(ctx); err != nil {
+			if !errors.Is(err, ErrLost) {
+				c.check(t, id, err)
+			}
+			l.Release(false)
+			return false
+		}
+	}
+	c.took(t, l, id)
+	time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
+	c.mu.Lock()
+	delete(c.lent, l)
+	c.mu.Unlock()
+	return true
 }
 
 func (c *chaos) borrow(ctx context.Context, r *rand.Rand, m *cluster.Member, id *Identity) (*Lease, error) {
