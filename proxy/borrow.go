@@ -35,7 +35,10 @@ type held struct {
 // to a member that is there, takes no wait. verify asks for a new log-on.
 func (s *boltSession) borrow(ctx context.Context, in routing.Intent, verify bool) (*pool.Lease, error) {
 	if s.pinnedTo != nil {
-		return s.pinnedTo, nil
+		if s.pinnedTo.TryResume() {
+			return s.pinnedTo, nil
+		}
+		return s.borrowSlowly(ctx, in, verify, choice{})
 	}
 	if !verify && s.identity.Single() {
 		return nil, errSpent
@@ -84,12 +87,16 @@ func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verif
 	defer stop()
 	s.startPump(cancel)
 	silence := s.noops()
-	l, err := s.search(ctx, in, verify, first)
+	search := s.search
+	if s.pinnedTo != nil {
+		search = s.resume
+	}
+	l, err := search(ctx, in, verify, first)
 	silence()
 	s.stopPump()
 	s.now = time.Now()
 	if cause := s.unwanted(); cause != nil && l != nil { // the client changed its mind at the last moment
-		l.Release(true)
+		s.release(l, true)
 		return nil, cause
 	}
 	return l, err
@@ -179,11 +186,8 @@ func (s *boltSession) whether(ctx context.Context, err error, in routing.Intent)
 // acquire lends a connection to the member, waiting in its line for as long as timeouts.queue allows. A member that cannot
 // be reached is reported and not tried again for now.
 func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify bool) (*pool.Lease, error) {
-	if limit := s.front.settings.Load().Timeouts.Queue; limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, errQueueTime)
-		defer cancel()
-	}
+	ctx, cancel := s.queueTime(ctx)
+	defer cancel()
 	get := s.srv.pools.Acquire
 	if verify {
 		get = s.srv.pools.Verify
@@ -200,6 +204,15 @@ func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify boo
 		s.unit.tried = append(s.unit.tried, m.Member)
 	}
 	return l, err
+}
+
+// queueTime limits a wait for a slot.
+func (s *boltSession) queueTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := s.front.settings.Load().Timeouts.Queue
+	if limit <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, limit, errQueueTime)
 }
 
 // hold counts a unit of work of size bytes as held until leave is called.

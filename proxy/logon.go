@@ -309,7 +309,7 @@ func (s *boltSession) verify(ctx context.Context) (map[string]any, error) {
 		s.srv.logins.verified(s.login)
 	}
 	if s.identity.Single() {
-		s.pinnedTo = lease
+		s.pin(lease)
 	} else {
 		lease.Release(true)
 	}
@@ -345,10 +345,7 @@ func (s *boltSession) logoff() {
 		s.srv.logins.leave(s.login)
 		s.login = nil
 	}
-	if s.pinnedTo != nil {
-		s.pinnedTo.Release(false)
-		s.pinnedTo = nil
-	}
+	s.unpin()
 	s.identity, s.routedIdentity = nil, nil
 	s.state = stateLogon
 	s.startStep()

@@ -121,6 +121,7 @@ func (s *boltSession) giveBack(clean bool) {
 func (s *boltSession) release(l *pool.Lease, clean bool) {
 	if s.pinnedTo == l {
 		if clean {
+			l.Keep()
 			return
 		}
 		s.pinnedTo = nil

@@ -122,10 +122,7 @@ func (s *boltSession) end() {
 	if s.lease != nil {
 		s.recoverLease()
 	}
-	if s.pinnedTo != nil {
-		s.pinnedTo.Release(false)
-		s.pinnedTo = nil
-	}
+	s.unpin()
 	if s.login != nil {
 		s.srv.logins.leave(s.login)
 	}
