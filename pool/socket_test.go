@@ -134,10 +134,9 @@ func TestTheSweeperSeesClosedSockets(t *testing.T) {
 		}
 		l.Release(true)
 		f.cut()
-		eventually(t, name+": the idle one is dropped", func() bool { return s.Stats("s1").Idle == 0 })
-		if got := s.Stats("s1"); got.Open != 2 || got.InFlight != 2 {
-			t.Errorf("%s: got %+v; want the two that are lent", name, got)
-		}
+		eventually(t, name+": the idle one is dropped, the two that are lent stay", func() bool { // a look may hold it for a moment
+			return s.Stats("s1") == Stats{Open: 2, InFlight: 2}
+		})
 	}
 }
 
