@@ -193,10 +193,10 @@ func (s *Set) Verify(ctx context.Context, m *cluster.Member, id *Identity) (*Lea
 	return s.pool(m).acquire(ctx, id, true)
 }
 
-// Forget closes the idle connections of a credential, for its password is known to have changed.
-func (s *Set) Forget(auth bolt.Auth) {
+// Forget closes the idle connections that were logged on with id's credential, of every kind.
+func (s *Set) Forget(id *Identity) {
 	s.each(func(p *memberPool) {
-		p.dropIdle(func(l *Lease) bool { return l.id.auth.Entries == auth.Entries })
+		p.dropIdle(func(l *Lease) bool { return l.id != HTTP && l.id.auth.Entries == id.auth.Entries })
 	})
 }
 

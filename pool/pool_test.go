@@ -193,7 +193,7 @@ func TestForget(t *testing.T) {
 		a, b := w.acquire(ann), w.acquire(bob)
 		a.Release(true)
 		b.Release(true)
-		w.set.Forget(bolt.Basic("ann", password))
+		w.set.Forget(ann.With(Key{Version: bolt.V4_4, Routed: true}))
 		w.wantStats(Stats{Open: 1, Idle: 1})
 		if w.set.TryAcquire(w.member, ann) != nil || w.set.TryAcquire(w.member, bob) != b {
 			t.Error("the wrong connection was closed")

@@ -197,7 +197,7 @@ func (c *chaos) trouble(ctx context.Context, r *rand.Rand) {
 			o.MaxPerMember = 3 + r.IntN(widest-2)
 			c.w.set.Apply(o)
 		case 3:
-			c.w.set.Forget(bolt.Basic("user1", password))
+			c.w.set.Forget(c.ids[1])
 		case 4:
 			c.w.fake.setMute(false)
 		}

@@ -199,6 +199,9 @@ func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify boo
 		}
 	}
 	l, err := get(ctx, m.Member, s.identityFor())
+	if f, refused := errors.AsType[*bolt.Failure](err); refused {
+		s.distrust(f.Code)
+	}
 	if errors.Is(err, pool.ErrDial) && context.Cause(ctx) == nil {
 		s.srv.current.Report(m.Name, "", cluster.Broken)
 		s.unit.tried = append(s.unit.tried, m.Member)

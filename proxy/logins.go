@@ -21,6 +21,7 @@ type login struct {
 	shared   bool      // stands for many: it has no home database; set before use, never changed
 	sessions int       // guarded by logins.mu
 	checked  time.Time // guarded by logins.mu: when a member last accepted it; zero never, or forgotten
+	refused  bool      // guarded by logins.mu: a member said since then that it is wrong
 }
 
 // logins remembers credentials by a keyed hash, so that a copy of the table is of no use, for as long as a session uses
@@ -73,12 +74,14 @@ func (l *logins) enter(auth bolt.Auth) (*login, bool) {
 	return u, !u.checked.IsZero() && time.Since(u.checked) < l.remember()
 }
 
-// leave ends one session's use.
-func (l *logins) leave(u *login) {
+// leave ends one session's use. useless says that nobody uses the login any more and a member refused it: connections that
+// were logged on with it serve nobody.
+func (l *logins) leave(u *login) (useless bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u.sessions--
 	l.dropStale(u)
+	return u.refused && u.sessions == 0
 }
 
 func (l *logins) dropStale(u *login) {
@@ -103,24 +106,49 @@ func (l *logins) verified(u *login) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !u.shared {
-		u.checked = time.Now()
+		u.checked, u.refused = time.Now(), false
 	}
 }
 
-// forget makes the next log-on ask a member again.
-func (l *logins) forget(u *login) {
+// forget makes the next log-on ask a member again. refused: a member says that the credential is wrong.
+func (l *logins) forget(u *login, refused bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u.checked = time.Time{}
+	u.refused = u.refused || refused && !u.shared
 }
 
-// forgetAll is forget for every credential: a user command went by.
+// forgetAll is forget for every credential: a user command went by. Connections that are logged on stay, as they do at the
+// members themselves when a password changes: they are lent to sessions that were logged on before, to nobody else, and a
+// member that wants a user out ends them or fails the work. Who changed the own password can so go on.
 func (l *logins) forgetAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, u := range l.known {
 		u.checked = time.Time{}
 	}
+}
+
+// distrust is what a member's failure of the family Security says of the session's login. Which connections go: after a
+// change of roles, a token's end, or when a password is due, all that are idle, for each was logged on before; when the
+// credential is wrong, they still serve the sessions that are logged on, as at the members, and go with the last of these.
+func (s *boltSession) distrust(code string) {
+	if !isSecurity(code) {
+		return
+	}
+	s.srv.logins.forget(s.login, code == bolt.CodeUnauthorized)
+	switch code {
+	case bolt.CodeAuthExpired, bolt.CodeTokenExpired, bolt.CodeCredentialsExpired:
+		s.srv.pools.Forget(s.identity)
+	}
+}
+
+// leaveLogin ends the session's use of its login, if it has one.
+func (s *boltSession) leaveLogin() {
+	if s.login != nil && s.srv.logins.leave(s.login) {
+		s.srv.pools.Forget(s.identity)
+	}
+	s.login = nil
 }
 
 // recentWrite is how long after a write through the gate a user's undeclared reads stay on the leader.

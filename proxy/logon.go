@@ -320,7 +320,6 @@ func (s *boltSession) verify(ctx context.Context) (map[string]any, error) {
 func (s *boltSession) refused(err error) error {
 	if f, ok := errors.AsType[*bolt.Failure](err); ok {
 		s.srv.throttle.bad(s.remote)
-		s.srv.logins.forget(s.login)
 		s.out = f.Append(s.out, s.version)
 		return fmt.Errorf("proxy: login refused by a member: %s", f.Code)
 	}
@@ -341,10 +340,7 @@ func plain(err error) string {
 }
 
 func (s *boltSession) logoff() {
-	if s.login != nil {
-		s.srv.logins.leave(s.login)
-		s.login = nil
-	}
+	s.leaveLogin()
 	s.unpin()
 	s.identity, s.routedIdentity = nil, nil
 	s.state = stateLogon

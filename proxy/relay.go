@@ -486,6 +486,7 @@ func (s *boltSession) noteHome(db []byte) {
 func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 	a, u := &s.answers, &s.unit
 	wrongMember := s.report(f)
+	s.distrust(f.Code)
 	if s.mayGoElsewhere(o, f) {
 		u.failed = true
 		return errAgain
@@ -498,9 +499,6 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 		s.mu.Lock()
 		s.reset = false
 		s.mu.Unlock()
-	}
-	if isSecurity(f.Code) {
-		s.srv.logins.forget(s.login)
 	}
 	if wrongMember && !s.passedOn(o, f) {
 		s.stage()

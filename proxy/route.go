@@ -206,6 +206,9 @@ func (s *boltSession) askOn(lease *pool.Lease, ask func(*bolt.Client) (any, erro
 		s.release(lease, false)
 		return nil, err
 	}
+	if refused {
+		s.distrust(f.Code)
+	}
 	clean := err == nil || f.Code != bolt.CodeAuthExpired && lease.Client.Reset(0) == nil
 	s.release(lease, clean && lease.Client.Trim() == nil)
 	return answer, err

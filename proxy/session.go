@@ -123,9 +123,7 @@ func (s *boltSession) end() {
 		s.recoverLease()
 	}
 	s.unpin()
-	if s.login != nil {
-		s.srv.logins.leave(s.login)
-	}
+	s.leaveLogin()
 	s.in.unpin()
 	s.in.release()
 }

@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/standin"
+)
+
+// This file holds what becomes of idle connections when a login turns out to be out of date.
+
+func TestARefusedCredentialTakesItsIdleConnectionsAlong(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single})
+	live := g.logged(bolt.V5_8)
+	live.row(aWrite, nil, nil)
+	g.awaitStats("the connection of the log-on", func(s pool.Stats) bool { return s == pool.Stats{Open: 1, Idle: 1} })
+	g.cluster.SetPassword(standin.DefaultUser, "new")
+	refused := func() {
+		t.Helper()
+		w := g.open(bolt.V5_8)
+		list := w.ask(logonMessages(w.v, standin.DefaultUser, standin.DefaultPassword)...)
+		if list[1].code() != bolt.CodeUnauthorized {
+			t.Errorf("a log-on with the old password: %s", show(list))
+		}
+		w.conn.Close()
+	}
+	refused()
+	dials := g.dials.Load()
+	live.row(aWrite, nil, nil) // as at a member
+	if n := g.dials.Load() - dials; n != 0 {
+		t.Errorf("the session that is logged on needed %d new connections", n)
+	}
+	live.conn.Close()
+	g.awaitStats("nobody uses the old password any more", func(s pool.Stats) bool { return s == pool.Stats{} })
+	other := openWire(t, g.address, bolt.V5_8)
+	other.logOn(standin.DefaultUser, "new")
+	other.row(aWrite, nil, nil)
+	refused()
+	other.row(aWrite, nil, nil)
+	g.awaitStats("the new password's connection stays", func(s pool.Stats) bool { return s == pool.Stats{Open: 1, Idle: 1} })
+}
+
+func TestAnOutdatedLoginTakesItsIdleConnectionsAlong(t *testing.T) {
+	for code, gone := range map[string]bool{
+		bolt.CodeAuthExpired:        true,
+		bolt.CodeTokenExpired:       true,
+		bolt.CodeCredentialsExpired: true,
+		bolt.CodeForbidden:          false, // says nothing of the login: a user without the right would cost a log-on each time
+	} {
+		t.Run(code, func(t *testing.T) {
+			g := startGate(t, gateOptions{standin: single, server: Options{Remember: time.Hour}})
+			w, second := g.logged(bolt.V5_8), g.logged(bolt.V5_8)
+			w.ask(beginTx(w.v, nil)...)
+			second.row(aWrite, nil, nil) // on a connection of its own, which is idle then
+			w.ask(rollbackTx(w.v)...)
+			g.awaitStats("two are idle", func(s pool.Stats) bool { return s == pool.Stats{Open: 2, Idle: 2} })
+			w.ask(beginTx(w.v, nil)...)
+			list := w.ask(run(w.v, aWrite, m{"fail": code}, nil), pull(w.v))
+			if list[0].code() != code {
+				t.Fatalf("got %s", show(list))
+			}
+			g.awaitStats("the unit is over", func(s pool.Stats) bool { return s.InFlight == 0 })
+			if s := g.pools.Stats("s1"); (s.Open < 2) != gone {
+				t.Errorf("%+v are left", s)
+			}
+			second.row(aWrite, nil, nil)
+		})
+	}
+}
+
+func TestAUserCommandClosesNoConnections(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single, server: Options{Remember: time.Hour}})
+	w := g.logged(bolt.V5_8)
+	w.row(aWrite, nil, nil)
+	dials := g.dials.Load()
+	text := "ALTER CURRENT USER SET PASSWORD FROM '" + standin.DefaultPassword + "' TO 'new'"
+	w.expect("SUCCESS(fields t_first) SUCCESS(bookmark db stats statuses t_last type)", run(w.v, text, nil, m{"db": "system"}), pull(w.v))
+	w.row(aWrite, nil, nil)
+	if n := g.dials.Load() - dials; n != 0 {
+		t.Errorf("who changed the own password needed %d new connections", n)
+	}
+	again := g.open(bolt.V5_8)
+	if list := again.ask(logonMessages(w.v, standin.DefaultUser, standin.DefaultPassword)...); list[1].code() != bolt.CodeUnauthorized {
+		t.Errorf("the old password was good for a log-on: %s", show(list))
+	}
+}
