@@ -229,9 +229,6 @@ func TestNames(t *testing.T) {
 		if back, err := ParseGeneration(g.String()); back != g || err != nil {
 			t.Errorf("%v: read back as %v, %v", g, back, err)
 		}
-		if g.Multi() != (g == Autonomous) {
-			t.Errorf("%v: Multi is %v", g, g.Multi())
-		}
 	}
 	for _, s := range []string{"", "auto", "unknown"} {
 		if g, err := ParseGeneration(s); g != UnknownGeneration || err != nil {

@@ -64,10 +64,6 @@ func ParseGeneration(s string) (Generation, error) {
 	return 0, fmt.Errorf("generation %q: want auto, ha, causal, autonomous or standalone", s)
 }
 
-// Multi tells whether the generation has several databases, each with its own leader (4.0 and newer).
-// Causal clusters are of both kinds (3.x and 4.x), so the View's databases decide there.
-func (g Generation) Multi() bool { return g == Autonomous }
-
 // Member is one server as the configuration, or discovery, names it. It never changes; a changed member is another Member.
 type Member struct {
 	Name        string
