@@ -133,6 +133,15 @@ func (c *Client) Ask(encoded []byte) (map[string]any, error) {
 	return c.Success()
 }
 
+// AskReady is Ask after which the connection can be used again also when the answer was a *Failure: it has been RESET.
+func (c *Client) AskReady(encoded []byte) (map[string]any, error) {
+	metadata, err := c.Ask(encoded)
+	if err != nil {
+		return nil, c.afterFailure(err, 0)
+	}
+	return metadata, nil
+}
+
 // Success reads one answer that should be SUCCESS and returns its metadata. A FAILURE is returned as *Failure.
 func (c *Client) Success() (map[string]any, error) {
 	m, err := c.Answer()
@@ -247,7 +256,8 @@ func (c *Client) appendRun(dst []byte, text string, params, extra map[string]any
 	return AppendMessage(AppendMessage(dst, TagRun, run...), TagPull, pull...)
 }
 
-// afterFailure resets the connection when err was the server's FAILURE, with owed answers still to come.
+// afterFailure resets the connection when err was the server's FAILURE, with owed answers still to come. When that works it
+// returns the *Failure itself, else one joined with the reason.
 func (c *Client) afterFailure(err error, owed int) error {
 	var f *Failure
 	if !errors.As(err, &f) {

@@ -436,3 +436,37 @@ func TestVersions(t *testing.T) {
 		t.Error("something is common with nothing")
 	}
 }
+
+func TestAskReadyResetsAfterAFailure(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		after string // what the server answers to RESET; "" closes
+		clean bool
+	}{
+		{"it answers", "success", true},
+		{"it closes", "", false},
+	} {
+		near, far := pipeEnds()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			defer far.Close()
+			in := Reader{Source: far}
+			in.ReadMessage() //nolint:errcheck // its bytes do not matter
+			far.Write(AppendFailure(nil, V5_4, "a.code", "why"))
+			if m, err := in.ReadMessage(); err != nil || m.Tag != TagReset {
+				t.Errorf("%s: got %02x, %v; want RESET", tt.name, m.Tag, err)
+			}
+			if tt.after != "" {
+				far.Write(EmptySuccess)
+			}
+		}()
+		_, err := NewClient(near, V5_4).AskReady(AppendMessage(nil, TagRoute, map[string]any{}, []any{}, map[string]any{}))
+		var f *Failure
+		if !errors.As(err, &f) || f.Code != "a.code" || (err == error(f)) != tt.clean {
+			t.Errorf("%s: got %v; want the failure, alone: %v", tt.name, err, tt.clean)
+		}
+		near.Close()
+		<-ended
+	}
+}

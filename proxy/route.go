@@ -141,7 +141,7 @@ func (s *boltSession) serveRoute(ctx context.Context) error {
 	if address != "" {
 		s.address = address
 	}
-	rt, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.Ask(raw) })
+	rt, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.AskReady(raw) })
 	if f, ok := errors.AsType[*bolt.Failure](err); err != nil && (!ok || f.Code != bolt.CodeProcedureNotFound) {
 		return s.routeRefused(err)
 	}
@@ -196,6 +196,7 @@ func (s *boltSession) askMember(ctx context.Context, ask func(*bolt.Client) (any
 // errUnserved says that a question reached no member.
 var errUnserved = errors.New("proxy: no member was asked")
 
+// askOn puts a question to the lease's member, and ends the lease. ask leaves the connection READY, after a *bolt.Failure too.
 func (s *boltSession) askOn(lease *pool.Lease, ask func(*bolt.Client) (any, error)) (any, error) {
 	lease.Link.SetDeadline(time.Now().Add(s.srv.options.Load().AskTimeout))
 	answer, err := ask(lease.Client)
@@ -209,7 +210,7 @@ func (s *boltSession) askOn(lease *pool.Lease, ask func(*bolt.Client) (any, erro
 	if refused {
 		s.distrust(f.Code)
 	}
-	clean := err == nil || f.Code != bolt.CodeAuthExpired && lease.Client.Reset(0) == nil
+	clean := err == nil || err == error(f) && f.Code != bolt.CodeAuthExpired // a joined error: its RESET failed
 	s.release(lease, clean && lease.Client.Trim() == nil)
 	return answer, err
 }
@@ -257,7 +258,7 @@ func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
 	}
 	saved := *u
 	route := bolt.AppendMessage(nil, bolt.TagRoute, map[string]any{}, []any{}, extra)
-	rt, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.Ask(route) })
+	rt, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.AskReady(route) })
 	*u = saved
 	u.tried = u.triedRoom[:0]
 	answer, _ := rt.(map[string]any)
