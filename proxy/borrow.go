@@ -191,12 +191,10 @@ func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify boo
 	get := s.srv.pools.Acquire
 	if verify {
 		get = s.srv.pools.Verify
-		select {
-		case s.srv.auths <- struct{}{}:
-			defer func() { <-s.srv.auths }()
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := s.srv.auths.enter(ctx); err != nil {
+			return nil, err
 		}
+		defer s.srv.auths.leave()
 	}
 	l, err := get(ctx, m.Member, s.identityFor())
 	if f, refused := errors.AsType[*bolt.Failure](err); refused {

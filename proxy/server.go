@@ -28,9 +28,9 @@ type Server struct {
 	log       *slog.Logger
 	logins    *logins
 	throttle  *throttle
-	http      httpShared    // what HTTP connections share
-	writes    *textSet      // texts that Classify took for reads and a member for writes
-	auths     chan struct{} // one entry a log-on at a member
+	http      httpShared // what HTTP connections share
+	writes    *textSet   // texts that Classify took for reads and a member for writes
+	auths     limiter    // of log-ons at members
 	held      held
 	nextID    atomic.Uint64
 	parkRound atomic.Uint32 // see giveBack
@@ -71,7 +71,7 @@ func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger)
 	}
 	o = o.withDefaults()
 	s.options.Store(&o)
-	s.auths = make(chan struct{}, o.AuthInFlight)
+	s.auths.resize(o.AuthInFlight)
 	s.logins = newLogins(func() time.Duration { return s.options.Load().Remember })
 	s.work, s.cancel = context.WithCancel(context.Background())
 	s.conns.Go(s.parkIdle)
@@ -87,6 +87,7 @@ func (s *Server) Apply(o Options, frontends []*Frontend) error {
 	}
 	o = o.withDefaults()
 	s.options.Store(&o)
+	s.auths.resize(o.AuthInFlight)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wanted := map[string]bool{}

@@ -23,18 +23,31 @@ import (
 	"github.com/boltgate/boltgate/proxy"
 )
 
-type logger = *slog.Logger
+// logger is a log whose level can change.
+type logger struct {
+	*slog.Logger
+	level *slog.LevelVar
+}
 
-func newLogger(c configs.Log, w io.Writer) *slog.Logger {
+func newLogger(c configs.Log, w io.Writer) logger {
+	l := logger{level: new(slog.LevelVar)}
+	l.apply(c)
+	o := &slog.HandlerOptions{Level: l.level, ReplaceAttr: spellDurations}
+	if c.Format == "json" || c.Format == "auto" && !textWanted(w) {
+		l.Logger = slog.New(slog.NewJSONHandler(w, o))
+	} else {
+		l.Logger = slog.New(slog.NewTextHandler(w, o))
+	}
+	return l
+}
+
+// apply sets the level.
+func (l logger) apply(c configs.Log) {
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil { // configs checked it
 		level = slog.LevelInfo
 	}
-	o := &slog.HandlerOptions{Level: level, ReplaceAttr: spellDurations}
-	if c.Format == "json" || c.Format == "auto" && !textWanted(w) {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
+	l.level.Set(level)
 }
 
 // spellDurations writes "485ms" where JSON would have a number of nanoseconds.
@@ -56,7 +69,7 @@ type daemon struct {
 	cfg     *configs.Config
 	members []*cluster.Member // of cfg; equal ones stay the same from one reload to the next
 	load    func() (*configs.Config, error)
-	log     *slog.Logger
+	log     logger
 	current *cluster.Current
 	monitor *health.Monitor
 	pools   *pool.Set
@@ -65,7 +78,7 @@ type daemon struct {
 
 // runDaemon serves until ctx ends, then shuts down in the order that clients feel. load reads the configuration again for
 // SIGHUP; nil when there are no files.
-func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.Config, error), log *slog.Logger) error {
+func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.Config, error), log logger) error {
 	d, err := newDaemon(cfg, load, log)
 	if err != nil {
 		return err
@@ -84,16 +97,16 @@ func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.C
 	return errors.Join(err, d.pools.Close())
 }
 
-func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log *slog.Logger) (*daemon, error) {
+func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log logger) (*daemon, error) {
 	tls, err := memberTLS(cfg.Cluster.TLS)
 	if err != nil {
 		return nil, err
 	}
 	d := &daemon{load: load, log: log, current: new(cluster.Current)}
 	d.members = membersOf(cfg, nil)
-	d.monitor = health.New(healthOptions(cfg, d.members, tls), d.current, log)
-	d.pools = pool.NewSet(poolOptions(cfg, tls), log)
-	d.server = proxy.New(proxyOptions(cfg), d.current, d.pools, log)
+	d.monitor = health.New(healthOptions(cfg, d.members, tls), d.current, log.Logger)
+	d.pools = pool.NewSet(poolOptions(cfg, tls), log.Logger)
+	d.server = proxy.New(proxyOptions(cfg), d.current, d.pools, log.Logger)
 	fronts, err := frontends(cfg)
 	if err == nil {
 		err = d.server.Apply(proxyOptions(cfg), fronts)
@@ -146,7 +159,11 @@ func (d *daemon) reload() error {
 	d.pools.Apply(poolOptions(cfg, tls))
 	d.pools.Retain(d.members)
 	d.monitor.Update(healthOptions(cfg, d.members, tls))
+	d.log.apply(cfg.Log)
 	d.log.Info("configuration reloaded", "changed", strings.Join(configs.Diff(d.cfg, cfg), " "))
+	if cfg.Log.Format != d.cfg.Log.Format {
+		d.log.Warn("log.format changes at the next start", "from", d.cfg.Log.Format, "to", cfg.Log.Format)
+	}
 	d.cfg = cfg
 	return nil
 }

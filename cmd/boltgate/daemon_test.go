@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +28,7 @@ type testDaemon struct {
 	stop    context.CancelFunc
 	ended   chan error
 	log     *lines
+	more    string // of the configuration
 }
 
 // lines collects log output; safe for concurrent use.
@@ -38,18 +39,18 @@ func (l *lines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// await waits for a line that contains s.
-func (l *lines) await(t *testing.T, s string) {
+// await waits for a line that contains one of the texts, and returns it.
+func (l *lines) await(t *testing.T, texts ...string) string {
 	t.Helper()
 	limit := time.After(10 * time.Second)
 	for {
 		select {
 		case line := <-l.text:
-			if strings.Contains(line, s) {
-				return
+			if slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(line, s) }) {
+				return line
 			}
 		case <-limit:
-			t.Fatalf("no log line with %q within 10 s", s)
+			t.Fatalf("no log line with %q within 10 s", texts)
 		}
 	}
 }
@@ -70,7 +71,7 @@ func startTestDaemon(t *testing.T) *testDaemon {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	d.stop = cancel
-	go func() { d.ended <- runDaemon(ctx, cfg, load, slog.New(slog.NewTextHandler(d.log, nil))) }()
+	go func() { d.ended <- runDaemon(ctx, cfg, load, newLogger(cfg.Log, d.log)) }()
 	d.log.await(t, "role changed")
 	return d
 }
@@ -87,6 +88,7 @@ func (d *testDaemon) write(addresses ...string) {
 		fmt.Fprintf(&b, "    - {name: %s, bolt: %q, http: %q}\n", m.Name, m.Bolt, m.HTTP)
 	}
 	fmt.Fprintf(&b, "  check: {user: %s, password: %s, interval: 200ms}\n", standin.DefaultUser, standin.DefaultPassword)
+	b.WriteString(d.more)
 	if err := os.WriteFile(d.file, []byte(b.String()), 0o600); err != nil {
 		d.t.Fatal(err)
 	}
@@ -143,6 +145,30 @@ func TestReloadKeepsConnectionsAndOpenTransactions(t *testing.T) {
 	}
 	if _, err := idle.Query("MATCH (n) RETURN n", nil, nil); err != nil {
 		t.Errorf("a session that was idle during the reload: %v", err)
+	}
+	d.stop()
+	d.end()
+}
+
+func TestReloadChangesTheLogLevel(t *testing.T) {
+	d := startTestDaemon(t)
+	leave := func() { d.dial(d.address).Conn.Close() }
+	d.more = "log: {level: debug, format: text}\n"
+	d.write(d.address)
+	syscall.Kill(os.Getpid(), syscall.SIGHUP) //nolint:errcheck // it is this process
+	d.log.await(t, "log.format changes at the next start")
+	leave()
+	d.log.await(t, "connection closed")
+	d.more = "log: {level: warn}\n"
+	d.write(d.address)
+	syscall.Kill(os.Getpid(), syscall.SIGHUP) //nolint:errcheck // it is this process
+	d.more = "log: {level: info}\n"
+	d.log.await(t, "log.format changes at the next start") // a warning
+	leave()
+	d.write(d.address)
+	syscall.Kill(os.Getpid(), syscall.SIGHUP) //nolint:errcheck // it is this process
+	if line := d.log.await(t, "configuration reloaded", "connection closed"); !strings.Contains(line, "configuration reloaded") {
+		t.Errorf("a debug line while the level was warn: %s", line)
 	}
 	d.stop()
 	d.end()
