@@ -100,7 +100,7 @@ func TestFailuresAreCountedAndTheFirstIsToldOnAFreshConnectionEach(t *testing.T)
 			return nil
 		})
 	})
-	r, err := Run(t.Context(), Load{URI: "bolt://" + address, Clients: 2, Duration: 300 * time.Millisecond})
+	r, err := Run(t.Context(), Load{URI: "bolt://" + address, Clients: 2, Duration: 500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func hangingAfter(t *testing.T, queries int) string {
 }
 
 func TestOperationsThatHangAreCutAndCounted(t *testing.T) {
-	l := Load{URI: "bolt://" + hangingAfter(t, 3), Clients: 2, Duration: 200 * time.Millisecond, grace: 50 * time.Millisecond}
+	l := Load{URI: "bolt://" + hangingAfter(t, 3), Clients: 2, Duration: time.Second, grace: 50 * time.Millisecond}
 	r, err := Run(t.Context(), l)
 	if err != nil || r.Operations != 6 || r.Errors != 2 {
 		t.Errorf("got %+v, %v; want three operations and an error of each client", r, err)
@@ -152,7 +152,7 @@ func TestOperationsThatHangAreCutAndCounted(t *testing.T) {
 }
 
 func TestTheCallersEndIsNoError(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	r, err := Run(ctx, Load{URI: "bolt://" + hangingAfter(t, 3), Clients: 2, Duration: time.Minute})
 	if err != nil || r.Operations != 6 || r.Errors != 0 {
