@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -213,6 +214,10 @@ func TestWebSocketRefusesWhatItMust(t *testing.T) {
 }
 
 func TestWebSocketWriteGoesOnAfterADeadline(t *testing.T) {
+	synctest.Test(t, writeGoesOnAfterADeadline)
+}
+
+func writeGoesOnAfterADeadline(t *testing.T) {
 	near, far := memnet.Pipe()
 	s := newWebSocket(far, nil)
 	data := make([]byte, 300<<10)
