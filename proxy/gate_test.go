@@ -166,6 +166,16 @@ func (g *gate) await(good func(*cluster.View) bool) {
 	}
 }
 
+// change is a reload with another frontend.
+func (g *gate) change(f func(*Frontend)) {
+	g.t.Helper()
+	front := *g.server.fronts["main"].settings.Load()
+	f(&front)
+	if err := g.server.Apply(*g.server.options.Load(), []*Frontend{&front}); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
 // dial opens a raw Bolt connection of version v to the gate, logged on.
 func (g *gate) dial(v bolt.Version) *bolt.Client {
 	g.t.Helper()

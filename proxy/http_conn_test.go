@@ -214,13 +214,15 @@ func TestHTTPExpectContinue(t *testing.T) {
 }
 
 func TestHTTPEarlyAnswerWhileTheBodyStillComes(t *testing.T) {
+	over := make(chan struct{})
+	defer close(over)
 	m := startScripted(t, "s1", func(_ *scripted, conn net.Conn, br *bufio.Reader) {
 		if _, err := http.ReadRequest(br); err == nil {
 			io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nstop") //nolint:errcheck // the client tells
 		}
-		br.Peek(1)                        //nolint:errcheck // the body has begun
-		conn.(*net.TCPConn).CloseWrite()  //nolint:errcheck // as above
-		time.Sleep(50 * time.Millisecond) // does not read the body, as servers do for a while
+		br.Peek(1)                       //nolint:errcheck // the body has begun
+		conn.(*net.TCPConn).CloseWrite() //nolint:errcheck // as above
+		<-over                           // does not read the body: closing now would take the answer back
 	})
 	c := startRelay(t, nil, m).raw()
 	c.send("POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
@@ -242,16 +244,18 @@ func TestHTTPEarlyAnswerWhileTheBodyStillComes(t *testing.T) {
 }
 
 func TestHTTPClientLeavesInMidBody(t *testing.T) {
-	ended := make(chan error, 1)
+	begun, ended := make(chan struct{}), make(chan error, 1)
 	m := startScripted(t, "s1", func(_ *scripted, conn net.Conn, br *bufio.Reader) {
 		r, err := http.ReadRequest(br)
 		if err == nil {
+			close(begun)
 			_, err = io.ReadAll(r.Body)
 		}
 		ended <- err
 	})
 	c := startRelay(t, nil, m).raw()
 	c.send("POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nsome of it")
+	await(t, "the request reached the member", begun)
 	c.Close()
 	select {
 	case err := <-ended:
@@ -266,17 +270,18 @@ func TestHTTPClientLeavesInMidBody(t *testing.T) {
 func TestHTTPStaleMemberConnections(t *testing.T) {
 	m := startScripted(t, "s1", func(m *scripted, conn net.Conn, br *bufio.Reader) {
 		if r, err := http.ReadRequest(br); err == nil {
-			io.ReadAll(r.Body) //nolint:errcheck // the answer tells
-			m.requests.Add(1)
+			io.ReadAll(r.Body)               //nolint:errcheck // the answer tells
 			io.WriteString(conn, ok("once")) //nolint:errcheck // the client tells
+			conn.(*net.TCPConn).SetLinger(5) //nolint:errcheck // so that Close waits until the gate's side has heard of it
+			conn.Close()
+			m.requests.Add(1)
 		}
 	})
 	c := startRelay(t, nil, m).raw()
-	for range 20 {
+	for i := range int64(20) {
 		c.send("POST /write HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
 		c.want("POST", 200, "once")
-		waitFor(t, "the member closed", func() bool { return m.accepted.Load() == m.requests.Load() })
-		time.Sleep(2 * time.Millisecond) // for the FIN to arrive: without it the gate could not know
+		waitFor(t, "the member closed", func() bool { return m.requests.Load() == i+1 })
 	}
 	if n := m.requests.Load(); n != 20 {
 		t.Errorf("the member saw %d requests; want 20", n)
@@ -440,7 +445,7 @@ func TestHTTPRequestLimits(t *testing.T) {
 		}
 	})
 	t.Run("a head that does not come", func(t *testing.T) {
-		g := startRelay(t, func(_ *Options, f *Frontend) { f.Timeouts.Handshake = 50 * time.Millisecond }, m)
+		g := startRelay(t, func(_ *Options, f *Frontend) { f.Timeouts.Handshake = 500 * time.Millisecond }, m)
 		c := g.raw()
 		c.send("GET / HTTP/1.1\r\nHost")
 		if resp, _ := c.answer("GET"); resp.StatusCode != 408 {
@@ -468,7 +473,7 @@ func TestHTTPClientThatLeavesFreesItsMember(t *testing.T) {
 			g := startRelay(t, nil, m)
 			conn := g.raw()
 			conn.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n", c.behind)
-			<-begun
+			await(t, "the request reached the member", begun)
 			if c.half != "" {
 				conn.br.ReadString('f') //nolint:errcheck // the client leaves anyway
 			}
@@ -511,7 +516,7 @@ func TestHTTPFullQueue(t *testing.T) {
 	release := make(chan struct{})
 	m := startScripted(t, "s1", answering(func(*http.Request, string) string { <-release; return ok("x") }))
 	m.Member.MaxInFlight = 1
-	g := startRelay(t, func(o *Options, f *Frontend) { f.Timeouts.Queue = 30 * time.Millisecond }, m)
+	g := startRelay(t, func(o *Options, f *Frontend) { o.Hold, f.Timeouts.Queue = 20*time.Second, 500*time.Millisecond }, m)
 	first, second := g.raw(), g.raw()
 	first.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
 	waitFor(t, "the first is at work", func() bool { return g.pools.Stats("s1").InFlight == 1 })
@@ -522,22 +527,26 @@ func TestHTTPFullQueue(t *testing.T) {
 	}
 	close(release)
 	first.want("GET", 200, "x")
+	waitFor(t, "the slot was free", func() bool { return g.pools.Stats("s1").InFlight == 0 })
 	second.send("GET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
 	second.want("GET", 200, "x")
 }
 
 func TestHTTPServerTimeout(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	over := make(chan struct{})
+	defer close(over)
 	m := startScripted(t, "s1", answering(func(r *http.Request, _ string) string {
 		if r.URL.Path == "/slow" {
-			time.Sleep(300 * time.Millisecond) // longer than the limit
+			<-over // longer than any limit
 		}
 		return ok("x")
 	}))
-	c := startRelay(t, func(_ *Options, f *Frontend) { f.Timeouts.Server = 100 * time.Millisecond }, m).raw()
+	c := startRelay(t, func(_ *Options, f *Frontend) { f.Timeouts.Server = time.Second }, m).raw()
 	for range 2 {
 		c.send("GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
 		c.want("GET", 200, "x")
-		time.Sleep(150 * time.Millisecond) // the limit is of requests, not of the connection
+		time.Sleep(1200 * time.Millisecond) // the limit is of requests, not of the connection
 	}
 	c.send("DELETE /slow HTTP/1.1\r\nHost: a\r\n\r\n")
 	if resp, body := c.answer("GET"); resp.StatusCode != 502 || !strings.Contains(body, "s1") {
@@ -548,11 +557,12 @@ func TestHTTPServerTimeout(t *testing.T) {
 }
 
 func TestHTTPEmptyLineBehindAPost(t *testing.T) {
+	t.Parallel() // as the one before
 	m := startScripted(t, "s1", answering(echo))
-	c := startRelay(t, func(_ *Options, f *Frontend) { f.Timeouts.Handshake = 50 * time.Millisecond }, m).raw()
+	c := startRelay(t, func(_ *Options, f *Frontend) { f.Timeouts.Handshake = time.Second }, m).raw()
 	c.send("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n")
 	c.want("POST", 200, "POST /1 x")
-	time.Sleep(100 * time.Millisecond) // an idle connection, not a slow head
+	time.Sleep(1500 * time.Millisecond) // an idle connection, not a slow head
 	c.send("POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
 	c.want("POST", 200, "POST /2 x")
 	c.want("GET", 200, "GET /3 ")
@@ -600,7 +610,7 @@ func TestHTTPShutdownLetsThePresentRequestFinish(t *testing.T) {
 		defer stop()
 		ended <- g.server.Shutdown(ctx)
 	}()
-	time.Sleep(100 * time.Millisecond) // the shutdown is under way, and has something to wait for
+	waitFor(t, "the shutdown is under way, and has something to wait for", g.refuses)
 	close(release)
 	busy.want("GET", 200, "done")
 	busy.closed()

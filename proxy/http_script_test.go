@@ -112,7 +112,7 @@ func startRelay(t testing.TB, set func(*Options, *Frontend), members ...*scripte
 	log := testLog(t)
 	g.pools = pool.NewSet(pool.Options{HTTPIdle: time.Hour}, log)
 	o := Options{Hold: 300 * time.Millisecond}
-	f := &Frontend{Name: "main", Bind: []string{"127.0.0.1:0"}, Timeouts: Timeouts{Handshake: 2 * time.Second}}
+	f := &Frontend{Name: "main", Bind: []string{"127.0.0.1:0"}, Timeouts: Timeouts{Handshake: 10 * time.Second}}
 	if set != nil {
 		set(&o, f)
 	}
@@ -198,6 +198,25 @@ func waitFor(t testing.TB, what string, done func() bool) {
 			t.Fatalf("waited in vain until %s", what)
 		}
 	}
+}
+
+// await waits until done is closed.
+func await(t testing.TB, what string, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("waited in vain until %s", what)
+	}
+}
+
+// refuses tells whether the gate has stopped to accept connections.
+func (g *gate) refuses() bool {
+	conn, err := net.Dial("tcp", g.address)
+	if err == nil {
+		conn.Close()
+	}
+	return err != nil
 }
 
 func contextFor(d time.Duration) (context.Context, context.CancelFunc) {

@@ -23,7 +23,7 @@ var single = standin.Options{Generation: cluster.Standalone, Seed: 1}
 func (g *gate) awaitStats(what string, want func(pool.Stats) bool) {
 	g.t.Helper()
 	name := g.cluster.Members()[0].Name
-	for deadline := time.Now().Add(10 * time.Second); !want(g.pools.Stats(name)); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !want(g.pools.Stats(name)); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			g.t.Fatalf("%s: %+v", what, g.pools.Stats(name))
 		}
@@ -280,7 +280,7 @@ func TestWhoLeavesTheLineFreesItsPlace(t *testing.T) {
 func TestAFullLineAndALongWaitAreSaid(t *testing.T) {
 	for name, o := range map[string]gateOptions{
 		"full": {standin: single, health: limited(1), pool: pool.Options{MaxQueue: 1}},
-		"long": {standin: single, health: limited(1), frontend: func(f *Frontend) { f.Timeouts.Queue = 100 * time.Millisecond }},
+		"long": {standin: single, health: limited(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := startGate(t, o)
@@ -289,8 +289,11 @@ func TestAFullLineAndALongWaitAreSaid(t *testing.T) {
 			if name == "full" {
 				second.send(auto(second.v, aWrite)...)
 				g.awaitStats("the line is full", func(s pool.Stats) bool { return s.Queued == 1 })
+			} else {
+				g.change(func(f *Frontend) { f.Timeouts.Queue = 100 * time.Millisecond })
 			}
 			third.expect("FAILURE("+bolt.CodeNoThreads+") IGNORED", auto(third.v, aWrite)...)
+			g.change(func(f *Frontend) { f.Timeouts.Queue = 10 * time.Second })
 			first.ask(commitTx(first.v)...)
 			third.expect("SUCCESS()", bolt.Reset)
 			third.row(oneRow, nil, nil)

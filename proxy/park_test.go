@@ -59,7 +59,7 @@ func TestIdleSessionsParkAndServeOn(t *testing.T) {
 func TestAParkedSessionStillHasItsTimeLimit(t *testing.T) {
 	g := startGate(t, gateOptions{
 		standin: lab, server: Options{ParkEvery: 5 * time.Millisecond},
-		frontend: func(f *Frontend) { f.Timeouts.ClientIdle = 300 * time.Millisecond },
+		frontend: func(f *Frontend) { f.Timeouts.ClientIdle = 2 * time.Second },
 	})
 	c := g.dial(bolt.V5_8)
 	g.awaitParked(1)
