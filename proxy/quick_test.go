@@ -34,11 +34,18 @@ type quickMember struct {
 // startQuick starts a gate before one quickMember member that leads everything.
 func startQuick(t testing.TB, change func(*Frontend)) (*gate, *quickMember) {
 	t.Helper()
+	member := new(quickMember)
+	return startBefore(t, member, pool.Options{}, change), member
+}
+
+// startBefore starts a gate before a quickMember that is not at work yet.
+func startBefore(t testing.TB, member *quickMember, o pool.Options, change func(*Frontend)) *gate {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	member := &quickMember{listener: l, version: bolt.V5_8}
+	member.listener, member.version = l, bolt.V5_8
 	go member.serve()
 	current := new(cluster.Current)
 	current.Publish(&cluster.View{
@@ -49,7 +56,7 @@ func startQuick(t testing.TB, change func(*Frontend)) (*gate, *quickMember) {
 		}},
 	})
 	log := slog.New(slog.DiscardHandler)
-	g := &gate{t: t, current: current, pools: pool.NewSet(pool.Options{}, log)}
+	g := &gate{t: t, current: current, pools: pool.NewSet(o, log)}
 	g.server = New(Options{Remember: time.Hour}, current, g.pools, log)
 	f := &Frontend{Name: "main", Bind: []string{"127.0.0.1:0"}}
 	if change != nil {
@@ -65,7 +72,7 @@ func startQuick(t testing.TB, change func(*Frontend)) (*gate, *quickMember) {
 		l.Close()
 		member.conns.Wait()
 	})
-	return g, member
+	return g
 }
 
 func (i *quickMember) serve() {
