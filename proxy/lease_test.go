@@ -356,6 +356,7 @@ func TestAStaleConnectionIsNoticed(t *testing.T) {
 				t.Fatalf("round %d: %v", round, row)
 			}
 		}
+		time.Sleep(2 * trusted) // so soon after an answer nobody looks
 		name := g.cluster.Members()[0].Name
 		if err := g.cluster.Kill(name); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -154,44 +155,59 @@ func TestAnIdleSessionHoldsNoBuffer(t *testing.T) {
 	}
 }
 
-// allocsPerQuery is what the whole process allocates a query: the client and the member of this package allocate nothing.
-func allocsPerQuery(t *testing.T, v bolt.Version, address string, n int) float64 {
+// allocsPerUnit is what the whole process allocates for a unit of work: the client and the member of this package allocate
+// nothing. Each step is sent when the answers to the one before are there.
+func allocsPerUnit(t *testing.T, address string, n int, steps ...[][]byte) float64 {
 	t.Helper()
-	w := openWire(t, address, v)
+	w := openWire(t, address, bolt.V5_8)
 	w.logOn("a", "b")
-	request := append(run(v, "MATCH (n) RETURN n", nil, m{"mode": "r"}), pull(v)...)
-	want := len(instantRun) + len(instantOne)
+	var requests [][]byte
+	for _, step := range steps {
+		requests = append(requests, bytes.Join(step, nil))
+	}
 	buf := make([]byte, 4096)
-	one := func() {
-		if _, err := w.conn.Write(request); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(w.conn, buf[:want]); err != nil {
-			t.Fatal(err)
+	unit := func() {
+		for i, request := range requests {
+			if _, err := w.conn.Write(request); err != nil {
+				t.Fatal(err)
+			}
+			want := 0
+			for _, message := range steps[i] {
+				want += len(answerTo(message[3], 0, 0).after)
+			}
+			if _, err := io.ReadFull(w.conn, buf[:want]); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for range 1000 {
-		one()
+		unit()
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range n {
-		one()
+		unit()
 	}
 	runtime.ReadMemStats(&after)
 	return float64(after.Mallocs-before.Mallocs) / float64(n)
 }
 
-func TestAQueryAllocatesNothing(t *testing.T) {
+func TestAUnitOfWorkAllocatesNothing(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector allocates")
 	}
 	g, _ := startQuick(t, nil)
-	const n = 10000
-	if got := allocsPerQuery(t, bolt.V5_8, g.address, n); got > 0.1 {
-		t.Errorf("%.3f allocations a query; want less than 0.1", got)
-	} else {
-		t.Logf("%.4f allocations a query", got)
+	v := bolt.V5_8
+	for name, steps := range map[string][][][]byte{
+		"declared read":             {{run(v, "MATCH (n) RETURN n", nil, m{"mode": "r"}), pull(v)}},
+		"read that we judged":       {{run(v, "MATCH (n) RETURN n", nil, m{"mode": "w"}), pull(v)}},
+		"write":                     {{run(v, "CREATE (n)", nil, nil), pull(v)}},
+		"write that names database": {{run(v, "CREATE (n)", nil, m{"db": "neo4j"}), pull(v)}},
+		"transaction":               {beginTx(v, nil), {run(v, "CREATE (n)", nil, nil), pull(v)}, commitTx(v)},
+	} {
+		if got := allocsPerUnit(t, g.address, 5000, steps...); got > 0.1 {
+			t.Errorf("%s: %.3f allocations a unit of work; want less than 0.1", name, got)
+		}
 	}
 }
 

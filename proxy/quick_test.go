@@ -49,7 +49,7 @@ func startBefore(t testing.TB, member *quickMember, o pool.Options, change func(
 	go member.serve()
 	current := new(cluster.Current)
 	current.Publish(&cluster.View{
-		Generation: cluster.Standalone, Versions: []bolt.Version{bolt.V5_8}, At: time.Now(),
+		Generation: cluster.Standalone, Default: "neo4j", Versions: []bolt.Version{bolt.V5_8}, At: time.Now(),
 		Members: []*cluster.Status{{
 			Member: &cluster.Member{Name: "quick", Bolt: l.Addr().String()}, Up: true, Agent: "Neo4j/5.26.0",
 			Roles: map[string]cluster.Role{cluster.AnyDatabase: cluster.Leader}, Versions: []bolt.Version{bolt.V5_8},

@@ -17,7 +17,7 @@ import (
 const (
 	quick        = time.Millisecond       // after which at the soonest a pump reads the client beside the relay,
 	slow         = 5 * time.Millisecond   // and at the latest
-	trusted      = 100 * time.Microsecond // so long after an answer a member's connection is used without a look at it
+	trusted      = 500 * time.Microsecond // so long after an answer a member's connection is used without a look at it
 	noopEvery    = 30 * time.Second       // towards a client that waits for an answer (4.3+)
 	maxSummary   = 16 << 20               // a SUCCESS or FAILURE is held whole; a plan can be long
 	discardLimit = 1 << 20                // answers that are read and dropped after a client left

@@ -248,13 +248,21 @@ func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
 	if !u.homeless || v.Default == "" || s.version < bolt.V4_4 {
 		return nil
 	}
-	extra := map[string]any{}
-	if as != nil { // somebody else's home: not ours to remember
-		u.homeless = false
-		extra["imp_user"] = string(as)
+	if as != nil {
+		u.homeless = false // somebody else's home: not ours to remember
 	} else if home := s.login.homeDatabase(s.now); home != "" {
 		u.intent.DB = home
 		return nil
+	}
+	return s.askHome(ctx, as, v.Default)
+}
+
+// askHome has a member say which home database the user, or whom it impersonates, has. Without an answer it is the default.
+func (s *boltSession) askHome(ctx context.Context, as []byte, standard string) error {
+	u := &s.unit
+	extra := map[string]any{}
+	if as != nil {
+		extra["imp_user"] = string(as)
 	}
 	saved := *u
 	route := bolt.AppendMessage(nil, bolt.TagRoute, map[string]any{}, []any{}, extra)
@@ -270,7 +278,7 @@ func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
 	case ok && err == nil:
 		u.intent.DB = name
 	default: // without a home database the default's leader is a good guess
-		name = v.Default
+		name = standard
 	}
 	if as == nil && !errors.Is(err, errUnserved) {
 		s.login.learnHome(name, s.now)
