@@ -156,6 +156,31 @@ func (c *checker) healthCheck() {
 	if ch.FastInterval > ch.Interval {
 		c.fault("cluster.check.fast_interval", "longer than cluster.check.interval")
 	}
+	if c.config.Cluster.Generation != "standalone" && len(c.faults) == 0 {
+		c.unknownRoles()
+	}
+}
+
+// unknownRoles warns where no check can learn who leads, so that the daemon would start and let all work wait. A single server's
+// role need not be learned; members without authentication tell theirs to everybody, which no file shows, so that this is no fault.
+func (c *checker) unknownRoles() {
+	ch := &c.config.Cluster.Check
+	if ch.Method == "tcp" {
+		c.warn("cluster.check.method", "tcp learns no roles: no leader will be known, and all work waits for failover.hold and fails; "+
+			"use auto, http or bolt, or cluster.generation: standalone for a single server")
+		return
+	}
+	var silent []string
+	for _, m := range c.config.Cluster.Members {
+		if m.HTTP == "" || ch.Method == "bolt" {
+			silent = append(silent, m.Name)
+		}
+	}
+	if ch.User == "" && len(silent) > 0 {
+		c.warn("cluster.check.user", "not set, and over Bolt members tell their roles only to a logged-in user (%s), unless they run without authentication: "+
+			"no leader will be known, and all work waits for failover.hold and fails; set user and password_file, or cluster.generation: standalone for a single server",
+			strings.Join(silent, ", "))
+	}
 }
 
 func (c *checker) clusterTLS() {

@@ -52,7 +52,8 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if err := Validate(cfg); err != nil {
+		inMemory := *cfg
+		if err := Validate(&inMemory); err != nil {
 			t.Fatalf("passed, but not again: %v", err)
 		}
 		if again, _ := fuzzWorld().load(sources, nil); !reflect.DeepEqual(again, cfg) {

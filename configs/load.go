@@ -81,11 +81,12 @@ func (w world) load(sources []source, faults Faults) (*Config, error) {
 }
 
 // Validate checks a configuration that was put together in memory, such as Default with members added. The error is Faults, which then
-// name keys but no file. Unlike Load it fills nothing in: each member needs its name, and templates are not resolved.
+// name keys but no file; Warnings are set. Unlike Load it fills nothing in: each member needs its name, and templates are not resolved.
 func Validate(cfg *Config) error {
 	c := checker{world: osWorld(), config: cfg}
 	c.check()
 	c.faults.sort()
+	cfg.Warnings = c.warnings
 	return c.faults.err()
 }
 

@@ -179,12 +179,39 @@ func TestSecretHidesInEveryForm(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	cfg := mustParse(t, oneMember[:len(oneMember)-2]+", tls: {server_name: x}}\nfailover: {max_held: 0}\n")
+	cfg.Warnings = slices.DeleteFunc(cfg.Warnings, func(w string) bool { return strings.Contains(w, "check.user") }) // TestRolesThatNobodyTells
 	want := []string{
 		"f.yaml:1:52: cluster.tls: mode is off, so that nothing else here has an effect",
 		"f.yaml:2:22: failover.max_held: 0 lets nothing wait; failover.hold has no effect",
 	}
 	if !slices.Equal(cfg.Warnings, want) {
 		t.Errorf("got %q; want %q", cfg.Warnings, want)
+	}
+}
+
+func TestRolesThatNobodyTells(t *testing.T) {
+	const user, tcp = "cluster.check.user: not set, and over Bolt", "cluster.check.method: tcp learns no roles"
+	for text, want := range map[string]string{
+		`members: [{bolt: "a:1"}]`:                                                "f.yaml:1:10: " + user,
+		`members: [{bolt: "a:1", http: "a:2"}, {bolt: "b:1"}]`:                    "(s2)",
+		`members: [{bolt: "a:1", http: "a:2"}], check: {method: bolt}`:            "(s1)",
+		`generation: autonomous, members: [{bolt: "a:1"}], check: {interval: 2s}`: "f.yaml:1:68: " + user,
+		`members: [{bolt: "a:1", http: "a:2"}], check: {method: tcp}`:             tcp,
+		`members: [{bolt: "a:1"}], check: {user: u, password: p, method: tcp}`:    tcp,
+		`members: [{bolt: "a:1"}], check: {user: u, password: p}`:                 "",
+		`members: [{bolt: "a:1", http: "a:2"}, {http: "b:2"}]`:                    "",
+		`generation: standalone, members: [{bolt: "a:1"}]`:                        "",
+		`generation: standalone, members: [{bolt: "a:1"}], check: {method: tcp}`:  "",
+	} {
+		got := mustParse(t, "cluster: {"+text+"}\n").Warnings
+		if len(got) > 1 || (len(got) == 0) != (want == "") || len(got) == 1 && !strings.Contains(got[0], want) {
+			t.Errorf("%s: got warnings %q; want %q", text, got, want)
+		}
+	}
+	cfg := Default()
+	cfg.Cluster.Members = []Member{{Name: "s1", Bolt: "a:1", Weight: 1}}
+	if err := Validate(cfg); err != nil || len(cfg.Warnings) != 1 || !strings.HasPrefix(cfg.Warnings[0], user) {
+		t.Errorf("without a file: got %q, %v", cfg.Warnings, err)
 	}
 }
 
@@ -216,7 +243,7 @@ func TestFrontendTLSModes(t *testing.T) {
 		if got := cfg.Frontends[0].TLS.Mode; got != want {
 			t.Errorf("%s: got %s; want %s", text, got, want)
 		}
-		if warned := len(cfg.Warnings) > 0; warned != strings.Contains(text, "off") {
+		if warned := strings.Contains(fmt.Sprint(cfg.Warnings), "tls"); warned != strings.Contains(text, "off") {
 			t.Errorf("%s: got warnings %q", text, cfg.Warnings)
 		}
 	}

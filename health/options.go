@@ -77,7 +77,8 @@ func (o *Options) auth() bolt.Auth {
 func (o *Options) missing() string {
 	if o.User == "" {
 		return "cluster.check.user is not set and the member tells roles only to a logged-in user: set cluster.check.user and " +
-			"cluster.check.password_file, or turn authentication of the status endpoints off on the members"
+			"cluster.check.password_file; or turn authentication of the status endpoints off on the members, and list their http " +
+			"addresses; or, for a single server, set cluster.generation: standalone"
 	}
 	return "the member refused the login of cluster.check.user: correct cluster.check.user and cluster.check.password_file"
 }

@@ -56,6 +56,15 @@ func (l *lines) await(t *testing.T, texts ...string) string {
 }
 
 func startTestDaemon(t *testing.T) *testDaemon {
+	d := newTestDaemon(t)
+	d.write(d.address)
+	d.start()
+	d.log.await(t, "role changed")
+	return d
+}
+
+// newTestDaemon starts the members, and no daemon yet.
+func newTestDaemon(t *testing.T) *testDaemon {
 	c, err := standin.Start(standin.Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -63,17 +72,19 @@ func startTestDaemon(t *testing.T) *testDaemon {
 	t.Cleanup(func() { c.Close() })
 	d := &testDaemon{t: t, members: c.Members(), address: loopback.Reserve(t), ended: make(chan error, 1), log: &lines{make(chan string, 10000)}}
 	d.file = filepath.Join(t.TempDir(), "boltgate.yaml")
-	d.write(d.address)
+	return d
+}
+
+func (d *testDaemon) start() {
+	d.t.Helper()
 	load := func() (*configs.Config, error) { return configs.Load(d.file) }
 	cfg, err := load()
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(d.t.Context())
 	d.stop = cancel
 	go func() { d.ended <- runDaemon(ctx, cfg, load, newLogger(cfg.Log, d.log)) }()
-	d.log.await(t, "role changed")
-	return d
 }
 
 // write writes a configuration with a frontend for each address.
@@ -145,6 +156,22 @@ func TestReloadKeepsConnectionsAndOpenTransactions(t *testing.T) {
 	}
 	if _, err := idle.Query("MATCH (n) RETURN n", nil, nil); err != nil {
 		t.Errorf("a session that was idle during the reload: %v", err)
+	}
+	d.stop()
+	d.end()
+}
+
+func TestStartSaysWhatIsMissingToLearnRoles(t *testing.T) {
+	d := newTestDaemon(t)
+	text := fmt.Sprintf("frontends: [{name: f0, bind: %q}]\nfailover: {hold: 100ms}\ncluster:\n  members: [{bolt: %q}, {bolt: %q}]\n", d.address, d.members[0].Bolt, d.members[1].Bolt)
+	if err := os.WriteFile(d.file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.start()
+	for _, said := range []string{"cluster.check.user: not set", "roles unknown: cluster.check.user is not set"} { // of the file, and of what members said
+		if line := d.log.await(t, said); !strings.Contains(line, "WARN") || !strings.Contains(line, "password_file") || !strings.Contains(line, "standalone") {
+			t.Errorf("it does not say what to set: %s", line)
+		}
 	}
 	d.stop()
 	d.end()
