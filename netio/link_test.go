@@ -91,12 +91,12 @@ type counter struct {
 func (c *counter) get() []byte  { c.gets.Add(1); c.out.Add(1); return c.buf[:] }
 func (c *counter) put(p []byte) { c.out.Add(-1) }
 
-// waitUntil polls cond, which must come true within ten seconds.
+// waitUntil polls cond, which must come true within half a minute.
 func waitUntil(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(100 * time.Microsecond) {
+	for deadline := time.Now().Add(30 * time.Second); !cond(); time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (l *lines) Write(b []byte) (int, error) {
 // await waits for a line that contains one of the texts, and returns it.
 func (l *lines) await(t *testing.T, texts ...string) string {
 	t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		select {
 		case line := <-l.text:
@@ -50,7 +50,7 @@ func (l *lines) await(t *testing.T, texts ...string) string {
 				return line
 			}
 		case <-limit:
-			t.Fatalf("no log line with %q within 10 s", texts)
+			t.Fatalf("no log line with %q within a minute", texts)
 		}
 	}
 }
@@ -112,7 +112,7 @@ func (d *testDaemon) dial(address string) *bolt.Client {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // shows in use
+	conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
 	if _, err := bolt.Handshake(conn, bolt.V5_4); err != nil {
 		d.t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func (d *testDaemon) end() {
 		if err != nil {
 			d.t.Errorf("the daemon ended with %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		d.t.Fatal("the daemon did not end")
 	}
 }
