@@ -225,7 +225,7 @@ func flood(n int64, chunked bool) script {
 	}
 }
 
-// peak is the most memory in use over what was in use before, looked at until stop is closed.
+// peak is the most memory in use over what was in use before, garbage left out, looked at until stop is closed.
 func peak(stop chan struct{}) chan uint64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -239,7 +239,8 @@ func peak(stop chan struct{}) chan uint64 {
 			case <-stop:
 				result <- top - before
 				return
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond):
+				runtime.GC()
 				runtime.ReadMemStats(&m)
 				top = max(top, m.HeapAlloc)
 			}
