@@ -94,7 +94,7 @@ func TestRandomBytesEndTheirOwnSession(t *testing.T) {
 		for _, conn := range []net.Conn{first, handshaken, logged} {
 			conn.Write(some(100))            //nolint:errcheck // may be closed already
 			conn.(*net.TCPConn).CloseWrite() //nolint:errcheck // as above
-			endsWithin(t, conn, 10*time.Second)
+			endsWithin(t, conn, patience)
 			conn.Close()
 		}
 		good.row(oneRow, nil, nil)
@@ -124,7 +124,7 @@ func TestAbsurdLengthsAreRefused(t *testing.T) {
 		for _, state := range []string{"ready", "in a transaction"} {
 			t.Run(name+" "+state, func(t *testing.T) {
 				w := loggedWire(t, g.address, bolt.V5_8)
-				w.conn.SetDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // shows in use
+				w.conn.SetDeadline(time.Now().Add(patience)) //nolint:errcheck // shows in use
 				if state != "ready" {
 					w.ask(beginTx(w.v, nil)...)
 				}
@@ -314,7 +314,7 @@ func TestPROXYHeaders(t *testing.T) {
 				}
 				if !trust && header != nil {
 					conn.Write(handshakeOf(bolt.V5_8)) //nolint:errcheck // shows below
-					said := endsWithin(t, conn, 20*time.Second)
+					said := endsWithin(t, conn, patience)
 					if bytes.Contains(said, []byte{0, 0, 8, 5}) {
 						t.Error("a header from anybody was taken")
 					}

@@ -30,6 +30,9 @@ type gate struct {
 	dials   atomic.Int64    // connections that the pool made
 }
 
+// patience is how long tests on sockets wait for what must happen: machines may be slow, and busy with something else.
+const patience = time.Minute
+
 // gateOptions are what a test wants otherwise than usual; each field may be zero.
 type gateOptions struct {
 	standin  standin.Options
@@ -69,9 +72,10 @@ func startGate(t testing.TB, o gateOptions) *gate {
 	}
 	h := health.Options{
 		Generation: o.standin.Generation, Members: c.Members(), User: standin.DefaultUser, Password: standin.DefaultPassword,
-		Interval: 500 * time.Millisecond, FastInterval: 20 * time.Millisecond,
+		Interval: 500 * time.Millisecond, FastInterval: 20 * time.Millisecond, Timeout: 5 * time.Second, // a busy machine is no dead member
 	}
 	if o.network != nil {
+		h.Timeout = 0
 		h.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 			return o.network.DialFrom(ctx, "checks", address)
 		}
@@ -149,7 +153,7 @@ func (g *gate) logged(v bolt.Version) *wire {
 // await waits for a View that good likes.
 func (g *gate) await(good func(*cluster.View) bool) {
 	g.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for {
 		v := g.current.View()
 		if good(v) {

@@ -262,7 +262,7 @@ func TestHTTPClientLeavesInMidBody(t *testing.T) {
 		if err == nil {
 			t.Error("the member took a cut body for a whole one")
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the member's connection was not closed when the client left")
 	}
 }
@@ -480,7 +480,7 @@ func TestHTTPClientThatLeavesFreesItsMember(t *testing.T) {
 			conn.Close()
 			select {
 			case <-ended:
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("the member works on for a client that left")
 			}
 			waitFor(t, "the slot was free", func() bool { return g.pools.Stats("s1").InFlight == 0 })

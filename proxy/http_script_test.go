@@ -144,7 +144,7 @@ func (g *gate) raw() *raw {
 		g.t.Fatal(err)
 	}
 	g.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // shows in use
+	conn.SetDeadline(time.Now().Add(patience)) //nolint:errcheck // shows in use
 	return &raw{conn, g.t, bufio.NewReader(conn)}
 }
 
@@ -193,7 +193,7 @@ func echo(r *http.Request, body string) string {
 
 func waitFor(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain until %s", what)
 		}
@@ -205,7 +205,7 @@ func await(t testing.TB, what string, done <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("waited in vain until %s", what)
 	}
 }

@@ -77,7 +77,7 @@ func (g *gate) settled() {
 		}
 		return g.busy()
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for left() != "" {
 		if time.Now().After(deadline) {
 			g.t.Fatalf("left behind: %s", left())

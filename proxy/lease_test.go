@@ -23,7 +23,7 @@ var single = standin.Options{Generation: cluster.Standalone, Seed: 1}
 func (g *gate) awaitStats(what string, want func(pool.Stats) bool) {
 	g.t.Helper()
 	name := g.cluster.Members()[0].Name
-	for deadline := time.Now().Add(20 * time.Second); !want(g.pools.Stats(name)); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !want(g.pools.Stats(name)); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			g.t.Fatalf("%s: %+v", what, g.pools.Stats(name))
 		}
@@ -405,7 +405,7 @@ func TestAMemberThatReadsNoMoreHoldsNobody(t *testing.T) {
 				}
 				select {
 				case <-shutdownIn(g, 300*time.Millisecond):
-				case <-time.After(10 * time.Second):
+				case <-time.After(patience):
 					t.Fatal("Shutdown hangs")
 				}
 			})

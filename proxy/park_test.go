@@ -26,7 +26,7 @@ func (g *gate) parked() int {
 
 func (g *gate) awaitParked(n int) {
 	g.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); g.parked() != n; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); g.parked() != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			g.t.Fatalf("%d sessions are parked; want %d", g.parked(), n)
 		}
@@ -130,7 +130,7 @@ func TestANudgeThatComesLateLeavesNoDeadline(t *testing.T) {
 		}
 	})
 	nudged := 0
-	for deadline := time.Now().Add(10 * time.Second); nudged < 1000 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); nudged < 1000 && time.Now().Before(deadline); {
 		n.fallAsleep()
 		if n.wakeUp() {
 			nudged++

@@ -29,7 +29,7 @@ func TestShutdownLetsWorkEndAndClosesIdleSessionsLast(t *testing.T) {
 	inTx.ask(beginTx(inTx.v, nil)...)
 	streaming.send(auto(streaming.v, "MATCH (n) RETURN n /*standin rows=100 row_delay=2ms*/")...)
 	streaming.read()
-	done := shutdownIn(g, 20*time.Second)
+	done := shutdownIn(g, patience)
 	waitFor(t, "connections were not accepted any more", g.refuses)
 	if got := show(streaming.answers(1)); !strings.HasPrefix(got, "RECORD SUCCESS") {
 		t.Errorf("the open result: %s", got)
@@ -80,11 +80,11 @@ func TestShutdownDoesNotWaitForAFullFrontend(t *testing.T) {
 	}
 	defer waiting.Close()
 	select {
-	case err := <-shutdownIn(g, 20*time.Second):
+	case err := <-shutdownIn(g, patience):
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(15 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("Shutdown hangs while max_connections is reached")
 	}
 	w.closed()
@@ -104,7 +104,7 @@ func TestMaxConnectionsWaitUnaccepted(t *testing.T) {
 		t.Errorf("a second connection was served: %v", err)
 	}
 	first.conn.Close()
-	second.SetReadDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // shows in Read
+	second.SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // shows in Read
 	if _, err := second.Read(make([]byte, 4)); err != nil {
 		t.Errorf("after the first had left: %v", err)
 	}
