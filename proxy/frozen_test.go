@@ -26,7 +26,7 @@ import (
 
 const (
 	serverLimit = 500 * time.Millisecond // timeouts.server of these tests
-	noticed     = 5 * time.Second        // within which everything ends
+	noticed     = 20 * time.Second       // within which everything ends
 	largeParam  = 8 << 20                // of an opening request: more than sockets on the way hold, less than limits.request
 )
 
@@ -68,11 +68,12 @@ func smallDial(ctx context.Context, network, address string) (net.Conn, error) {
 // frozenGate starts a gate before a member that can be frozen, and a client that has done a unit of work.
 func frozenGate(t *testing.T, limit time.Duration) (g *gate, w *wire, f *freezer) {
 	f = &freezer{thawed: make(chan struct{})}
-	g = startBefore(t, &quickMember{reader: f.reader}, pool.Options{Dial: smallDial}, func(f *Frontend) { f.Timeouts.Server = limit })
+	g = startBefore(t, &quickMember{reader: f.reader}, pool.Options{Dial: smallDial}, nil)
 	t.Cleanup(f.thaw) // before the gate waits for the end of its sessions
 	w = openWire(t, g.address, bolt.V5_8)
 	w.logOn("a", "b")
 	w.row("RETURN 1", nil, nil)
+	g.change(func(f *Frontend) { f.Timeouts.Server = limit })
 	w.conn.SetDeadline(time.Now().Add(2 * noticed)) //nolint:errcheck // shows in use
 	return g, w, f
 }
@@ -105,9 +106,9 @@ func TestServerTimeoutBoundsAnUpload(t *testing.T) {
 
 func TestServerTimeoutDoesNotBoundAMemberThatReads(t *testing.T) {
 	member := &quickMember{}
-	p := &passage{TB: t, volume: volume{rate: 16 << 20}, bolt: member}
+	p := &passage{TB: t, volume: volume{rate: 4 << 20}, bolt: member}
 	member.reader = func(conn net.Conn) net.Conn { return p.slow(conn, nil) }
-	g := startBefore(t, member, pool.Options{Dial: smallDial}, func(f *Frontend) { f.Timeouts.Server = 200 * time.Millisecond })
+	g := startBefore(t, member, pool.Options{Dial: smallDial}, func(f *Frontend) { f.Timeouts.Server = time.Second })
 	w := openWire(t, g.address, bolt.V5_8)
 	w.logOn("a", "b")
 	w.expect("SUCCESS(fields t_first) RECORD SUCCESS(bookmark db t_last type)", run(w.v, "CREATE (n {p: $p})", m{"p": make([]byte, largeParam)}, nil), pull(w.v))

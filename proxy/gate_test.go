@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// startGate starts a stand-in cluster and a gate before it, and waits until a leader is known.
+// startGate starts a stand-in cluster and a gate before it, and waits until all members are up and a leader is known.
 func startGate(t testing.TB, o gateOptions) *gate {
 	t.Helper()
 	if o.network != nil {
@@ -117,7 +118,10 @@ func startGate(t testing.TB, o gateOptions) *gate {
 		<-ended
 	})
 	g.address = g.server.Addresses("main")[0].String()
-	g.await(func(v *cluster.View) bool { return v.Leader("") != nil && len(v.Versions) > 0 })
+	g.await(func(v *cluster.View) bool {
+		down := func(s *cluster.Status) bool { return !s.Up }
+		return v.Leader("") != nil && len(v.Versions) > 0 && !slices.ContainsFunc(v.Members, down)
+	})
 	return g
 }
 

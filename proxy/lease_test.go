@@ -385,7 +385,7 @@ func TestAMemberThatReadsNoMoreHoldsNobody(t *testing.T) {
 				continue // nobody reads the client then: its leaving shows when the member's connection ends
 			}
 			t.Run(name+", "+end, func(t *testing.T) {
-				g := startGate(t, gateOptions{standin: single})
+				g := startGate(t, gateOptions{standin: single, health: func(h *health.Options) { h.Timeout = time.Hour }}) // it stays up
 				w := g.logged(bolt.V5_8)
 				w.row(oneRow, nil, nil)
 				if name == "a request in a transaction" {
