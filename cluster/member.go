@@ -2,7 +2,10 @@
 // health publishes Views and everybody else reads them.
 package cluster
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Role is what a member is to one database.
 type Role uint8
@@ -72,6 +75,12 @@ type Member struct {
 	Weight      int    // 0 means 1
 	MaxInFlight int    // units of work at once, both protocols; 0 means the pool's size
 	Tags        []string
+}
+
+// Load is what a member has to do at one moment, as far as this gate knows.
+type Load struct {
+	InFlight int           // units of work
+	Latency  time.Duration // from a request to the first of its answer, of late; 0 while unknown
 }
 
 // Condition is what the operator asked of a member.

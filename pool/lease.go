@@ -55,6 +55,14 @@ func (l *Lease) Release(clean bool) {
 // Returned is when the connection came back from its last holder; zero for a new one.
 func (l *Lease) Returned() time.Time { return l.idleSince }
 
+// Answered notes that the member took d to begin an answer.
+func (l *Lease) Answered(d time.Duration) {
+	p := l.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.latency.note(d, p.now)
+}
+
 // putBack is Release after a look: the connection has been idle all the while.
 func (l *Lease) putBack(good bool) {
 	if !l.pool.giveBack(l, good, l.idleSince) {

@@ -31,6 +31,7 @@ type memberPool struct {
 	newest   *Lease
 	idleN    int
 	line     []*waiter // who waits for a slot, in order
+	latency  latency
 }
 
 // waiter is somebody in line; granted is closed when a slot is theirs.
@@ -357,6 +358,12 @@ func (p *memberPool) setAside(l *Lease) bool {
 	p.unlink(l)
 	p.take(l.id)
 	return true
+}
+
+func (p *memberPool) load() cluster.Load {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return cluster.Load{InFlight: p.inFlight + len(p.line), Latency: p.latency.of(p.now)}
 }
 
 func (p *memberPool) stats() Stats {

@@ -269,6 +269,15 @@ func (s *Set) Stats(member string) Stats {
 	return p.stats()
 }
 
+// Load of the member; zero when nothing was ever asked of it. Lines count as work in flight.
+func (s *Set) Load(member string) cluster.Load {
+	p := s.find(member)
+	if p == nil {
+		return cluster.Load{}
+	}
+	return p.load()
+}
+
 // dialError marks what Acquire met before a byte of a request could leave.
 func dialError(m *cluster.Member, err error) error {
 	return fmt.Errorf("%w %s: %w", ErrDial, m.Name, err)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/routing"
 	"github.com/boltgate/boltgate/test/loopback"
 )
 
@@ -321,7 +322,7 @@ func TestHTTPLostAnswers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bad, good := startScripted(t, "s1", lose), startScripted(t, "s2", answering(func(*http.Request, string) string { return ok("{}") }))
-			g := startRelay(t, func(_ *Options, f *Frontend) { f.Policy.LeaderAlwaysReads, f.Policy.First = true, true }, bad, good)
+			g := startRelay(t, func(_ *Options, f *Frontend) { f.Policy.LeaderAlwaysReads, f.Policy.Balance = true, routing.First }, bad, good)
 			conn := g.raw()
 			conn.send(c.request)
 			resp, body := conn.answer("POST")
@@ -355,7 +356,7 @@ func TestHTTPLostAnswers(t *testing.T) {
 func TestHTTPMemberThatIsNotThere(t *testing.T) {
 	dead := &scripted{Member: &cluster.Member{Name: "s1", HTTP: loopback.Reserve(t)}}
 	good := startScripted(t, "s2", answering(echo))
-	g := startRelay(t, func(_ *Options, f *Frontend) { f.Policy.LeaderAlwaysReads, f.Policy.First = true, true }, dead, good)
+	g := startRelay(t, func(_ *Options, f *Frontend) { f.Policy.LeaderAlwaysReads, f.Policy.Balance = true, routing.First }, dead, good)
 	c := g.raw()
 	c.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
 	c.want("GET", 200, "GET /x ")

@@ -64,7 +64,7 @@ func (d declaration) and(o declaration) declaration {
 func (c *httpConn) decide() {
 	w := c.w
 	u := &w.unit
-	u.intent = routing.Intent{DB: c.database()}
+	u.intent = routing.Intent{DB: c.database(), Now: time.Now()}
 	u.declared = c.declaration()
 	set := w.set
 	switch {
@@ -120,7 +120,7 @@ func (c *httpConn) mayMove() bool {
 	if c.w.set.Access == AccessRead {
 		return true
 	}
-	if c.w.set.Causality && c.user().wroteLately(time.Now()) {
+	if c.w.set.Causality && c.user().wroteLately(c.w.unit.intent.Now) {
 		return false
 	}
 	return !u.held || !c.srv.writes.contains(u.body)

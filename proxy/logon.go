@@ -295,7 +295,7 @@ func (s *boltSession) verify(ctx context.Context) (map[string]any, error) {
 	if err := s.srv.throttle.wait(ctx, s.remote); err != nil {
 		return nil, err
 	}
-	in := routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc}
+	in := routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc, Now: s.now}
 	if s.identity.Single() { // it stays with this connection, whatever work comes
 		in.Mode = routing.Write
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/boltgate/boltgate/bolt/packstream"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/routing"
 )
 
 const (
@@ -34,14 +35,15 @@ var (
 
 // answers is what was read from the member and not yet sent to the client.
 type answers struct {
-	buf  []byte
-	out  int // from here nothing was sent
-	pos  int // up to here messages were looked at
-	end  int // up to here bytes were read
-	walk bolt.Walk
-	mid  bool // pos stands inside a RECORD that is passed on in pieces
-	seen int  // of a summary at pos that is not whole: how far walk is
-	hold bool // what stands before pos waits for the next message: the unit may still go elsewhere
+	buf   []byte
+	out   int // from here nothing was sent
+	pos   int // up to here messages were looked at
+	end   int // up to here bytes were read
+	walk  bolt.Walk
+	mid   bool // pos stands inside a RECORD that is passed on in pieces
+	seen  int  // of a summary at pos that is not whole: how far walk is
+	asked bool // the time to the first bytes is still to be noted
+	hold  bool // what stands before pos waits for the next message: the unit may still go elsewhere
 
 	scratch []byte
 	sent    time.Time // when the client last got something; set by slow waits only
@@ -143,7 +145,17 @@ func (s *boltSession) exchange(send []byte) error {
 		return s.lost(err, unsent)
 	}
 	a.end = n
+	a.asked = s.front.router().Policy.Balance == routing.Latency
+	s.noteLatency()
 	return s.relay()
+}
+
+// noteLatency tells the pool how long the first bytes of an answer took, where that is asked for.
+func (s *boltSession) noteLatency() {
+	if a := &s.answers; a.asked && a.end > 0 {
+		a.asked = false
+		s.lease.Answered(time.Since(s.now))
+	}
 }
 
 // relay passes answers on until none is owed, then settles what became of the unit of work.
@@ -333,6 +345,7 @@ func (s *boltSession) readAnswers() error {
 		a.end += n
 		switch {
 		case n > 0:
+			s.noteLatency()
 			return nil
 		case !isTimeout(err):
 			if err == io.EOF {

@@ -179,7 +179,7 @@ func (s *boltSession) parseRoute(fields []byte) (db, imp, address string, err er
 func (s *boltSession) askMember(ctx context.Context, ask func(*bolt.Client) (any, error)) (any, error) {
 	s.unit.reset()
 	for {
-		lease, err := s.borrow(ctx, routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc}, false)
+		lease, err := s.borrow(ctx, routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc, Now: s.now}, false)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errUnserved, err)
 		}

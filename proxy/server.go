@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -153,8 +154,8 @@ func (s *Server) applyOne(set *Frontend, opened map[string]net.Listener) {
 		s.fronts[set.Name] = f
 	}
 	old := f.settings.Swap(set)
-	if old == nil || old.Policy != set.Policy {
-		f.balance.Store(&routing.Router{Policy: set.Policy})
+	if old == nil || !reflect.DeepEqual(old.Policy, set.Policy) {
+		f.balance.Store(&routing.Router{Policy: set.Policy, Load: s.pools.Load})
 	}
 	if old == nil || old.MaxConnections != set.MaxConnections {
 		f.open = nil

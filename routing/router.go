@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
@@ -26,6 +27,7 @@ type Intent struct {
 	DB      string       // "" is the default database
 	Version bolt.Version // that the member must speak; 0 for HTTP
 	UTC     bool         // the session runs with patch_bolt ["utc"]
+	Now     time.Time    // for slow_start; the zero time makes every member new
 }
 
 // Why no member could be picked.
@@ -39,15 +41,19 @@ var (
 
 // Policy is how a Router chooses.
 type Policy struct {
-	LeaderAlwaysReads bool   // leader_reads: always; else the leader reads only when nobody else can
-	First             bool   // balance: first; else round-robin by weight
-	Member            string // this one member only; "" means all
+	LeaderAlwaysReads bool          // leader_reads: always; else the leader reads only when nobody else can
+	Balance           Balance       // among the members that can serve a read
+	Prefer            []string      // tags: members with the first that any has are taken before all others
+	SlowStart         time.Duration // how long after it came up a member's share of reads grows; 0 it has all at once
+	Member            string        // this one member only; "" means all
 }
 
 // Router picks members. Safe for concurrent use; its zero value balances round-robin.
 type Router struct {
 	Policy Policy
-	next   atomic.Uint64 // reads handed out so far
+	Load   func(member string) cluster.Load // for the balances that ask; nil: they are round-robin
+
+	next atomic.Uint64 // reads handed out so far
 }
 
 // Pick chooses the member for in by the View, leaving out those in tried. The error says why there is none.
@@ -92,11 +98,9 @@ func leader(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Statu
 func (r *Router) reader(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
 	var room [16]*cluster.Status
 	can := room[:0]
-	total := 0
 	add := func(s *cluster.Status) {
 		if usable(s, in) && !slices.Contains(tried, s.Member) {
 			can = append(can, s)
-			total += weight(s)
 		}
 	}
 	if l := v.Leader(in.DB); l != nil && r.Policy.LeaderAlwaysReads {
@@ -106,7 +110,7 @@ func (r *Router) reader(v *cluster.View, in Intent, tried []*cluster.Member) (*c
 		add(s)
 	}
 	if len(can) > 0 {
-		return r.turn(can, total), nil
+		return r.choose(preferred(can, r.Policy.Prefer), in.Now), nil
 	}
 	s, err := leader(v, in, tried)
 	if errors.Is(err, ErrNoLeader) {
@@ -128,19 +132,6 @@ func whyNoReader(v *cluster.View, in Intent) error {
 }
 
 func weight(s *cluster.Status) int { return max(s.Weight, 1) }
-
-func (r *Router) turn(can []*cluster.Status, total int) *cluster.Status {
-	if r.Policy.First {
-		return can[0]
-	}
-	n := int((r.next.Add(1) - 1) % uint64(total))
-	for _, s := range can {
-		if n -= weight(s); n < 0 {
-			return s
-		}
-	}
-	return can[0]
-}
 
 // known tells whether any member has a role for the database. For one that nobody knows a member is asked all the same,
 // and its own refusal is the answer.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
@@ -82,8 +83,8 @@ func TestPick(t *testing.T) {
 		{"a write has one member to try", Policy{}, three, Intent{}, []string{"a"}, "", ErrTried},
 		{"the leader may always read", Policy{LeaderAlwaysReads: true}, three, Intent{Mode: Read}, nil, "a b c", nil},
 		{"a leader that was tried does not", Policy{LeaderAlwaysReads: true}, three, Intent{Mode: Read}, []string{"a"}, "b c", nil},
-		{"the first in the list", Policy{First: true}, three, Intent{Mode: Read}, nil, "b", nil},
-		{"the first that was not tried", Policy{First: true}, three, Intent{Mode: Read}, []string{"b"}, "c", nil},
+		{"the first in the list", Policy{Balance: First}, three, Intent{Mode: Read}, nil, "b", nil},
+		{"the first that was not tried", Policy{Balance: First}, three, Intent{Mode: Read}, []string{"b"}, "c", nil},
 		{"a leader alone reads", Policy{}, []string{"a leader"}, Intent{Mode: Read}, nil, "a", nil},
 		{"no leader, no write", Policy{}, []string{"b follower", "c replica"}, Intent{}, nil, "", ErrNoLeader},
 		{"no leader, reads go on", Policy{}, []string{"b follower"}, Intent{Mode: Read}, nil, "b", nil},
@@ -227,7 +228,7 @@ func TestAWriteNeverGoesToAnotherThanTheLeader(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		v := randomView(r, dbs)
 		in := Intent{Mode: Mode(r.IntN(2)), DB: append(dbs, "")[r.IntN(4)], Version: []bolt.Version{0, bolt.V4_4, bolt.V5_8}[r.IntN(3)]}
-		router := &Router{Policy: Policy{LeaderAlwaysReads: r.IntN(2) == 0, First: r.IntN(2) == 0}}
+		router := &Router{Policy: Policy{LeaderAlwaysReads: r.IntN(2) == 0, Balance: Balance(r.IntN(5)), SlowStart: time.Duration(r.IntN(2)) * time.Second}}
 		var tried []*cluster.Member
 		for range len(v.Members) + 1 {
 			s, err := router.Pick(v, in, tried)

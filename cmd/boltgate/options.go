@@ -105,9 +105,15 @@ func frontendOf(c *configs.Frontend) (*proxy.Frontend, error) {
 		Causality:  c.Routing.Causality != "none",
 		ServerSide: map[string]proxy.ServerSide{"always": proxy.ServerSideAlways, "never": proxy.ServerSideNever}[c.Routing.ServerSide],
 		Policy: routing.Policy{
-			LeaderAlwaysReads: c.Routing.LeaderReads == "always", First: c.Routing.Balance == "first", Member: c.Member,
+			LeaderAlwaysReads: c.Routing.LeaderReads == "always", Balance: balances[c.Routing.Balance], Prefer: c.Routing.Prefer,
+			SlowStart: c.Routing.SlowStart, Member: c.Member,
 		},
 	}, nil
+}
+
+var balances = map[string]routing.Balance{
+	"round-robin": routing.RoundRobin, "first": routing.First, "least-busy": routing.LeastBusy,
+	"random-two": routing.RandomTwo, "latency": routing.Latency,
 }
 
 // clientTLS is TLS towards clients; nil when the frontend has none.
