@@ -25,7 +25,6 @@ var unbuilt = []notBuilt{
 	{"cluster.discover.dns", nil},
 	{"cluster.discover.cluster", []string{"false"}},
 	{"routing.max_lag", []string{"0"}},
-	{"routing.procedures", nil},
 	{"routing.causality", []string{"none", "user"}},
 	{"routing.causality_wait", []string{"500ms"}},
 	{"routing.oversize", []string{"refuse"}},

@@ -137,7 +137,7 @@ type Routing struct {
 	Prefer        []string          `key:"prefer"`
 	MaxLag        int               `key:"max_lag" min:"0"` // transactions; 0 no limit
 	SlowStart     time.Duration     `key:"slow_start"`
-	Procedures    map[string]string `key:"procedures"`
+	Procedures    map[string]string `key:"procedures" enum:"read|write"` // by name, or by prefix.*
 	Causality     string            `key:"causality" enum:"none|session|user|cluster"`
 	CausalityWait time.Duration     `key:"causality_wait"`
 	ServerSide    string            `key:"server_side" enum:"when-needed|always|never"`

@@ -7,6 +7,7 @@ import (
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/cypher"
 	"github.com/boltgate/boltgate/routing"
 	"github.com/boltgate/boltgate/standin"
 )
@@ -44,6 +45,28 @@ func TestLatencyIsNoted(t *testing.T) {
 		w.row(oneRow, nil, m{"mode": "r"})
 		if l := g.pools.Load(g.cluster.Members()[0].Name); (l.Latency > 0) != noted {
 			t.Errorf("balance %d: a latency of %v is known; want some: %v", balance, l.Latency, noted)
+		}
+	}
+}
+
+// TestTheOperatorsWordOnProcedures: it wins over the built-in table.
+func TestTheOperatorsWordOnProcedures(t *testing.T) {
+	const text = "CALL db.labels() YIELD label RETURN label"
+	var careful cypher.Procedures
+	if err := careful.Set("db.*", "write"); err != nil {
+		t.Fatal(err)
+	}
+	if err := careful.Set("db.labels", "write"); err != nil {
+		t.Fatal(err)
+	}
+	for procedures, leads := range map[*cypher.Procedures]bool{nil: false, &careful: true} {
+		g := startGate(t, gateOptions{standin: standin.Options{Seed: 1}, frontend: func(f *Frontend) { f.Procedures = procedures }})
+		g.await(func(v *cluster.View) bool { return len(slices.Collect(v.Readers(""))) == 2 })
+		w := g.logged(bolt.V5_8)
+		for range 4 {
+			if got := w.row(text, nil, nil)["role"]; (got == "leader") != leads {
+				t.Errorf("Bolt, with the operator's word %v: served by a %v", procedures != nil, got)
+			}
 		}
 	}
 }

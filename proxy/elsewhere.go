@@ -116,7 +116,7 @@ func (s *boltSession) becomeWrite() {
 // classify reads the unit's query, if that was not done yet. Only while raw is at hand.
 func (u *unit) classify() cypher.Verdict {
 	if u.verdict == (cypher.Verdict{}) && u.query != nil {
-		u.verdict = cypher.Classify(u.query, nil)
+		u.verdict = cypher.Classify(u.query, u.procedures)
 	}
 	return u.verdict
 }

@@ -16,18 +16,19 @@ import (
 
 // httpUnit is the unit of work that a request is.
 type httpUnit struct {
-	intent   routing.Intent
-	declared declaration
-	judged   bool            // we took it for a read: the member is told so where it can be, and may refuse
-	safe     bool            // GET, HEAD or OPTIONS: can be sent again
-	post     bool            // the method is POST
-	toHead   bool            // the method is HEAD: the answer has no body
-	body     []byte          // the body, when it was held whole
-	held     bool            // body is all of it, decoded
-	streamed bool            // the body is passed on as it comes
-	texts    statements      // what the body says; looked at only when needed
-	pinned   *cluster.Member // of an explicit transaction
-	member   string          // that is serving it
+	intent     routing.Intent
+	declared   declaration
+	judged     bool               // we took it for a read: the member is told so where it can be, and may refuse
+	safe       bool               // GET, HEAD or OPTIONS: can be sent again
+	post       bool               // the method is POST
+	toHead     bool               // the method is HEAD: the answer has no body
+	body       []byte             // the body, when it was held whole
+	held       bool               // body is all of it, decoded
+	streamed   bool               // the body is passed on as it comes
+	texts      statements         // what the body says; looked at only when needed
+	procedures *cypher.Procedures // by which texts are judged; nil: the built-in table
+	pinned     *cluster.Member    // of an explicit transaction
+	member     string             // that is serving it
 
 	tried     []*cluster.Member
 	triedRoom [4]*cluster.Member
@@ -65,6 +66,7 @@ func (c *httpConn) decide() {
 	w := c.w
 	u := &w.unit
 	u.intent = routing.Intent{DB: c.database(), Now: time.Now()}
+	u.procedures = c.w.set.Procedures
 	u.declared = c.declaration()
 	set := w.set
 	switch {
@@ -175,6 +177,8 @@ type statements struct {
 	users     bool
 	open      int         // Query API: where in the body members may be added; 0 nowhere
 	mode      declaration // Query API: accessMode
+
+	procedures *cypher.Procedures // by which texts are judged
 }
 
 // readTexts reads the statements of a held body; once.
@@ -182,7 +186,7 @@ func (u *httpUnit) readTexts(r httpRoute) statements {
 	if u.texts.known {
 		return u.texts
 	}
-	u.texts = statements{known: true}
+	u.texts = statements{known: true, procedures: u.procedures}
 	if u.held && !u.texts.scan(u.body, r) {
 		u.texts = statements{known: true, mode: u.texts.mode}
 	}
@@ -272,7 +276,7 @@ func (t *statements) text(s *jsonScan) {
 		}
 		raw = text
 	}
-	v := cypher.Classify(raw, nil)
+	v := cypher.Classify(raw, t.procedures)
 	t.read = t.read && v.Access == cypher.Read && !v.UsesUse
 	t.clean = t.clean && !v.SelfCommitting
 	t.oneMember = t.oneMember || v.OneMember

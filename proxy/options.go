@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/boltgate/boltgate/cypher"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -69,6 +70,7 @@ type Frontend struct {
 	Causality      bool // reads that we judged stay on the leader after a write of the same user
 	ServerSide     ServerSide
 	Policy         routing.Policy
+	Procedures     *cypher.Procedures // the operator's word on procedures; nil adds nothing to the built-in table
 }
 
 // Options are what all frontends share.

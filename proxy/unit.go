@@ -24,6 +24,8 @@ type unit struct {
 	routed   bool // wants a connection with server-side routing (USE)
 	verdict  cypher.Verdict
 
+	procedures *cypher.Procedures // by which verdict was found
+
 	raw       []byte // the opening request and what was pipelined behind it, as the client sent them; nil once answered
 	send      []byte // the same as it leaves: raw, or rebuilt with mode "r"
 	query     []byte // inside raw
@@ -126,11 +128,12 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 func (s *boltSession) decide(o opening) {
 	u := &s.unit
 	f := s.front.settings.Load()
+	u.procedures = f.Procedures
 	u.intent = routing.Intent{Version: s.version, UTC: s.utc, DB: bytesToName(o.db, s), Now: s.now}
 	if len(o.mode) == 1 && o.mode[0] == 'r' {
 		u.declared, u.intent.Mode = true, routing.Read
 		if s.version < bolt.V4_0 && !u.explicit { // no mode is enforced: what the text says counts when an answer is lost
-			u.verdict = cypher.Classify(o.query, nil)
+			u.verdict = cypher.Classify(o.query, u.procedures)
 		}
 		return
 	}
@@ -140,7 +143,7 @@ func (s *boltSession) decide(o opening) {
 		}
 		return
 	}
-	u.verdict = cypher.Classify(o.query, nil)
+	u.verdict = cypher.Classify(o.query, u.procedures)
 	u.routed = u.verdict.UsesUse
 	switch {
 	case u.verdict.System && s.version >= bolt.V4_0:

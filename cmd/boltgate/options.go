@@ -13,6 +13,7 @@ import (
 
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/configs"
+	"github.com/boltgate/boltgate/cypher"
 	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/proxy"
@@ -90,6 +91,12 @@ func frontendOf(c *configs.Frontend) (*proxy.Frontend, error) {
 	if err != nil {
 		return nil, err
 	}
+	procedures := new(cypher.Procedures)
+	for name, access := range c.Routing.Procedures {
+		if err := procedures.Set(name, access); err != nil {
+			return nil, fmt.Errorf("frontend %s: routing.procedures: %w", c.Name, err)
+		}
+	}
 	has := func(p string) bool { return slices.Contains(c.Protocols, p) }
 	return &proxy.Frontend{
 		Name: c.Name, Bind: c.Bind, TLS: secure, TLSRequired: c.TLS.Mode == "required",
@@ -108,6 +115,7 @@ func frontendOf(c *configs.Frontend) (*proxy.Frontend, error) {
 			LeaderAlwaysReads: c.Routing.LeaderReads == "always", Balance: balances[c.Routing.Balance], Prefer: c.Routing.Prefer,
 			SlowStart: c.Routing.SlowStart, Member: c.Member,
 		},
+		Procedures: procedures,
 	}, nil
 }
 
