@@ -225,16 +225,16 @@ func (s *boltSession) inDoubt(unsent bool) bool {
 	return !s.owed.empty() && !s.harmless() && (!unsent || u.begun)
 }
 
-func lossFailure(doubt bool, member string) (code, message string) {
+func lossFailure(doubt bool, member string) *bolt.Failure {
 	if doubt {
-		return bolt.CodeCommitFailed, "boltgate: the connection to member " + member +
-			" was lost before it answered; whether the transaction was committed is unknown. Look before you try again."
+		return &bolt.Failure{Code: bolt.CodeCommitFailed, Message: "boltgate: the connection to member " + member +
+			" was lost before it answered; whether the transaction was committed is unknown. Look before you try again."}
 	}
-	return bolt.CodeLeaderSwitch, "boltgate: the connection to member " + member + " was lost; nothing was committed, please try again"
+	return &bolt.Failure{Code: bolt.CodeLeaderSwitch, Message: "boltgate: the connection to member " + member + " was lost; nothing was committed, please try again"}
 }
 
-// owedFail answers what is owed with a FAILURE first. A ROLLBACK alone succeeded: the transaction died with its connection.
-func (s *boltSession) owedFail(code, message string) {
+// owedFail answers what is owed with f first. A ROLLBACK alone succeeded: the transaction died with its connection.
+func (s *boltSession) owedFail(f *bolt.Failure) {
 	for s.owesRollback() {
 		s.mu.Lock()
 		o := s.owed.pop()
@@ -246,7 +246,7 @@ func (s *boltSession) owedFail(code, message string) {
 		s.out = append(s.out, bolt.EmptySuccess...)
 		s.state = stateReady
 	}
-	s.answerOwed(&bolt.Failure{Code: code, Message: message})
+	s.answerOwed(f)
 }
 
 // owesRollback tells whether the answer that is due first is that of a ROLLBACK; in 1 and 2 that is a RUN and a PULL_ALL.

@@ -1,6 +1,9 @@
 package proxy
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -84,5 +87,28 @@ func TestAUserCommandClosesNoConnections(t *testing.T) {
 	again := g.open(bolt.V5_8)
 	if list := again.ask(logonMessages(w.v, standin.DefaultUser, standin.DefaultPassword)...); list[1].code() != bolt.CodeUnauthorized {
 		t.Errorf("the old password was good for a log-on: %s", show(list))
+	}
+}
+
+// A token that has ended is the one refusal of a lease's log-on that clients hear in the member's own words.
+func TestTokenExpiredPassesWhole(t *testing.T) {
+	sent := message(bolt.TagFailure, m{"neo4j_code": bolt.CodeTokenExpired, "message": "it ended", "gql_status": "42NFF", "diagnostic_record": m{"OPERATION": ""}})
+	in := bolt.Reader{Source: bytes.NewReader(sent)}
+	msg, err := in.ReadMessage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := bolt.ParseFailure(msg.Fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &boltSession{version: bolt.V5_8, busy: new(busy), state: stateReady}
+	s.owed.push(owed{tag: bolt.TagRun})
+	s.owed.push(owed{tag: bolt.TagPull})
+	if err := s.notServed(fmt.Errorf("no connection: %w", f)); !errors.Is(err, errClosed) {
+		t.Errorf("got %v; want the session to end", err)
+	}
+	if want := append(sent, bolt.Ignored...); !bytes.Equal(s.out, want) {
+		t.Errorf("got  %q\nwant %q", s.out, want)
 	}
 }

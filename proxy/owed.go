@@ -89,7 +89,7 @@ func (s *boltSession) answerOwed(f *bolt.Failure) {
 			s.out = append(s.out, bolt.EmptySuccess...)
 			s.state, f, s.reset = stateReady, nil, false
 		case f != nil && !o.own:
-			s.out = bolt.AppendFailure(s.out, s.version, f.Code, f.Message)
+			s.out = f.Append(s.out, s.version)
 			s.state, f = stateFailed, nil
 		default:
 			s.out = append(s.out, bolt.Ignored...)

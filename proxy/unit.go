@@ -347,7 +347,7 @@ func (s *boltSession) notServed(err error) error {
 	if f == nil {
 		return err
 	}
-	s.owedFail(f.Code, f.Message)
+	s.owedFail(f)
 	if f.Code == bolt.CodeAuthExpired || f.Code == bolt.CodeTokenExpired || errors.Is(err, routing.ErrVersion) || errors.Is(err, context.Canceled) {
 		return errors.Join(errClosed, err)
 	}
