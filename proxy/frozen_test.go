@@ -11,11 +11,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/pool"
@@ -170,26 +171,32 @@ func writeUntilStuck(t *testing.T, conn net.Conn, write func(io.Writer) error) {
 	}
 }
 
-// unread is how many bytes of conn lie in the other side's socket (proc(5), net/tcp; rx_queue).
-func unread(t testing.TB, conn net.Conn) int64 {
+// unread is how many bytes of conn lie in the socket of its other side, which is the gate's, in this process.
+func unread(t testing.TB, conn net.Conn) int {
 	t.Helper()
-	text, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Skipf("sockets cannot be looked at here: %v", err)
-	}
 	mine, other := conn.LocalAddr().(*net.TCPAddr).Port, conn.RemoteAddr().(*net.TCPAddr).Port
-	for line := range strings.Lines(string(text)) {
-		var slot, local, remote, state, queues string
-		var from, to int
-		var sent, waiting int64
-		if _, err := fmt.Sscan(line, &slot, &local, &remote, &state, &queues); err != nil || len(local) != 13 || len(remote) != 13 {
+	for fd := range 1 << 12 {
+		local, err := syscall.Getsockname(fd)
+		if err != nil || portOf(local) != other {
 			continue
 		}
-		if _, err := fmt.Sscanf(local[9:]+" "+remote[9:]+" "+queues, "%X %X %X:%X", &from, &to, &sent, &waiting); err == nil && from == other && to == mine {
-			return waiting
+		if remote, err := syscall.Getpeername(fd); err != nil || portOf(remote) != mine {
+			continue
 		}
+		var n int32
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.TIOCINQ, uintptr(unsafe.Pointer(&n))); errno != 0 {
+			t.Fatal(errno)
+		}
+		return int(n)
 	}
 	return 0
+}
+
+func portOf(a syscall.Sockaddr) int {
+	if a, ok := a.(*syscall.SockaddrInet4); ok {
+		return a.Port
+	}
+	return -1
 }
 
 // frozenHTTP starts a gate before a member that reads nothing behind the head of a request for /frozen in its query, and a
