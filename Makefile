@@ -35,12 +35,7 @@ race: ## the tests on stand-ins under the race detector; wants a C compiler
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(UNITS)
 
 fuzz: ## every fuzz target for FUZZTIME
-	@set -e; for pkg in $$($(GO) list ./... ); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "fuzz $$pkg $$target"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
-	  done; \
-	done
+	@GO=$(GO) test/fuzz.sh $(FUZZTIME)
 
 cross: ## the builds that are shipped
 	GOOS=linux GOARCH=amd64 $(GO) build -o /dev/null ./cmd/boltgate
