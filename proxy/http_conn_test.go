@@ -489,6 +489,32 @@ func TestHTTPClientThatLeavesFreesItsMember(t *testing.T) {
 	}
 }
 
+func TestHTTPClientThatLeavesIsNoticedSoon(t *testing.T) {
+	begun, ended := make(chan struct{}), make(chan struct{})
+	m := startScripted(t, "s1", func(_ *scripted, conn net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err == nil {
+			begun <- struct{}{}
+			br.ReadByte() //nolint:errcheck // works until the connection ends
+			ended <- struct{}{}
+		}
+	})
+	g := startRelay(t, nil, m)
+	var took []time.Duration
+	for len(took) < 5 { // this machine may be busy
+		conn := g.raw()
+		conn.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+		<-begun
+		start := time.Now()
+		conn.Close()
+		<-ended
+		took = append(took, time.Since(start))
+		if took[len(took)-1] < 800*time.Millisecond {
+			return
+		}
+	}
+	t.Errorf("that clients left was noticed after %v; want less than 800ms", took)
+}
+
 func TestHTTPClientThatLeavesFreesItsPlace(t *testing.T) {
 	release := make(chan struct{})
 	m := startScripted(t, "s1", answering(func(*http.Request, string) string { <-release; return ok("x") }))
