@@ -142,9 +142,9 @@ func (s *boltSession) noops() (stop func()) {
 
 // search goes on from the first choice, which keeps its turn, until there is a connection or ctx ends.
 func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool, c choice) (*pool.Lease, error) {
-	leave := func() {}
-	defer func() { leave() }()
-	for held := false; ; {
+	place := heldPlace{held: &s.srv.held}
+	defer place.leave()
+	for {
 		err := c.err
 		if err == nil {
 			var l *pool.Lease
@@ -156,16 +156,13 @@ func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool
 			return nil, err
 		}
 		if c.status == nil || errors.Is(err, pool.ErrClosed) {
-			if !held { // once: a look at a new View is no reason to leave one's place
-				if leave, err = s.srv.hold(int64(len(s.unit.send))); err != nil {
-					leave = func() {}
-					return nil, err
-				}
-				held = true
-			}
-			if err := s.holdFor(ctx, c.view); err != nil {
+			if err := place.take(s.srv.options.Load(), int64(len(s.unit.send))); err != nil {
 				return nil, err
 			}
+			if err := holdFor(ctx, c.view); err != nil {
+				return nil, err
+			}
+			s.unit.tried = s.unit.tried[:0]
 		}
 		c.view = s.srv.current.View()
 		c.status, c.err = s.front.router().Pick(c.view, in, s.unit.tried)
@@ -216,27 +213,45 @@ func (s *boltSession) queueTime(ctx context.Context) (context.Context, context.C
 	return context.WithTimeoutCause(ctx, limit, errQueueTime)
 }
 
-// hold counts a unit of work of size bytes as held until leave is called.
-func (s *Server) hold(size int64) (leave func(), err error) {
-	o := s.options.Load()
-	leave = func() { s.held.units.Add(-1); s.held.bytes.Add(-size) }
-	if units, bytes := s.held.units.Add(1), s.held.bytes.Add(size); units > int64(o.MaxHeld) || bytes > o.MaxHeldBytes {
-		leave()
-		return nil, fmt.Errorf("%w, or max_held_bytes", errHeldFull)
-	}
-	return leave, nil
+// heldPlace is a unit of work's place among the held ones. It keeps it from its first wait until it leaves: a look at a new
+// View is no reason to give it up.
+type heldPlace struct {
+	held  *held
+	taken bool
+	size  int64
 }
 
-// holdFor waits for the View after view, or a moment, and then lets every member be tried again.
-func (s *boltSession) holdFor(ctx context.Context, view *cluster.View) error {
+// take counts a unit of size bytes as held, once. errHeldFull is wrapped when there are too many.
+func (p *heldPlace) take(o *Options, size int64) error {
+	if p.taken {
+		return nil
+	}
+	p.taken, p.size = true, size
+	if units, bytes := p.held.units.Add(1), p.held.bytes.Add(size); units > int64(o.MaxHeld) || bytes > o.MaxHeldBytes {
+		p.leave()
+		return fmt.Errorf("%w, or max_held_bytes", errHeldFull)
+	}
+	return nil
+}
+
+func (p *heldPlace) leave() {
+	if p.taken {
+		p.held.units.Add(-1)
+		p.held.bytes.Add(-p.size)
+		p.taken = false
+	}
+}
+
+// holdFor waits for the View after view, or a moment, in which members that could not be reached may come back.
+func holdFor(ctx context.Context, view *cluster.View) error {
 	again := time.NewTimer(retryAfter)
 	defer again.Stop()
 	select {
 	case <-view.Replaced():
+		return nil
 	case <-again.C:
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	s.unit.tried = s.unit.tried[:0]
-	return nil
 }

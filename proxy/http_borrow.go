@@ -62,6 +62,8 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 	ctx, stop := context.WithTimeoutCause(ctx, c.srv.options.Load().Hold, errHoldTime)
 	defer stop()
 	u := &c.w.unit
+	place := heldPlace{held: &c.srv.held}
+	defer place.leave()
 	for {
 		if err == nil {
 			var l *pool.Lease
@@ -75,7 +77,10 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 		case errors.Is(err, errTxMember), errors.Is(err, errNoHTTP), errors.Is(err, pool.ErrFull), errors.Is(err, errQueueTime), errors.Is(err, pool.ErrClosed):
 			return nil, err
 		case m == nil:
-			if err := c.holdFor(ctx, view); err != nil {
+			if err := place.take(c.srv.options.Load(), int64(len(u.body))); err != nil {
+				return nil, err
+			}
+			if err := holdFor(ctx, view); err != nil {
 				return nil, err
 			}
 			u.tried = u.tried[:0]
@@ -100,26 +105,6 @@ func (c *httpConn) acquire(ctx context.Context, m *cluster.Member) (*pool.Lease,
 		u.tried = append(u.tried, m)
 	}
 	return l, err
-}
-
-// holdFor waits for the View after view, or a moment, in which members that could not be reached may come back.
-func (c *httpConn) holdFor(ctx context.Context, view *cluster.View) error {
-	o, held := c.srv.options.Load(), &c.srv.held
-	size := int64(len(c.w.unit.body))
-	defer func() { held.units.Add(-1); held.bytes.Add(-size) }()
-	if units, bytes := held.units.Add(1), held.bytes.Add(size); units > int64(o.MaxHeld) || bytes > o.MaxHeldBytes {
-		return fmt.Errorf("%w, or max_held_bytes", errHeldFull)
-	}
-	again := time.NewTimer(retryAfter)
-	defer again.Stop()
-	select {
-	case <-view.Replaced():
-		return nil
-	case <-again.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // watch reads the client while run waits for a member, so that one that leaves frees its place. What comes meanwhile (a body,

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -94,7 +93,7 @@ func TestAShutdownCutsAnHTTPRequestWhoseMemberIsSilent(t *testing.T) {
 			g := startRelay(t, nil, m)
 			c := g.raw()
 			go func() {
-				c.Write([]byte("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)) //nolint:errcheck // is cut
+				c.Write([]byte("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: " + lengthOf(body) + "\r\n\r\n" + body)) //nolint:errcheck // is cut
 			}()
 			<-reached
 			ctx, stop := contextFor(100 * time.Millisecond)
