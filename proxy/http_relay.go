@@ -108,10 +108,15 @@ func (c *httpConn) exchange(lease *pool.Lease) error {
 	return c.readAnswer(lease)
 }
 
-// limitMember starts the clock of timeouts.server, where there is one.
+// limitMember starts the clock of timeouts.server, where there is one. While a body is being sent the upload has it.
 func (c *httpConn) limitMember(lease *pool.Lease) {
-	if limit := c.w.set.Timeouts.Server; limit > 0 {
-		lease.Link.Conn.SetReadDeadline(time.Now().Add(limit)) //nolint:errcheck // a closed connection shows in the read
+	limit := c.w.set.Timeouts.Server
+	switch {
+	case limit <= 0:
+	case c.w.upload != nil:
+		c.w.upload.limitAnswer(lease)
+	default:
+		lease.Link.Conn.SetDeadline(time.Now().Add(limit)) //nolint:errcheck // a closed connection shows in its next use
 	}
 }
 
@@ -314,7 +319,7 @@ func (c *httpConn) endLease(lease *pool.Lease, quiet bool) error {
 		}
 	}
 	if w.set.Timeouts.Server > 0 {
-		lease.Link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection is found by the next lease
+		lease.Link.Conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection is found by the next lease
 	}
 	lease.Release(quiet && whole && !w.ans.close && w.body.kind != untilClose)
 	if fault != nil && !errors.Is(fault, errLeft) {

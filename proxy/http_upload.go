@@ -103,19 +103,25 @@ func (c *httpConn) keep(more []byte) {
 }
 
 // upload sends a request's body while the answer is awaited. run's goroutine owns the answer, the upload's the body; c.in
-// is the upload's while it runs.
+// is the upload's while it runs. timeouts.server counts for each piece that the member is to take, then for its answer; the
+// time that the client takes for its body is not the member's.
 type upload struct {
-	done chan struct{}
+	done  chan struct{}
+	limit time.Duration // timeouts.server; 0 is none
 
 	mu      sync.Mutex
 	stopped bool  // guarded by mu: run wants no more of it
+	over    bool  // guarded by mu: what the member wanted of the body was sent
 	fault   error // guarded by mu: the client left or sent what is no body; nothing for the member's faults
 }
 
 // startUpload begins to send what remains of the request behind its head.
 func (c *httpConn) startUpload(lease *pool.Lease) *upload {
-	u := &upload{done: make(chan struct{})}
 	w := c.w
+	u := &upload{done: make(chan struct{}), limit: w.set.Timeouts.Server}
+	if u.limit > 0 {
+		lease.Link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the read
+	}
 	rest := w.rest
 	var end bodyEnd
 	if rest == nil {
@@ -123,48 +129,102 @@ func (c *httpConn) startUpload(lease *pool.Lease) *upload {
 	}
 	go func() {
 		defer close(u.done)
+		var sent, fault error
 		if rest != nil {
-			lease.Link.Write(rest) //nolint:errcheck // the answer, or its absence, tells
-			return
+			sent = u.pass(lease, rest)
+		} else {
+			sent, fault = c.passBody(lease, u, &end)
 		}
-		if err := c.passBody(lease, &end); err != nil {
-			u.mu.Lock()
-			defer u.mu.Unlock()
-			if !u.stopped {
-				u.fault = err
-				lease.Link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // wakes who waits for the answer
-			}
-		}
+		u.finish(lease, sent, fault)
 	}()
 	return u
 }
 
-// passBody passes the body on as it comes, checked and unchanged. The error is the client's; when the member does not take
-// it any more, the answer tells.
-func (c *httpConn) passBody(lease *pool.Lease, end *bodyEnd) error {
-	n, err := end.take(c.in[c.next:c.end])
-	if n > 0 {
-		if _, sent := lease.Link.Write(c.in[c.next : c.next+n]); sent != nil {
-			return nil
-		}
-		c.next += n
+// finish starts the clock for the answer, or ends the wait for it: when the client is at fault, or the member took nothing
+// in time. Any other error of the member's shows in its answer, or in the absence of one.
+func (u *upload) finish(lease *pool.Lease, sent, fault error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.stopped:
+	case fault != nil || isTimeout(sent):
+		u.fault = fault
+		lease.Link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // wakes who waits for the answer
+	default:
+		u.over = true
+		u.limitLocked(lease)
 	}
+}
+
+// limitAnswer starts the clock for the member's next bytes, unless the member has a body to take before.
+func (u *upload) limitAnswer(lease *pool.Lease) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		u.limitLocked(lease)
+	}
+}
+
+func (u *upload) limitLocked(lease *pool.Lease) {
+	if u.limit > 0 {
+		lease.Link.Conn.SetReadDeadline(time.Now().Add(u.limit)) //nolint:errcheck // a closed connection shows in the read
+	}
+}
+
+// pass sends b to the member, which has timeouts.server for each piece of it.
+func (u *upload) pass(lease *pool.Lease, b []byte) error {
+	for len(b) > 0 {
+		piece := b[:min(len(b), bulkSize)]
+		if err := u.limitPiece(lease); err != nil {
+			return err
+		}
+		if _, err := lease.Link.Write(piece); err != nil {
+			return err
+		}
+		b = b[len(piece):]
+	}
+	return nil
+}
+
+var errStopped = errors.New("proxy: the upload was stopped")
+
+// limitPiece starts the clock for a piece, but not behind the back of stopUpload, which has stopped it.
+func (u *upload) limitPiece(lease *pool.Lease) error {
+	if u.limit == 0 {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.stopped {
+		return errStopped
+	}
+	lease.Link.Conn.SetWriteDeadline(time.Now().Add(u.limit)) //nolint:errcheck // a closed connection shows in the write
+	return nil
+}
+
+// passBody passes the body on as it comes, checked and unchanged. sent is the member's error, fault the client's.
+func (c *httpConn) passBody(lease *pool.Lease, u *upload, end *bodyEnd) (sent, fault error) {
+	n, err := end.take(c.in[c.next:c.end])
+	if sent := u.pass(lease, c.in[c.next:c.next+n]); sent != nil {
+		return sent, nil
+	}
+	c.next += n
 	buf := getBulk()
 	defer putBulk(buf)
 	for err == nil && !end.over() {
 		var m int
 		if m, err = c.readClient(end.want(buf)); err != nil {
-			return err
+			return nil, err
 		}
 		n, err = end.take(buf[:m])
-		if _, sent := lease.Link.Write(buf[:n]); sent != nil {
-			return nil
+		if sent := u.pass(lease, buf[:n]); sent != nil {
+			return sent, nil
 		}
 		if n < m {
 			c.keep(buf[n:m])
 		}
 	}
-	return err
+	return nil, err
 }
 
 // ended tells whether the whole body was sent, giving one that is about to be a moment.
@@ -191,9 +251,10 @@ func (c *httpConn) stopUpload(lease *pool.Lease) (whole bool, fault error) {
 		return true, nil
 	}
 	c.w.upload = nil
+	ended := false
 	select {
 	case <-u.done:
-		whole = true
+		ended = true
 	default:
 		u.mu.Lock()
 		u.stopped = true
@@ -205,10 +266,7 @@ func (c *httpConn) stopUpload(lease *pool.Lease) (whole bool, fault error) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.fault != nil {
-		whole = false
-	}
-	return whole, u.fault
+	return ended && u.over, u.fault
 }
 
 // clientFault turns what the upload met into what run returns.

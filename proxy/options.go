@@ -48,7 +48,7 @@ type Timeouts struct {
 	ClientIdle      time.Duration // without a byte from the client; for HTTP between requests as well
 	TransactionIdle time.Duration // between two requests of a transaction
 	Queue           time.Duration // for a slot at a member
-	Server          time.Duration // without a byte from the member
+	Server          time.Duration // without a byte from the member, while it is its turn
 }
 
 // Frontend is one address that we listen on, with its protocols and limits. It never changes; a reload makes another.
