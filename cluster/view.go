@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cypher"
 )
 
 // AnyDatabase is the key under which a member's role stands when it is the same for all databases: HA, causal 3.x, a
@@ -52,11 +53,12 @@ func (s *Status) Speaks(v bolt.Version) bool {
 // View is every member's roles and condition at one moment. A published View never changes.
 type View struct {
 	Generation Generation
-	Members    []*Status      // in the order of the configuration
-	Default    string         // the default database's name; "" before 4.0 and while unknown
-	Versions   []bolt.Version // spoken by every member that is up and not in maint, newest first; nil while unknown
-	Discovery  []byte         // a member's discovery document (GET /), cached; nil while none was seen
-	At         time.Time      // when it was published
+	Members    []*Status          // in the order of the configuration
+	Default    string             // the default database's name; "" before 4.0 and while unknown
+	Versions   []bolt.Version     // spoken by every member that is up and not in maint, newest first; nil while unknown
+	Procedures *cypher.Procedures // what members listed; nil while none has
+	Discovery  []byte             // a member's discovery document (GET /), cached; nil while none was seen
+	At         time.Time          // when it was published
 
 	replaced chan struct{}
 }

@@ -13,6 +13,7 @@ import (
 // number of goroutines may classify with one table while none adds.
 type Procedures struct {
 	byName map[string]procedure // a name that ends in ".*" stands for all below it
+	below  *Procedures          // asked about names that have no entry here; nil: none
 }
 
 // procedure is what is known of one.
@@ -39,9 +40,23 @@ func (p *Procedures) Add(name, mode string) error {
 	if ok && (said.access == Read || known.access == Write || strings.EqualFold(mode, "dbms")) {
 		return nil
 	}
+	if was, ok := p.byName[name]; ok && was.access == Write {
+		return nil // members may differ
+	}
 	said.oneMember, said.system, said.users = known.oneMember, known.system, known.users
 	p.put(name, said)
 	return nil
+}
+
+// Over returns a table that asks p first and then below. Either may be nil; neither is changed.
+func (p *Procedures) Over(below *Procedures) *Procedures {
+	switch {
+	case below.Len() == 0:
+		return p
+	case p.Len() == 0:
+		return below
+	}
+	return &Procedures{byName: p.byName, below: below}
 }
 
 // Set is the operator's word on a procedure: it takes the same names and modes as [Procedures.Add], and wins over the built-in
@@ -92,7 +107,7 @@ func (p *Procedures) Len() int {
 	if p == nil {
 		return 0
 	}
-	return len(p.byName)
+	return len(p.byName) + p.below.Len()
 }
 
 func reasonOf(name string, a Access) string {
@@ -101,7 +116,7 @@ func reasonOf(name string, a Access) string {
 
 // find looks a name up: in what was added, in the built-in table, then by the rule for graph algorithms.
 func (p *Procedures) find(name []byte) (procedure, bool) {
-	if p != nil && len(p.byName) > 0 {
+	for ; p != nil; p = p.below {
 		if e, ok := p.added(name); ok {
 			return e, true
 		}
@@ -114,6 +129,9 @@ func (p *Procedures) find(name []byte) (procedure, bool) {
 
 // added looks for the name and then for each namespace around it, the innermost first.
 func (p *Procedures) added(name []byte) (procedure, bool) {
+	if len(p.byName) == 0 {
+		return procedure{}, false
+	}
 	if e, ok := p.byName[string(name)]; ok {
 		return e, true
 	}

@@ -32,6 +32,8 @@ func TestProcedures(t *testing.T) {
 		{"a namespace is no prefix", []entry{{"set", "my.*", "read"}}, "mine.x", "write s"},
 		{"a namespace does not stand for itself", []entry{{"set", "my.*", "read"}}, "my", "write s"},
 		{"a star is no wildcard in the middle", []entry{{"set", "m*.x", "read"}}, "my.x", "write s"},
+		{"members that differ: a write", []entry{{"add", "my.proc", "READ"}, {"add", "my.proc", "WRITE"}}, "my.proc", "write s"},
+		{"members that differ, in the other order", []entry{{"add", "my.proc", "WRITE"}, {"add", "my.proc", "READ"}}, "my.proc", "write s"},
 		{"a listing leaves flags", []entry{{"add", "dbms.listQueries", "READ"}}, "dbms.listQueries", "read o"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -49,6 +51,33 @@ func TestProcedures(t *testing.T) {
 				t.Errorf("got %s; want %s", got, tc.want)
 			}
 		})
+	}
+}
+
+// The operator's namespace wins over a member's list, which names procedures one by one.
+func TestProceduresOver(t *testing.T) {
+	var operator, members Procedures
+	for _, err := range []error{operator.Set("my.*", "write"), members.Add("my.look", "READ"), members.Add("other.look", "READ")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		table  *Procedures
+		mine   string
+		others string
+		n      int
+	}{
+		{"both", operator.Over(&members), "write s", "read", 3},
+		{"the operator alone", operator.Over(nil), "write s", "write s", 1},
+		{"the members alone", (*Procedures)(nil).Over(&members), "read", "read", 2},
+		{"neither", (*Procedures)(nil).Over(nil), "write s", "write s", 0},
+	} {
+		mine, others := ClassifyString("CALL my.look()", tc.table).flags(), ClassifyString("CALL other.look()", tc.table).flags()
+		if mine != tc.mine || others != tc.others || tc.table.Len() != tc.n {
+			t.Errorf("%s: my.look is a %s, other.look a %s, of %d; want %s, %s, %d", tc.name, mine, others, tc.table.Len(), tc.mine, tc.others, tc.n)
+		}
 	}
 }
 

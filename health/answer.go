@@ -41,6 +41,7 @@ type identity struct {
 	agent    string         // "Neo4j/5.26.0"
 	edition  string         // "community", "enterprise"; "" while unknown
 	address  string         // the Bolt address that it advertises; "" while unknown
+	listed   []procedure    // what it can CALL; nil while unknown
 }
 
 func (a *answer) setRole(db string, r cluster.Role) {

@@ -38,6 +38,7 @@ type boltRoles struct {
 	plain   bolt.Version       // what it answers to a plain proposal of its newest versions; 0 while not asked
 	bolt3   cluster.Generation // what a 3.x server turned out to be; UnknownGeneration: not asked, or none of them
 	refused error              // the login was refused; kept until forget or retry
+	list    time.Time          // when procedures are to be listed; zero: at the check after the next
 }
 
 // budget is a connection that reads no more than left bytes, so that an endless answer fails the check.
@@ -63,6 +64,7 @@ func (b *boltRoles) forget() {
 	b.doubt()
 	b.bolt3 = cluster.UnknownGeneration
 	b.refused = nil
+	b.id.listed = nil
 }
 
 // close ends the connection, if there is one, with GOODBYE.
@@ -110,7 +112,7 @@ func (b *boltRoles) pingAgain(ctx context.Context) error {
 }
 
 // doubt makes the next ping look at the server as at a new one.
-func (b *boltRoles) doubt() { b.probed, b.known = false, false }
+func (b *boltRoles) doubt() { b.probed, b.known, b.list = false, false, time.Time{} }
 
 // shake opens a connection for a handshake alone.
 func (b *boltRoles) shake(ctx context.Context) (bolt.Version, error) {

@@ -211,6 +211,7 @@ func (c *checker) askBolt(ctx context.Context, a *answer, viaHTTP bool, httpErr 
 	a.identity = new(identity)
 	*a.identity = c.bolt.id
 	if oneRole := a.told && len(a.roles) == 1 && a.roles[cluster.AnyDatabase] != cluster.Unknown; oneRole && httpErr == nil {
+		c.listProcedures(ctx, a)
 		c.bolt.close() // HTTP tells all that there is; the handshake above is enough
 		return nil
 	}
@@ -219,6 +220,7 @@ func (c *checker) askBolt(ctx context.Context, a *answer, viaHTTP bool, httpErr 
 		return errors.Join(err, httpErr)
 	}
 	a.merge(told)
+	c.listProcedures(ctx, a)
 	if a.told || a.evidence == cluster.Standalone || c.o.Generation == cluster.Standalone {
 		a.denied = ""
 		return nil

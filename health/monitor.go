@@ -31,6 +31,7 @@ type Monitor struct {
 	generation cluster.Generation
 	def        string // the default database's name
 	discovery  []byte
+	procedures procedureTable
 	watch      lookout
 	said       map[string]bool // warnings already logged
 }

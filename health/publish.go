@@ -33,6 +33,7 @@ func (m *Monitor) view() *cluster.View {
 	v := &cluster.View{Generation: m.generation, Discovery: m.discovery, At: time.Now()}
 	roles := m.roles()
 	var versions [][]bolt.Version
+	var lists [][]procedure
 	for _, s := range m.members {
 		status := &cluster.Status{
 			Member: s.member, Condition: s.condition, Up: s.streak.Up, Since: s.since,
@@ -45,8 +46,12 @@ func (m *Monitor) view() *cluster.View {
 			versions = append(versions, s.id.versions)
 		}
 		v.Members = append(v.Members, status)
+		if len(s.id.listed) > 0 {
+			lists = append(lists, s.id.listed)
+		}
 	}
 	v.Versions = common(versions)
+	v.Procedures = m.procedures.of(lists)
 	v.Default = m.defaultDatabase(v)
 	return v
 }
@@ -179,7 +184,7 @@ func (m *Monitor) complete() bool {
 
 // same tells whether two Views say the same, whenever they were made.
 func same(a, b *cluster.View) bool {
-	return a.Generation == b.Generation && a.Default == b.Default && slices.Equal(a.Versions, b.Versions) &&
+	return a.Generation == b.Generation && a.Default == b.Default && slices.Equal(a.Versions, b.Versions) && a.Procedures == b.Procedures &&
 		bytes.Equal(a.Discovery, b.Discovery) && slices.EqualFunc(a.Members, b.Members, sameStatus)
 }
 

@@ -66,7 +66,7 @@ func (c *httpConn) decide() {
 	w := c.w
 	u := &w.unit
 	u.intent = routing.Intent{DB: c.database(), Now: time.Now()}
-	u.procedures = c.w.set.Procedures
+	u.procedures = c.front.procedures(c.srv.current.View())
 	u.declared = c.declaration()
 	set := w.set
 	switch {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/cypher"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/routing"
 )
@@ -54,6 +55,7 @@ type Server struct {
 type frontend struct {
 	settings  atomic.Pointer[Frontend]
 	balance   atomic.Pointer[routing.Router]
+	tables    atomic.Pointer[tables]
 	listeners map[string]net.Listener
 
 	// Both are guarded by the server's mu. open has one entry a connection, when connections are limited; changed is
@@ -63,6 +65,20 @@ type frontend struct {
 }
 
 func (f *frontend) router() *routing.Router { return f.balance.Load() }
+
+// tables remembers how the operator's word on procedures and the members' lists were put together.
+type tables struct{ operator, members, both *cypher.Procedures }
+
+// procedures is the table by which texts are judged: the operator's word over what members listed.
+func (f *frontend) procedures(v *cluster.View) *cypher.Procedures {
+	operator := f.settings.Load().Procedures
+	t := f.tables.Load()
+	if t == nil || t.operator != operator || t.members != v.Procedures {
+		t = &tables{operator, v.Procedures, operator.Over(v.Procedures)}
+		f.tables.Store(t)
+	}
+	return t.both
+}
 
 // New returns a Server without frontends; Apply gives it some.
 func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger) *Server {

@@ -128,7 +128,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 func (s *boltSession) decide(o opening) {
 	u := &s.unit
 	f := s.front.settings.Load()
-	u.procedures = f.Procedures
+	u.procedures = s.front.procedures(s.srv.current.View())
 	u.intent = routing.Intent{Version: s.version, UTC: s.utc, DB: bytesToName(o.db, s), Now: s.now}
 	if len(o.mode) == 1 && o.mode[0] == 'r' {
 		u.declared, u.intent.Mode = true, routing.Read
