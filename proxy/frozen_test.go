@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,7 +32,9 @@ const (
 
 // freezer stops a member's reading, and lets it go on when the test ends.
 type freezer struct {
-	frozen atomic.Bool
+	mu     sync.Mutex
+	conns  []net.Conn // guarded by mu
+	frozen bool       // guarded by mu
 	thawed chan struct{}
 	once   sync.Once
 }
@@ -44,15 +45,34 @@ type frozenConn struct {
 }
 
 func (c frozenConn) Read(b []byte) (int, error) {
-	if c.f.frozen.Load() {
+	n, err := c.Conn.Read(b)
+	if n == 0 && isTimeout(err) {
 		<-c.f.thawed
+		c.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // shows in Read
+		return c.Conn.Read(b)
 	}
-	return c.Conn.Read(b)
+	return n, err
 }
 
 func (f *freezer) reader(conn net.Conn) net.Conn {
 	conn.(*net.TCPConn).SetReadBuffer(smallSocket) //nolint:errcheck // shows in the result
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conns = append(f.conns, conn)
+	if f.frozen {
+		conn.SetReadDeadline(longAgo) //nolint:errcheck // shows in Read
+	}
 	return frozenConn{conn, f}
+}
+
+// freeze ends all reading, the one that is waiting included.
+func (f *freezer) freeze() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.frozen = true
+	for _, conn := range f.conns {
+		conn.SetReadDeadline(longAgo) //nolint:errcheck // shows in Read
+	}
 }
 
 func (f *freezer) thaw() { f.once.Do(func() { close(f.thawed) }) }
@@ -94,7 +114,7 @@ func leaseEnds(t *testing.T, g *gate, member string, since time.Time) {
 func TestServerTimeoutBoundsAnUpload(t *testing.T) {
 	g, w, f := frozenGate(t, serverLimit)
 	w.ask(beginTx(w.v, nil)...)
-	f.frozen.Store(true)
+	f.freeze()
 	began := time.Now()
 	go writeParams(w.conn, 64<<20) //nolint:errcheck // ends with the connection
 	if a, err := w.tryRead(); err == nil && a.tag != bolt.TagFailure {
@@ -128,7 +148,7 @@ func TestAClientLeavesAnOpeningForAFrozenMember(t *testing.T) {
 	for name, leave := range ways {
 		t.Run(name, func(t *testing.T) {
 			g, w, f := frozenGate(t, 0)
-			f.frozen.Store(true)
+			f.freeze()
 			w.send(run(w.v, "CREATE (n {p: $p})", m{"p": make([]byte, largeParam)}, nil), pull(w.v))
 			waitFor(t, "the request is on its way", func() bool { return g.pools.Stats("quick").InFlight == 1 && unread(t, w.conn) == 0 })
 			began := time.Now()
