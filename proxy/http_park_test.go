@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -64,6 +65,33 @@ func TestAParkedHTTPConnectionStillHasItsTimeLimit(t *testing.T) {
 	c.want("GET", 200, "GET /x ")
 	g.awaitParked(1)
 	c.closed()
+}
+
+// TestParkingOnceMoreDoesNotMoveTheTimeLimit: rounds may follow one another for as long as other clients come and go.
+func TestParkingOnceMoreDoesNotMoveTheTimeLimit(t *testing.T) {
+	m := startScripted(t, "s1", answering(echo))
+	g := startRelay(t, func(o *Options, f *Frontend) { parkSoon(o, f); f.Timeouts.ClientIdle = 300 * time.Millisecond }, m)
+	c := g.raw()
+	c.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+	c.want("GET", 200, "GET /x ")
+	g.awaitParked(1)
+	over := make(chan struct{})
+	var rounds sync.WaitGroup
+	rounds.Go(func() {
+		for tick := time.NewTicker(20 * time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				g.server.parkRound.Add(1)
+			case <-over:
+				tick.Stop()
+				return
+			}
+		}
+	})
+	c.SetReadDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // shows in the read
+	c.closed()
+	close(over)
+	rounds.Wait()
 }
 
 func TestAShutdownClosesParkedHTTPConnections(t *testing.T) {

@@ -167,29 +167,30 @@ func (s *Server) parkIdle() {
 	}
 }
 
-// lieDown hands a session over to a new goroutine, which waits. What the wait needs is done here: the new one shall not
-// call anything that makes its stack grow.
-func (s *Server) lieDown(c *client) {
+// lieDown hands a session over to a new goroutine, which waits until by. What the wait needs is done here: the new one
+// shall not call anything that makes its stack grow.
+func (s *Server) lieDown(c *client, by time.Time) {
 	c.session.shed()
 	n := c.session.waits()
-	if by := c.session.readBy(); !by.IsZero() {
+	if !by.IsZero() {
 		n.link.Conn.SetReadDeadline(by) //nolint:errcheck // a closed connection shows in the wait
 	}
 	n.parkAsleep(s.parkRound.Load())
 	s.conns.Add(1)
-	go s.rest(c, n.link)
+	go s.rest(c, n.link, by)
 }
 
 // rest waits on a small stack, and then serves on.
-func (s *Server) rest(c *client, link *netio.Link) {
+func (s *Server) rest(c *client, link *netio.Link, by time.Time) {
 	err := link.Await()
-	s.getUp(c, err)
+	s.getUp(c, err, by)
 }
 
-func (s *Server) getUp(c *client, err error) {
+// getUp ends the wait. A session that parks once more is as idle as before, so its time limit stays where it is.
+func (s *Server) getUp(c *client, err error, by time.Time) {
 	defer s.conns.Done()
 	if c.session.waits().wakeUp() && isTimeout(err) {
-		s.lieDown(c)
+		s.lieDown(c, by)
 		return
 	}
 	c.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the next read
@@ -230,7 +231,7 @@ func (s *Server) live(c *client, stretch func() error) {
 	}()
 	err := stretch()
 	if err == errParked {
-		s.lieDown(c)
+		s.lieDown(c, c.session.readBy())
 		return
 	}
 	switch {
