@@ -20,8 +20,8 @@ func TestProceduresAreLearnedFromMembers(t *testing.T) {
 		{Generation: cluster.Causal, ServerVersion: "4.4.48"}, {Generation: cluster.Autonomous}, {Generation: cluster.Standalone},
 	} {
 		t.Run(so.Generation.String()+" "+so.ServerVersion, func(t *testing.T) {
-			over(t, so, Options{Interval: time.Second}, func(s *stand) {
-				time.Sleep(5 * time.Second)
+			over(t, so, Options{Interval: 20 * time.Second}, func(s *stand) {
+				time.Sleep(time.Minute)
 				v := s.current.View()
 				if v.Procedures.Len() == 0 || access(v, "standin.read") != cypher.Read || access(v, "standin.write") != cypher.Write {
 					t.Fatalf("%d procedures are known; standin.read is a %v, standin.write a %v",
