@@ -23,6 +23,8 @@ type pump struct {
 	midway bool // guarded by the session's mu: a message was begun, and not sent to its end
 	last   bool // guarded by the session's mu: its last piece is being sent, so that its answer may come
 	dead   bool // the member does not take more: what belongs to it is read over
+	moved  int  // guarded by the session's mu: how many pieces the member took
+	looked int  // run's: moved, when run looked the last time; from 1 on
 }
 
 var longAgo = time.Unix(1, 0)
@@ -168,6 +170,9 @@ func (p *pump) deal() (goOn bool, err error) {
 		if !p.owe(tag) {
 			return false, nil
 		}
+		if !s.in.complete() {
+			p.lookSoon()
+		}
 		if err := p.passOn(); err != nil {
 			return false, err
 		}
@@ -207,6 +212,9 @@ func (p *pump) passOn() error {
 		if n := s.in.walked; n > 0 && !p.dead {
 			_, err := s.lease.Link.Write(s.in.buf[s.in.start : s.in.start+n])
 			p.dead = err != nil
+			s.mu.Lock()
+			p.moved++
+			s.mu.Unlock()
 		}
 		if whole {
 			s.in.drop()

@@ -135,12 +135,11 @@ func (s *boltSession) release(l *pool.Lease, clean bool) {
 func (s *boltSession) exchange(send []byte) error {
 	a := &s.answers
 	a.open()
-	if len(send) > muchToSend { // so that its leaving is seen
-		s.startHolding()
+	if len(send) > muchToSend {
+		return s.exchangeLong(send)
 	}
 	s.lease.Link.LimitRead(s.now, quick, slow)
 	n, unsent, err := s.lease.Link.Exchange(send, a.buf, s.now.Sub(s.lease.Returned()) > trusted)
-	s.stopPump()
 	if err != nil && !isTimeout(err) {
 		return s.lost(err, unsent)
 	}
@@ -379,6 +378,9 @@ func (s *boltSession) waitLonger(now, started time.Time) error {
 	if s.pump == nil {
 		s.startPump(nil)
 	}
+	if s.leftUpload() {
+		return fmt.Errorf("%w in the middle of a request that the member does not take", errLeft)
+	}
 	next := now.Add(noopEvery)
 	if s.version >= bolt.V4_3 && !a.mid {
 		next = a.sent.Add(noopEvery)
@@ -390,6 +392,9 @@ func (s *boltSession) waitLonger(now, started time.Time) error {
 	defer s.mu.Unlock()
 	if s.gone != nil {
 		return fmt.Errorf("%w: %w", errLeft, s.gone)
+	}
+	if soon := now.Add(leftLook); s.pump.midway && soon.Before(next) {
+		next = soon
 	}
 	s.lease.Link.SetReadDeadline(next)
 	return nil
