@@ -99,6 +99,9 @@ func Run(ctx context.Context, l Load) (Result, error) {
 	if l.Warmup == 0 {
 		r.phase.Store(counting)
 	}
+	if l.Rate > 0 {
+		defer keepTime()()
+	}
 	var all sync.WaitGroup
 	workers := make([]*worker, l.Clients)
 	for i := range workers {

@@ -4,11 +4,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"os"
+	"runtime/pprof"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,6 +21,7 @@ import (
 
 func newRunCommand() *cobra.Command {
 	var files []string
+	profile := ""
 	c := &cobra.Command{
 		Use:   "run -c FILE",
 		Short: "Run the daemon with a configuration file",
@@ -33,11 +36,35 @@ func newRunCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runDaemon(c.Context(), cfg, load, newLogger(cfg.Log, c.ErrOrStderr()))
+			stop, err := startProfile(profile)
+			if err != nil {
+				return err
+			}
+			return errors.Join(runDaemon(c.Context(), cfg, load, newLogger(cfg.Log, c.ErrOrStderr())), stop())
 		},
 	}
+	c.Flags().StringVar(&profile, "cpu-profile", "", "file for a CPU profile of the whole run (pprof)")
+	c.Flags().MarkHidden("cpu-profile") //nolint:errcheck // it is there: the line before
 	c.Flags().StringArrayVarP(&files, "config", "c", nil, "configuration file; may be repeated, later files win per key")
 	return c
+}
+
+// startProfile begins a CPU profile, which stop ends and writes; without a file it does nothing.
+func startProfile(file string) (stop func() error, err error) {
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, fmt.Errorf("--cpu-profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("--cpu-profile: %w", err), f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 // newGateCommand is the root: `boltgate URI` runs the daemon with defaults.
