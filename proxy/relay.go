@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	quick        = time.Millisecond       // after which at the soonest a pump reads the client beside the relay,
-	slow         = 5 * time.Millisecond   // and at the latest
+	quick        = 4 * time.Millisecond   // after which at the soonest a pump reads the client beside the relay,
+	slow         = 10 * time.Millisecond  // and at the latest
 	trusted      = 500 * time.Microsecond // so long after an answer a member's connection is used without a look at it
 	noopEvery    = 30 * time.Second       // towards a client that waits for an answer (4.3+)
 	maxSummary   = 16 << 20               // a SUCCESS or FAILURE is held whole; a plan can be long
