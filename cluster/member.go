@@ -70,11 +70,20 @@ func ParseGeneration(s string) (Generation, error) {
 // Member is one server as the configuration, or discovery, names it. It never changes; a changed member is another Member.
 type Member struct {
 	Name        string
+	Short       string // what clients see of Name in the ids of HTTP transactions; "" means Name
 	Bolt        string // host:port that we dial; "" has no Bolt (HA 2.x)
 	HTTP        string // host:port that we dial; "" has no HTTP
 	Weight      int    // 0 means 1
 	MaxInFlight int    // units of work at once, both protocols; 0 means the pool's size
 	Tags        []string
+}
+
+// ID stands before the ids of HTTP transactions at m.
+func (m *Member) ID() string {
+	if m.Short != "" {
+		return m.Short
+	}
+	return m.Name
 }
 
 // Load is what a member has to do at one moment, as far as this gate knows.

@@ -70,7 +70,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 		if u.intent.Mode == routing.Write && !u.safe {
 			c.user().wrote(time.Now())
 		}
-		u.member = lease.Member.Name
+		u.member = lease.Member.ID()
 		c.buildRequest(lease.Member)
 		if err = c.exchange(lease); err != errAgain {
 			return err

@@ -18,14 +18,16 @@ func (c *httpConn) pin() bool {
 	id := w.path.id.of(w.req.target.of(c.head()))
 	var found *cluster.Member
 	for _, s := range c.srv.current.View().Members {
-		if namesMember(id, s.Name) && (found == nil || len(s.Name) > len(found.Name)) {
+		if namesMember(id, s.ID()) && (found == nil || len(s.ID()) > len(found.ID())) {
 			found = s.Member
 		}
 	}
 	if found == nil {
 		if name := w.req.value(c.head(), fAffinity); name != nil {
-			if s := c.srv.current.View().Member(string(name)); s != nil {
-				found = s.Member
+			for _, s := range c.srv.current.View().Members {
+				if string(name) == s.ID() {
+					found = s.Member
+				}
 			}
 		}
 	}
@@ -40,8 +42,8 @@ func namesMember(id []byte, name string) bool {
 
 // memberID is the id as the member knows it.
 func (u *httpUnit) memberID(id []byte) []byte {
-	if namesMember(id, u.pinned.Name) {
-		return id[len(u.pinned.Name)+1:]
+	if name := u.pinned.ID(); namesMember(id, name) {
+		return id[len(name)+1:]
 	}
 	return id
 }
@@ -203,7 +205,7 @@ func (e *bodyEdit) end(dst []byte) []byte {
 
 // deliverRewritten passes on an answer whose body is edited.
 func (c *httpConn) deliverRewritten(lease *pool.Lease, n int) error {
-	edit := &bodyEdit{c: c, member: lease.Member.Name}
+	edit := &bodyEdit{c: c, member: lease.Member.ID()}
 	return c.deliverEdited(lease, c.w.aFrom+n, edit.append, edit.flush)
 }
 
