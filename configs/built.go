@@ -21,8 +21,6 @@ var unbuilt = []notBuilt{
 	{"frontends[].priority", []string{"0"}},
 	{"frontends[].access", []string{"any", "read", "write"}},
 	{"cluster.generation", []string{"auto", "ha", "causal", "autonomous", "standalone"}},
-	{"cluster.discover.srv", nil},
-	{"cluster.discover.dns", nil},
 	{"cluster.discover.cluster", []string{"false"}},
 	{"routing.max_lag", []string{"0"}},
 	{"routing.causality", []string{"none", "user"}},

@@ -69,13 +69,14 @@ func (c *checker) words(key, value string) string {
 
 func (c *checker) cluster() {
 	cl := &c.config.Cluster
-	if len(cl.Members) == 0 {
-		c.fault("cluster.members", "no member is named; name at least one, such as {bolt: \"10.0.0.1:7687\"}")
+	if len(cl.Members) == 0 && !cl.Discover.On() {
+		c.fault("cluster.members", "no member is named; name at least one, such as {bolt: \"10.0.0.1:7687\"}, or a DNS name in cluster.discover")
 	}
-	if cl.Generation == "standalone" && len(cl.Members) > 1 {
+	if cl.Generation == "standalone" && (len(cl.Members) > 1 || cl.Discover.On()) {
 		c.standalone()
 	}
 	c.members()
+	c.discover()
 	for from, to := range cl.Addresses {
 		key := fmt.Sprintf("cluster.addresses[%q]", from)
 		if err := checkAddress(from); err != nil {
@@ -91,13 +92,15 @@ func (c *checker) cluster() {
 // standalone: several servers that know nothing of each other can only be cold spares, or writes would be lost among them.
 func (c *checker) standalone() {
 	n := len(c.config.Cluster.Members)
-	if c.config.Routing.Balance != "first" {
+	if c.config.Routing.Balance != "first" && n > 1 {
 		c.fault("cluster.members", "generation standalone takes one member (found %d); more only as cold spares, with routing.balance: first", n)
+	} else if c.config.Routing.Balance != "first" {
+		c.fault("cluster.discover", "generation standalone takes one member, and DNS may name more; name it in cluster.members, or say routing.balance: first")
 	}
 	for i, f := range c.config.Frontends {
 		key := fmt.Sprintf("frontends[%d].routing.balance", i)
 		if c.at[key] != nil && f.Routing.Balance != "first" && f.Member == "" {
-			c.fault(key, "generation standalone with %d members takes only first", n)
+			c.fault(key, "generation standalone with several members takes only first")
 		}
 	}
 }
@@ -176,6 +179,7 @@ func (c *checker) unknownRoles() {
 			silent = append(silent, m.Name)
 		}
 	}
+	silent = append(silent, c.silentNames()...)
 	if ch.User == "" && len(silent) > 0 {
 		c.warn("cluster.check.user", "not set, and over Bolt members tell their roles only to a logged-in user (%s), unless they run without authentication: "+
 			"no leader will be known, and all work waits for failover.hold and fails; set user and password_file, or cluster.generation: standalone for a single server",

@@ -117,7 +117,10 @@ func (c *checker) protocols(key string, f *Frontend) {
 		c.fault(key+".protocols", "needs at least one of bolt, websocket, http")
 		return
 	}
-	members := c.config.Cluster.Members
+	members, discovers := c.config.Cluster.Members, c.config.Cluster.Discover.On()
+	if discovers && (f.Member == "" || checkAddress(f.Member) == nil) {
+		return // whom DNS names shows only when it is asked
+	}
 	if f.Member != "" {
 		i := slices.IndexFunc(members, func(m Member) bool { return m.Name == f.Member })
 		if i < 0 {

@@ -101,11 +101,12 @@ type Member struct {
 	Tags        []string `key:"tags"`
 }
 
-// Discover says where members come from beside those that are named.
+// Discover says where members come from beside those that are named. ParseDNS and ParseSRV take its names apart.
 type Discover struct {
-	SRV     string `key:"srv"`
-	DNS     string `key:"dns"`
-	Cluster bool   `key:"cluster"`
+	SRV       []string `key:"srv" one:""`       // names of SRV records
+	DNS       []string `key:"dns" one:""`       // names of hosts whose addresses are members
+	Resolvers []string `key:"resolvers" one:""` // DNS servers, host:port; none: the system's
+	Cluster   bool     `key:"cluster"`
 }
 
 // Check is how members are asked for their roles.

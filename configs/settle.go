@@ -12,6 +12,7 @@ func (d *decoder) settle() {
 	if len(d.config.Frontends) > 0 && d.at["frontends[0]"] == nil {
 		d.config.Frontends[0].Routing = d.config.Routing // the default frontend was made before routing was known
 	}
+	d.config.Cluster.Discover.settle()
 	for i := range d.config.Cluster.Members {
 		if m := &d.config.Cluster.Members[i]; m.Name == "" && d.at[fmt.Sprintf("cluster.members[%d].name", i)] == nil {
 			m.Name = fmt.Sprintf("s%d", i+1)

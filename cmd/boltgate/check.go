@@ -81,7 +81,11 @@ func printCheck(w io.Writer, files []string, cfg *configs.Config, faults configs
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "%s: ok, %s, %s\n", strings.Join(files, ", "), count(len(cfg.Frontends), "frontend"), count(len(cfg.Cluster.Members), "member"))
+	found := ""
+	if d := &cfg.Cluster.Discover; d.On() {
+		found = " and those behind " + count(len(d.DNS)+len(d.SRV), "DNS name")
+	}
+	_, err := fmt.Fprintf(w, "%s: ok, %s, %s%s\n", strings.Join(files, ", "), count(len(cfg.Frontends), "frontend"), count(len(cfg.Cluster.Members), "member"), found)
 	return err
 }
 

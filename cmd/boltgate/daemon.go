@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/configs"
+	"github.com/boltgate/boltgate/discovery"
 	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/proxy"
@@ -67,10 +69,13 @@ func textWanted(w io.Writer) bool {
 // daemon is everything that runs.
 type daemon struct {
 	cfg     *configs.Config
-	members []*cluster.Member // of cfg; equal ones stay the same from one reload to the next
+	tls     *tls.Config // to members, of cfg
+	members *roster     // of cfg and finder
 	load    func() (*configs.Config, error)
 	log     logger
 	current *cluster.Current
+	resolve *discovery.Resolver
+	finder  *discovery.Finder
 	monitor *health.Monitor
 	pools   *pool.Set
 	server  *proxy.Server
@@ -89,8 +94,9 @@ func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.C
 	checks, stopChecks := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { d.monitor.Run(checks) }) //nolint:errcheck // it ends with its context
-	log.Info("boltgate serves", "version", versionText(), "frontends", len(cfg.Frontends), "members", len(cfg.Cluster.Members))
-	d.reloadUntil(ctx)
+	running.Go(func() { d.finder.Run(checks) })
+	log.Info("boltgate serves", "version", versionText(), "frontends", len(cfg.Frontends), "members", len(cfg.Cluster.Members), "names", len(cfg.Cluster.Discover.DNS)+len(cfg.Cluster.Discover.SRV))
+	d.followUntil(ctx)
 	err = d.shutdown(ctx)
 	stopChecks()
 	running.Wait()
@@ -102,8 +108,10 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{load: load, log: log, current: new(cluster.Current)}
-	d.members = membersOf(cfg, nil)
+	d := &daemon{load: load, log: log, current: new(cluster.Current), tls: tls, members: new(roster)}
+	d.resolve = resolverOf(cfg, nil)
+	d.finder = discovery.New(finderOptions(cfg, d.resolve), log.Logger)
+	d.members.set(merge(membersOf(cfg), nil), nil, time.Now())
 	d.monitor = health.New(healthOptions(cfg, d.members, tls), d.current, log.Logger)
 	d.pools = pool.NewSet(poolOptions(cfg, tls), log.Logger)
 	d.server = proxy.New(proxyOptions(cfg), d.current, d.pools, log.Logger)
@@ -118,12 +126,18 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	return d, nil
 }
 
-// reloadUntil reads the configuration again at each SIGHUP, until ctx ends.
-func (d *daemon) reloadUntil(ctx context.Context) {
+// followUntil reads the configuration again at each SIGHUP and takes over what discovery finds, until ctx ends.
+func (d *daemon) followUntil(ctx context.Context) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	seconds := time.NewTicker(time.Second)
+	defer seconds.Stop()
 	for {
+		var tick <-chan time.Time
+		if d.members.anyLeaves() {
+			tick = seconds.C
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -131,6 +145,10 @@ func (d *daemon) reloadUntil(ctx context.Context) {
 			if err := d.reload(); err != nil {
 				d.log.Error("the configuration was not reloaded; the old one stays in force", "error", err)
 			}
+		case <-d.finder.Changed():
+			d.setMembers()
+		case now := <-tick:
+			d.letGo(now)
 		}
 	}
 }
@@ -155,16 +173,17 @@ func (d *daemon) reload() error {
 	if err := d.server.Apply(proxyOptions(cfg), fronts); err != nil {
 		return err
 	}
-	d.members = membersOf(cfg, d.members)
+	before := d.cfg
+	d.cfg, d.tls = cfg, tls
+	d.resolve = resolverOf(cfg, d.resolve)
+	d.finder.Update(finderOptions(cfg, d.resolve))
 	d.pools.Apply(poolOptions(cfg, tls))
-	d.pools.Retain(d.members)
-	d.monitor.Update(healthOptions(cfg, d.members, tls))
+	d.setMembers()
 	d.log.apply(cfg.Log)
-	d.log.Info("configuration reloaded", "changed", strings.Join(configs.Diff(d.cfg, cfg), " "))
-	if cfg.Log.Format != d.cfg.Log.Format {
-		d.log.Warn("log.format changes at the next start", "from", d.cfg.Log.Format, "to", cfg.Log.Format)
+	d.log.Info("configuration reloaded", "changed", strings.Join(configs.Diff(before, cfg), " "))
+	if cfg.Log.Format != before.Log.Format {
+		d.log.Warn("log.format changes at the next start", "from", before.Log.Format, "to", cfg.Log.Format)
 	}
-	d.cfg = cfg
 	return nil
 }
 

@@ -65,14 +65,19 @@ func startTestDaemon(t *testing.T) *testDaemon {
 
 // newTestDaemon starts the members, and no daemon yet.
 func newTestDaemon(t *testing.T) *testDaemon {
-	c, err := standin.Start(standin.Options{Seed: 1})
+	d, _ := newTestDaemonWith(t, standin.Options{Seed: 1})
+	return d
+}
+
+func newTestDaemonWith(t *testing.T, o standin.Options) (*testDaemon, *standin.Cluster) {
+	c, err := standin.Start(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
 	d := &testDaemon{t: t, members: c.Members(), address: loopback.Reserve(t), ended: make(chan error, 1), log: &lines{make(chan string, 10000)}}
 	d.file = filepath.Join(t.TempDir(), "boltgate.yaml")
-	return d
+	return d, c
 }
 
 func (d *testDaemon) start() {

@@ -20,27 +20,20 @@ import (
 	"github.com/boltgate/boltgate/routing"
 )
 
-// membersOf makes the members of cfg. One that equals a member of old is that member, so that its pool and checks go on.
-func membersOf(cfg *configs.Config, old []*cluster.Member) []*cluster.Member {
+// membersOf makes the members of cfg.
+func membersOf(cfg *configs.Config) []*cluster.Member {
 	var all []*cluster.Member
 	for _, c := range cfg.Cluster.Members {
-		m := &cluster.Member{Name: c.Name, Bolt: c.Bolt, HTTP: c.HTTP, Weight: c.Weight, MaxInFlight: c.MaxInFlight, Tags: c.Tags}
-		for _, o := range old {
-			if o.Name == m.Name && o.Bolt == m.Bolt && o.HTTP == m.HTTP && o.Weight == m.Weight &&
-				o.MaxInFlight == m.MaxInFlight && slices.Equal(o.Tags, m.Tags) {
-				m = o
-			}
-		}
-		all = append(all, m)
+		all = append(all, &cluster.Member{Name: c.Name, Bolt: c.Bolt, HTTP: c.HTTP, Weight: c.Weight, MaxInFlight: c.MaxInFlight, Tags: c.Tags})
 	}
 	return all
 }
 
-func healthOptions(cfg *configs.Config, members []*cluster.Member, tls *tls.Config) health.Options {
+func healthOptions(cfg *configs.Config, members *roster, tls *tls.Config) health.Options {
 	generation, _ := cluster.ParseGeneration(cfg.Cluster.Generation) // configs checked it
 	c := &cfg.Cluster.Check
 	return health.Options{
-		Generation: generation, Members: members,
+		Generation: generation, Members: members.all(), Conditions: members.conditions(), Dial: dialer(cfg),
 		Interval: c.Interval, FastInterval: c.FastInterval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall,
 		User: c.User, Password: c.Password.Value(), Method: c.Method, TLS: tls, Addresses: cfg.Cluster.Addresses,
 	}
@@ -63,7 +56,7 @@ func poolOptions(cfg *configs.Config, tls *tls.Config) pool.Options {
 	p := &cfg.Pool
 	return pool.Options{
 		MaxPerMember: p.MaxPerMember, ConnectTimeout: p.ConnectTimeout, IdleTimeout: orNever(p.IdleTimeout),
-		HTTPIdle: atOnce(p.HTTPIdle), MaxLifetime: orNever(p.MaxLifetime), TLS: tls, Agent: "boltgate/" + versionText(),
+		HTTPIdle: atOnce(p.HTTPIdle), MaxLifetime: orNever(p.MaxLifetime), TLS: tls, Agent: "boltgate/" + versionText(), Dial: dialer(cfg),
 	}
 }
 

@@ -1,0 +1,144 @@
+package main
+
+// This file owns the list of members: those of the configuration, those that discovery found, and those that left either of
+// the two and are drained first. It belongs to the daemon's one goroutine.
+
+import (
+	"slices"
+	"time"
+
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// roster is the members in force. The zero roster has none.
+type roster struct {
+	present []*cluster.Member // equal ones stay the same from one list to the next, so that their pools and checks go on
+	leaving []*leaver
+}
+
+// leaver is a member that is drained because it is in no list any more: what began on it may end there.
+type leaver struct {
+	member *cluster.Member
+	since  time.Time
+	busy   time.Time // when work was seen on it last
+}
+
+// drainFor is how long a member that left stays without any work to be seen on it: as long as an HTTP transaction may wait for
+// its next request, which nobody sees meanwhile.
+const drainFor = time.Minute
+
+// merge adds to the members of the configuration those that were found and do not stand there already.
+func merge(given, found []*cluster.Member) []*cluster.Member {
+	all := slices.Clone(given)
+	for _, m := range found {
+		if !slices.ContainsFunc(given, func(g *cluster.Member) bool { return g.Name == m.Name || sameServer(g, m) }) {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// sameServer tells whether two members share an address.
+func sameServer(a, b *cluster.Member) bool {
+	return a.Bolt != "" && a.Bolt == b.Bolt || a.HTTP != "" && a.HTTP == b.HTTP
+}
+
+// set replaces the members that are present. Of those that are not any more, the ones that may have work on them leave by
+// and by; one whose server stays under another name is that server's business.
+func (r *roster) set(members []*cluster.Member, mayWork func(*cluster.Member) bool, now time.Time) (left []string) {
+	for i, m := range members {
+		for _, o := range r.all() {
+			if sameMember(o, m) {
+				members[i] = o
+			}
+		}
+	}
+	were := r.present
+	r.present = members
+	for _, o := range were {
+		if !r.replaces(o) && mayWork(o) {
+			r.leaving = append(r.leaving, &leaver{o, now, now})
+			left = append(left, o.Name)
+		}
+	}
+	r.leaving = slices.DeleteFunc(r.leaving, func(l *leaver) bool { return r.replaces(l.member) })
+	return left
+}
+
+// replaces tells whether a member that is present has the name or the server of o.
+func (r *roster) replaces(o *cluster.Member) bool {
+	return slices.ContainsFunc(r.present, func(m *cluster.Member) bool { return m.Name == o.Name || sameServer(m, o) })
+}
+
+func sameMember(a, b *cluster.Member) bool {
+	return a.Name == b.Name && a.Bolt == b.Bolt && a.HTTP == b.HTTP && a.Weight == b.Weight &&
+		a.MaxInFlight == b.MaxInFlight && slices.Equal(a.Tags, b.Tags)
+}
+
+// all are the members that are present, and behind them those that leave.
+func (r *roster) all() []*cluster.Member {
+	all := slices.Clip(r.present)
+	for _, l := range r.leaving {
+		all = append(all, l.member)
+	}
+	return all
+}
+
+// conditions drain those that leave.
+func (r *roster) conditions() map[string]cluster.Condition {
+	c := make(map[string]cluster.Condition, len(r.leaving))
+	for _, l := range r.leaving {
+		c[l.member.Name] = cluster.Drain
+	}
+	return c
+}
+
+func (r *roster) anyLeaves() bool { return len(r.leaving) > 0 }
+
+// letGo drops those that leave and have no work any more, or can do none, and tells whom.
+func (r *roster) letGo(mayWork func(*cluster.Member) bool, busy func(*cluster.Member) bool, now time.Time) (gone []*leaver) {
+	r.leaving = slices.DeleteFunc(r.leaving, func(l *leaver) bool {
+		if busy(l.member) {
+			l.busy = now
+		}
+		over := !mayWork(l.member) || now.Sub(l.busy) >= drainFor
+		if over {
+			gone = append(gone, l)
+		}
+		return over
+	})
+	return gone
+}
+
+// setMembers puts the newest list of members in force.
+func (d *daemon) setMembers() {
+	left := d.members.set(merge(membersOf(d.cfg), d.finder.Members()), d.mayWork, time.Now())
+	for _, name := range left {
+		d.log.Info("member leaves; what began on it may end there", "member", name)
+	}
+	d.tellMembers()
+}
+
+// letGo ends the drain of members that have nothing to do any more.
+func (d *daemon) letGo(now time.Time) {
+	gone := d.members.letGo(d.mayWork, func(m *cluster.Member) bool { return d.pools.Stats(m.Name).InFlight > 0 }, now)
+	for _, l := range gone {
+		d.log.Info("member left", "member", l.member.Name, "after", now.Sub(l.since).Round(time.Second))
+	}
+	if len(gone) > 0 {
+		d.tellMembers()
+	}
+}
+
+func (d *daemon) tellMembers() {
+	d.pools.Retain(d.members.all())
+	d.monitor.Update(healthOptions(d.cfg, d.members, d.tls))
+}
+
+// mayWork tells whether there can be work on a member that left: not when it is down. A single server is exchanged at once,
+// for beside another it would not be single.
+func (d *daemon) mayWork(m *cluster.Member) bool {
+	v := d.current.View()
+	s := v.Member(m.Name)
+	return s != nil && s.Up && v.Generation != cluster.Standalone
+}
