@@ -1,14 +1,12 @@
 package main
 
-// This file owns `boltgate classify`: read or write, and why, for one query or a stream of them.
+// This file owns `boltgate classify`: read or write, and why, for one query or a stream of them; classify_json.go owns the lines.
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +18,10 @@ func newClassifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "classify [QUERY]",
 		Short: "Say whether a query reads or writes, and why",
-		Long: `Say whether a query reads or writes, as the gate judges it that sees nothing but the text and the built-in table of procedures.
+		Long: `Say whether a query reads or writes, as the gate judges a text that comes without a declared access mode.
+
+A CALL is looked up in the built-in table of procedures alone. A running gate also knows what its members list, and routing.procedures of its
+configuration comes before both; a procedure that none of them knows counts as a write.
 
 Without QUERY, read one JSON object a line from standard input, {"query": "…"}, and answer each with one line, in order:
 {"access":"read|write","reason":"…","self_committing":true|false}. A line that is no such object is answered {"error":"…"}; then the exit code is 1.`,
@@ -35,7 +36,8 @@ Without QUERY, read one JSON object a line from standard input, {"query": "…"}
 			case len(args) == 0:
 				return classifyLines(c.InOrStdin(), c.OutOrStdout())
 			case asJSON:
-				return json.NewEncoder(c.OutOrStdout()).Encode(answerTo(args[0]))
+				_, err := c.OutOrStdout().Write(appendAnswer(nil, cypher.ClassifyString(args[0], nil)))
+				return err
 			default:
 				return explainVerdict(c.OutOrStdout(), args[0])
 			}
@@ -43,18 +45,6 @@ Without QUERY, read one JSON object a line from standard input, {"query": "…"}
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "answer QUERY with the JSON line too")
 	return c
-}
-
-// classifyAnswer is the answer to one query.
-type classifyAnswer struct {
-	Access         string `json:"access"`
-	Reason         string `json:"reason"`
-	SelfCommitting bool   `json:"self_committing"`
-}
-
-func answerTo(query string) classifyAnswer {
-	v := cypher.ClassifyString(query, nil)
-	return classifyAnswer{Access: v.Access.String(), Reason: v.Reason, SelfCommitting: v.SelfCommitting}
 }
 
 // explainVerdict says it to a person: the verdict, the place in the text that decided, and what else is special about the text.
@@ -86,8 +76,7 @@ const maxLine = 64 << 20
 // can ask one query at a time.
 func classifyLines(in io.Reader, out io.Writer) error {
 	lines, answers := bufio.NewReaderSize(in, 64<<10), bufio.NewWriterSize(out, 64<<10)
-	encoder := json.NewEncoder(answers)
-	encoder.SetEscapeHTML(false)
+	var query, answer []byte // scratch
 	var failed error
 	for number := 1; ; number++ {
 		line, err := readLine(lines)
@@ -97,17 +86,15 @@ func classifyLines(in io.Reader, out io.Writer) error {
 		if err != nil && !errors.Is(err, errLongLine) {
 			return errors.Join(answers.Flush(), fmt.Errorf("reading line %d: %w", number, err))
 		}
-		answer, problem := answerLine(line, err)
-		if problem != nil {
+		if query, err = queryOf(line, query, err); err != nil {
 			failed = errors.New("lines could not be read; their answers say why")
-			answer = struct {
-				Error string `json:"error"`
-			}{fmt.Sprintf("line %d: %v", number, problem)}
-		}
-		if answer == nil {
+			answer = appendProblem(answer[:0], number, err)
+		} else if len(line) > 0 {
+			answer = appendAnswer(answer[:0], cypher.Classify(query, nil))
+		} else {
 			continue
 		}
-		if err := encoder.Encode(answer); err != nil {
+		if _, err := answers.Write(answer); err != nil {
 			return err
 		}
 		if lines.Buffered() == 0 {
@@ -118,42 +105,25 @@ func classifyLines(in io.Reader, out io.Writer) error {
 	}
 }
 
-// answerLine returns the answer to a line that was read with err, nil for an empty line.
-func answerLine(line []byte, err error) (answer any, problem error) {
-	if err != nil {
-		return nil, err
-	}
-	if !utf8.Valid(line) {
-		return nil, errors.New("not UTF-8")
-	}
-	if len(line) == 0 {
-		return nil, nil
-	}
-	var asked map[string]json.RawMessage // a struct would take "Query" as well
-	if err := json.Unmarshal(line, &asked); err != nil {
-		return nil, errors.New(`not a JSON object; expected {"query": "…"}`)
-	}
-	var query *string
-	if err := json.Unmarshal(asked["query"], &query); err != nil || query == nil {
-		return nil, errors.New(`no text at "query"; expected {"query": "…"}`)
-	}
-	return answerTo(*query), nil
-}
-
 var errLongLine = fmt.Errorf("longer than %d MiB", maxLine>>20)
 
-// readLine returns the next line without the end of line; the last one may have none. A line beyond maxLine is read to its end and dropped.
+// readLine returns the next line without the end of line, borrowed until the next call; the last one may have none. A line beyond maxLine is
+// read to its end and dropped.
 // Errors: errLongLine, io.EOF when there is no more line, and those of the reader.
 func readLine(r *bufio.Reader) ([]byte, error) {
+	part, err := r.ReadSlice('\n')
+	if err == nil {
+		return trimEnd(part), nil
+	}
 	var line []byte
 	long := false
 	for {
-		part, err := r.ReadSlice('\n')
 		if long = long || len(line)+len(part) > maxLine; !long {
 			line = append(line, part...)
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
+			part, err = r.ReadSlice('\n')
 			continue
 		case err == io.EOF && len(line) == 0 && !long:
 			return nil, io.EOF

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode/utf8"
 )
 
 func TestClassifyAnswersBeforeItWaitsForMore(t *testing.T) {
@@ -66,5 +69,59 @@ func TestClassifyPassesOnErrors(t *testing.T) {
 	r.CloseWithError(broken)
 	if err := classifyLines(strings.NewReader("{\"query\":\"RETURN 1\"}\n"), w); !errors.Is(err, broken) {
 		t.Errorf("got %v from a reader that has gone", err)
+	}
+}
+
+// What is read without package json is what package json reads.
+func FuzzPlainQuery(f *testing.F) {
+	for _, line := range []string{
+		`{"query":"RETURN 1"}`, ` { "query" : "MATCH (n)\nSET n.x = \"\u003c\u00e9\\\/\b\f\r\t\"" } `, `{"query":""}`, `{"query":"\ud83d\ude00"}`, `{"query":"\u+123"}`,
+		`{"query":"a","query":"b"}`, `{"query":"a"}}`, `{"query":"a`, `{"query":"a\`, `{"query":"a\u12`, `{"query":"a\x"}`, `{"query":"größe 名前 😀"}`, "{\"query\":\"a\tb\"}",
+		`{"Query":"a"}`, `{"query":null}`, `{"query":["a"]}`, `{}`, ``, `"query"`, "{\"query\":\"a\"}\x00", "{\"query\":\"a\"\u00a0}",
+	} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		got, ok := plainQuery([]byte(line), nil)
+		if !ok || !utf8.ValidString(line) {
+			return
+		}
+		var want map[string]string
+		if err := json.Unmarshal([]byte(line), &want); err != nil || len(want) != 1 || want["query"] != string(got) {
+			t.Fatalf("%q: got %q; json says %q, %v", line, got, want, err)
+		}
+	})
+}
+
+// Lines as programs write them take the quick way.
+func TestMostLinesArePlain(t *testing.T) {
+	for _, query := range []string{"RETURN 1", "MATCH (n)\n\tWHERE n.x < 1 && 'a\\'b' = \"é\" // 名前", ""} {
+		line, err := json.Marshal(map[string]string{"query": query})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := plainQuery(line, nil); !ok || string(got) != query {
+			t.Errorf("%s: got %q, %v", line, got, ok)
+		}
+	}
+}
+
+func BenchmarkClassifyLines(b *testing.B) {
+	query := `MATCH (u:User {id: $userId})-[:FOLLOWS]->(f:User)-[:POSTED]->(p:Post)\nWHERE p.createdAt > $since AND p.visibility IN ['public', 'friends']\n` +
+		`OPTIONAL MATCH (p)<-[l:LIKED]-(:User)\nRETURN p.id AS id, p.title AS title, f.name AS author, count(l) AS likes\nORDER BY likes DESC SKIP $skip LIMIT 25`
+	for name, line := range map[string]string{
+		"query":             fmt.Sprintf("{\"query\":\"%s\"}\n", query),
+		"other-members-too": fmt.Sprintf("{\"id\":1,\"query\":\"%s\",\"parameters\":{\"userId\":7}}\n", query),
+	} {
+		b.Run(name, func(b *testing.B) {
+			in := strings.Repeat(line, 1000)
+			b.SetBytes(int64(len(in)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := classifyLines(strings.NewReader(in), io.Discard); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
