@@ -111,6 +111,13 @@ func (l *lexer) endsOperand(i int) bool {
 	return false
 }
 
+// commits says whether PERIODIC or CONCURRENT before i is followed by what makes it one.
+func (l *lexer) commits(i int) bool {
+	i, j := l.peekWord(i)
+	s := l.text[i:j]
+	return foldEqual(s, "commit") || foldEqual(s, "transactions") || foldEqual(s, "transaction")
+}
+
 // isEntry says that the word before i, first behind a {, is a key, a projected variable, an old parameter or a path variable.
 func (l *lexer) isEntry(i int) bool {
 	switch l.peekByte(i) {

@@ -55,6 +55,7 @@ const (
 	reasonOpenName     = "unterminated back-tick"
 	reasonOpenComment  = "unterminated comment"
 	reasonTransactions = "IN TRANSACTIONS"
+	reasonCharacter    = "a character that is no part of the language"
 )
 
 // shape is what matters of a text for its \u escapes.
@@ -228,7 +229,7 @@ func (l *lexer) number(i int) int {
 			j = digitsEnd(s, k)
 		}
 	} else if j == i+1 && s[i] == '0' && j < len(s) && (s[j]|0x20 == 'x' || s[j]|0x20 == 'o') {
-		for j++; j < len(s) && isHex(s[j]); j++ {
+		for j++; j < len(s) && (isHex(s[j]) || s[j] == '_'); j++ {
 		}
 	}
 	l.ended('0', i, j)
@@ -286,6 +287,9 @@ func (l *lexer) high(i int) int {
 		return l.word(i, l.identEnd(i+n))
 	default:
 		l.symbol(i, 0)
+		if !isSign(r) {
+			l.fail(reasonCharacter, i, i+n)
+		}
 	}
 	return i + n
 }
@@ -316,10 +320,17 @@ func isPart(r rune) bool {
 	return unicode.In(r, unicode.L, unicode.Nd, unicode.Nl, unicode.Mn, unicode.Mc, unicode.Pc, unicode.Sc)
 }
 
-// isBlank says whether r, outside ASCII, is white space to every server. What only some take for it counts as a symbol.
+// isSign says whether r, outside ASCII, is a dash or an arrow head that patterns may be drawn with. Any other character that is neither white space nor
+// part of a name makes a text unreadable: to one server n-AS, with a soft hyphen for the -, is a name and what follows it a clause, where another
+// would see n AS and a name.
+func isSign(r rune) bool {
+	return unicode.In(r, unicode.Pd, unicode.Ps, unicode.Pe, unicode.Sm)
+}
+
+// isBlank says whether r, outside ASCII, is white space to every server. U+0085 is not: servers that read Java's names take it for a part of one.
 func isBlank(r rune) bool {
 	switch {
-	case r == 0x85, r == 0xA0, r == 0x1680, 0x2000 <= r && r <= 0x200A, r == 0x2028, r == 0x2029, r == 0x202F, r == 0x205F, r == 0x3000:
+	case r == 0xA0, r == 0x1680, 0x2000 <= r && r <= 0x200A, r == 0x2028, r == 0x2029, r == 0x202F, r == 0x205F, r == 0x3000:
 		return true
 	}
 	return false
@@ -356,6 +367,9 @@ func (l *lexer) symbol(i int, c byte) {
 		l.stray = l.stray || c == '\\'
 		if l.pos != atKeyword {
 			l.pos = atEither
+		}
+		if b := l.text[i]; b < ' ' || b == 0x7F {
+			l.fail(reasonCharacter, i, i+1) // as with isSign
 		}
 	}
 	l.last = c
@@ -410,7 +424,7 @@ func (l *lexer) word(i, j int) int {
 	}
 	w := words.at(l.text, i, j)
 	if pos == atEither {
-		if w.kind == unknown || w.kind >= call && l.endsOperand(j) {
+		if w.kind == unknown || w.kind >= call && l.endsOperand(j) || w.kind == selfward && !l.commits(j) {
 			l.pos = atKeyword
 			return j
 		}

@@ -18,7 +18,7 @@ var insertions = []string{
 
 // A write that is put where a clause may stand makes a read a write, whatever stands before it.
 func TestInsertedWriteIsFound(t *testing.T) {
-	clause := regexp.MustCompile(`\bRETURN\b|\bMATCH\b|\bUNWIND\b`)
+	clause := regexp.MustCompile(`\b(RETURN|MATCH|UNWIND|WITH|CALL|LOAD|USE|FOREACH|LET|FILTER|FOR|FINISH|NEXT|UNION|ORDER|SKIP|LIMIT|OFFSET)\b`)
 	n := 0
 	for _, tc := range readCases {
 		v := ClassifyString(tc.query, nil)
