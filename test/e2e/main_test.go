@@ -5,10 +5,12 @@
 //	go test -v -run TestCommunity5 ./test/e2e              one lab
 //	go test -run TestRehearsal ./test/e2e                  the raw client, the gate and stand-ins: seconds, no Java
 //	go test -run TestCommunity5/direct/raw ./test/e2e -update    writes the recordings of test/labs/recordings anew
+//	go test -run TestCommunity5/classify ./test/e2e -update      writes what the server says into cypher/testdata/statements.ndjson anew
+//	go test -run TestClassificationPage ./test/e2e -update       and then the page docs/classification.md
 //	BOLTGATE_WRITE_DOCS=1 go test -timeout 30m ./test/e2e  writes docs/compatibility.md from what it saw
 //
 // This file owns the run as a whole; labs_test.go one test per lab, drivers_test.go the drivers' smoke, raw_test.go the raw client, rehearsal_test.go
-// the same without servers, gate_test.go the gate, matrix_test.go the page that is written.
+// the same without servers, gate_test.go the gate, matrix_test.go the page that is written; classify_test.go holds cypher.Classify against the servers.
 package e2e
 
 import (
