@@ -356,7 +356,10 @@ func TestHTTPLostAnswers(t *testing.T) {
 func TestHTTPMemberThatIsNotThere(t *testing.T) {
 	dead := &scripted{Member: &cluster.Member{Name: "s1", HTTP: loopback.Reserve(t)}}
 	good := startScripted(t, "s2", answering(echo))
-	g := startRelay(t, func(_ *Options, f *Frontend) { f.Policy.LeaderAlwaysReads, f.Policy.Balance = true, routing.First }, dead, good)
+	g := startRelay(t, func(o *Options, f *Frontend) {
+		o.Hold = 2 * time.Second // the write finds nobody until then
+		f.Policy.LeaderAlwaysReads, f.Policy.Balance = true, routing.First
+	}, dead, good)
 	c := g.raw()
 	c.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
 	c.want("GET", 200, "GET /x ")

@@ -111,7 +111,7 @@ func startRelay(t testing.TB, set func(*Options, *Frontend), members ...*scripte
 	g.current.Publish(view)
 	log := testLog(t)
 	g.pools = pool.NewSet(pool.Options{HTTPIdle: time.Hour}, log)
-	o := Options{Hold: 300 * time.Millisecond}
+	o := Options{Hold: 10 * time.Second}
 	f := &Frontend{Name: "main", Bind: []string{"127.0.0.1:0"}, Timeouts: Timeouts{Handshake: 10 * time.Second}}
 	if set != nil {
 		set(&o, f)
