@@ -46,6 +46,7 @@ func everything(t *testing.T, lab labs.Lab, stages ...stage) {
 			t.Run(p.Driver.Name, func(t *testing.T) { smokeThroughGate(t, c, p, gate) })
 		}
 	})
+	t.Run("procedures", func(t *testing.T) { procedures(t, c) })
 	for _, s := range stages {
 		t.Run(s.name, func(t *testing.T) { s.run(t, c) })
 	}

@@ -62,11 +62,24 @@ func record(t *testing.T, c *labs.Cluster, addr string, v bolt.Version) bool {
 		if i >= len(got) || i >= len(want) {
 			t.Fatalf("%s has %d scenarios, this run %d; write it anew with -update", file, len(want), len(got))
 		}
-		if d := exchange.Diff(got[i], want[i]); d != "" {
+		differs := func(s exchange.Scenario) string { return exchange.Diff(s, want[i]) }
+		if d := untilInTime(t, got[i], exchange.Scenarios(v)[i], differs, func(s exchange.Scenario) exchange.Scenario { return play(t, c, addr, v, []exchange.Scenario{s})[0] }); d != "" {
 			t.Errorf("%s: %s", filepath.Base(file), d)
 		}
 	}
 	return !t.Failed()
+}
+
+// untilInTime tells how a scenario that was played differs from what is recorded. One in which a RESET overtakes a stream is played again, up to
+// twice: 2026.08.1 looks for a RESET every few seconds only, and on a busy machine has now and then sent all of its million rows before.
+func untilInTime(t *testing.T, got, asked exchange.Scenario, differs func(exchange.Scenario) string, play func(exchange.Scenario) exchange.Scenario) string {
+	t.Helper()
+	d := differs(got)
+	for tries := 0; d != "" && tries < 2 && strings.HasPrefix(got.Name, "reset in") && strings.HasSuffix(got.Name, "stream"); tries++ {
+		t.Logf("played again, for the stream may have come to its end before the server saw the RESET: %s", d)
+		d = differs(play(asked))
+	}
+	return d
 }
 
 func load(t *testing.T, file string) []exchange.Scenario {
@@ -169,7 +182,8 @@ func rawThroughGate(t *testing.T, c *labs.Cluster, gate string, w watcher) {
 				t.Fatalf("%d scenarios were played, %d are recorded; record anew with -update", len(got), len(want))
 			}
 			for i := range got {
-				if d := unexpected(got[i].Shape(), want[i].Shape(), w.differ); d != "" {
+				differs := func(s exchange.Scenario) string { return unexpected(s.Shape(), want[i].Shape(), w.differ) }
+				if d := untilInTime(t, got[i], asked[i], differs, func(s exchange.Scenario) exchange.Scenario { return play(t, c, gate, v, []exchange.Scenario{s})[0] }); d != "" {
 					t.Error(d)
 				}
 			}
