@@ -25,19 +25,23 @@ const (
 // preferred keeps the members with the first of the tags that any of them has; without one, all. It works in place.
 func preferred(can []*cluster.Status, tags []string) []*cluster.Status {
 	for _, tag := range tags {
-		n := 0
-		for i, s := range can { // those with the tag to the front, in their order
-			if slices.Contains(s.Tags, tag) {
-				copy(can[n+1:i+1], can[n:i])
-				can[n] = s
-				n++
-			}
-		}
-		if n > 0 {
+		if n := toFront(can, func(s *cluster.Status) bool { return slices.Contains(s.Tags, tag) }); n > 0 {
 			return can[:n]
 		}
 	}
 	return can
+}
+
+// toFront moves those that which names to the front, all in their order, and tells how many they are.
+func toFront(can []*cluster.Status, which func(*cluster.Status) bool) (n int) {
+	for i, s := range can {
+		if which(s) {
+			copy(can[n+1:i+1], can[n:i])
+			can[n] = s
+			n++
+		}
+	}
+	return n
 }
 
 // choose takes one of can, which is not empty.
@@ -107,14 +111,10 @@ func (r *Router) awake(can []*cluster.Status, now time.Time, n uint64) []*cluste
 		return can
 	}
 	share := float64(n*goldenStep>>11) / (1 << 53) // spread evenly over 0 to 1, however far apart the choices are
-	kept := 0
-	for i, s := range can {
-		if up := now.Sub(s.Since); up >= limit || float64(up)/float64(limit) > share {
-			copy(can[kept+1:i+1], can[kept:i])
-			can[kept] = s
-			kept++
-		}
-	}
+	kept := toFront(can, func(s *cluster.Status) bool {
+		up := now.Sub(s.Since)
+		return up >= limit || float64(up)/float64(limit) > share
+	})
 	if kept == 0 {
 		return can
 	}
