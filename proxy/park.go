@@ -225,7 +225,7 @@ func (s *boltSession) serveOn(wait error) error {
 func (s *Server) live(c *client, stretch func() error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("a session ended by a fault in boltgate; please report it", "frontend", c.front, "client", c.address(), "panic", fmt.Sprint(p), "stack", stack())
+			s.log.Error("a session ended by a fault in boltgate; please report it", "frontend", c.front, "client", c.address(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			s.bury(c)
 		}
 	}()

@@ -1,5 +1,0 @@
-package proxy
-
-import "runtime/debug"
-
-func stack() string { return string(debug.Stack()) }
