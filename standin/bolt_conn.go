@@ -55,7 +55,7 @@ func newBoltConn(m *member, life context.Context, conn net.Conn) *boltConn {
 	c := &boltConn{m: m, conn: conn, life: life, id: m.nextConn.Add(1), asker: asker{m: m}, queue: make(chan message, requestQueue),
 		gone: make(chan struct{}), halt: make(chan struct{}), streams: make(map[int64]*result)}
 	c.in.source = bufio.NewReader(conn)
-	c.out = answers{conn: conn, release: m.release, cut: -1, chunk: m.c.opt.MaxChunk, awake: func() bool { return m.awaken(life.Done()) }}
+	c.out = answers{conn: conn, release: m.release(), cut: -1, chunk: m.c.opt.MaxChunk, awake: func() bool { return m.awaken(life.Done()) }}
 	if m.c.opt.MaxChunk > 0 {
 		c.out.random = rand.New(rand.NewPCG(uint64(m.c.opt.Seed), uint64(c.id)))
 	}
@@ -68,8 +68,8 @@ func (c *boltConn) serve() {
 		return
 	}
 	c.out.version, c.asker.v = c.v, c.v
-	c.in.noNoops = !c.m.release.atLeast(5, 0)
-	if c.m.release.atLeast(5, 0) {
+	c.in.noNoops = !c.m.release().atLeast(5, 0)
+	if c.m.release().atLeast(5, 0) {
 		c.in.limit.Store(loginBytes)
 		_ = c.conn.SetReadDeadline(time.Now().Add(loginTime))
 	}

@@ -17,13 +17,13 @@ func (c *boltConn) handshake() bool {
 	if _, err := io.ReadFull(c.in.source, hello[4:]); err != nil || !c.m.awaken(c.life.Done()) {
 		return false
 	}
-	offered := c.m.release.versions
+	offered := c.m.release().versions
 	for i := 4; i < len(hello); i += 4 {
 		p := hello[i : i+4]
 		if p[0] == 0 && p[1] == 0 && p[2] == 1 && p[3] == 0xFF && slices.Contains(offered, bolt.V5_7) {
 			return c.handshakeManifest()
 		}
-		if v, ok := choose(p, offered, c.m.release.atLeast(4, 3)); ok {
+		if v, ok := choose(p, offered, c.m.release().atLeast(4, 3)); ok {
 			c.v = v
 			_, err := c.conn.Write([]byte{0, 0, v.Minor(), v.Major()})
 			return err == nil
@@ -49,7 +49,7 @@ func choose(p []byte, offered []bolt.Version, ranges bool) (bolt.Version, bool) 
 
 // handshakeManifest is the manifest handshake of 5.7.
 func (c *boltConn) handshakeManifest() bool {
-	offers := manifestRanges(c.m.release.versions)
+	offers := manifestRanges(c.m.release().versions)
 	b := []byte{0, 0, 1, 0xFF, byte(len(offers))}
 	for _, o := range offers {
 		b = append(b, 0, o.back, o.newest.Minor(), o.newest.Major())
@@ -62,7 +62,7 @@ func (c *boltConn) handshakeManifest() bool {
 		return false
 	}
 	c.v, c.manifest = bolt.V(choice[3], choice[2]), true
-	return slices.Contains(c.m.release.versions, c.v)
+	return slices.Contains(c.m.release().versions, c.v)
 }
 
 // offer is a range of versions: the newest, and how many minors before it belong to it.

@@ -58,13 +58,13 @@ func (c *boltConn) checkHello(extra map[string]any) *bolt.Failure {
 
 // greeting is HELLO's SUCCESS (facts of Neo4j, "Answers: metadata").
 func (c *boltConn) greeting(extra map[string]any) map[string]any {
-	g := map[string]any{"server": "Neo4j/" + c.m.release.text}
+	g := map[string]any{"server": "Neo4j/" + c.m.release().text}
 	if c.v >= bolt.V3 {
 		g["connection_id"] = c.connectionID()
 	}
-	if c.m.release.atLeast(4, 3) {
+	if c.m.release().atLeast(4, 3) {
 		hints := make(map[string]any)
-		if c.m.release.atLeast(5, 0) {
+		if c.m.release().atLeast(5, 0) {
 			hints["connection.recv_timeout_seconds"] = int64(120)
 		}
 		if c.v >= bolt.V5_8 {

@@ -90,7 +90,7 @@ func lookup(tag byte, v bolt.Version) *request {
 func (c *boltConn) handle(m message) {
 	r := lookup(m.tag, c.v)
 	switch f := malformed(r, m); {
-	case m.fault == nil && r == nil, f != nil && !c.m.release.atLeast(5, 0):
+	case m.fault == nil && r == nil, f != nil && !c.m.release().atLeast(5, 0):
 		c.closing = true // without a word
 	case f != nil && c.state < ready:
 		c.fatal(f)
@@ -156,7 +156,7 @@ func (r *request) message() string {
 // whileInterrupted answers what is queued in front of a RESET. Servers of 5.x break the connection for what they do not
 // ignore while failed, older ones ignore all.
 func (c *boltConn) whileInterrupted(r *request) {
-	if c.m.release.atLeast(5, 0) && !r.ignored {
+	if c.m.release().atLeast(5, 0) && !r.ignored {
 		c.fatal(illegal(r, "INTERRUPTED"))
 		return
 	}

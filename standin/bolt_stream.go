@@ -34,7 +34,7 @@ func (c *boltConn) stream(m message, deliver bool) *bolt.Failure {
 }
 
 func (c *boltConn) noSuchResult(qid int64) *bolt.Failure {
-	if c.m.release.atLeast(5, 0) {
+	if c.m.release().atLeast(5, 0) {
 		return withKind(failure(bolt.CodeInvalidFormat, "No such statement: %d", qid), kindResult)
 	}
 	return failure(bolt.CodeUnknown, "Result for transaction and id: %d was not found.", qid)
@@ -86,7 +86,7 @@ func (c *boltConn) rows(r *result, n int64, deliver bool) *bolt.Failure {
 	halted := c.halted()
 	// 4.x and before look for an interruption only where a query reads the store, so that this one runs to its end. Who
 	// sent a RESET does not want the rows: the stand-in leaves them out.
-	runsOn := r.make != nil && !c.m.release.atLeast(5, 0)
+	runsOn := r.make != nil && !c.m.release().atLeast(5, 0)
 	left := r.total() - r.sent
 	if n > 0 {
 		left = min(left, n)
@@ -130,7 +130,7 @@ func (c *boltConn) rows(r *result, n int64, deliver bool) *bolt.Failure {
 
 // finish ends a result: an auto-commit transaction is committed, and the summary says so.
 func (c *boltConn) finish(r *result, deliver bool) *bolt.Failure {
-	meta := r.summary(deliver || !c.m.release.atLeast(5, 0))
+	meta := r.summary(deliver || !c.m.release().atLeast(5, 0))
 	if r.old != "" {
 		meta = make(map[string]any)
 		if r.bookmark != "" {
@@ -165,7 +165,7 @@ func (c *boltConn) finish(r *result, deliver bool) *bolt.Failure {
 	} else {
 		meta["t_last"] = int64(0)
 	}
-	if c.v >= bolt.V4_0 && (deliver || len(r.fields) == 0 || c.m.release.atLeast(5, 0)) {
+	if c.v >= bolt.V4_0 && (deliver || len(r.fields) == 0 || c.m.release().atLeast(5, 0)) {
 		meta["db"] = db
 	}
 	if c.v >= bolt.V5_6 {
@@ -178,7 +178,7 @@ func (c *boltConn) finish(r *result, deliver bool) *bolt.Failure {
 // lateEnd is the failure that 4.x and before notice only when all rows are out: a timeout, or for an auto-commit query a
 // RESET.
 func (c *boltConn) lateEnd(auto bool) *bolt.Failure {
-	if c.tx == nil || c.m.release.atLeast(5, 0) {
+	if c.tx == nil || c.m.release().atLeast(5, 0) {
 		return nil
 	}
 	select {

@@ -264,7 +264,7 @@ func TestMalformedRequests(t *testing.T) {
 			w := b.wire("s1", v)
 			w.send(message)
 			got, _ := w.next()
-			if !b.member("s1").release.atLeast(5, 0) {
+			if !b.member("s1").release().atLeast(5, 0) {
 				if got != "EOF" {
 					t.Errorf("%s: got %s; want the end", name, got)
 				}

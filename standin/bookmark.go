@@ -27,15 +27,15 @@ type position struct {
 // oldBookmarks tells whether m reads only the old format from clients of version v. On 4.1 and later these are clients of
 // Bolt 3, which get bookmarks in the newest format and cannot use them: 4.4.48 refuses its own (recorded).
 func (m *member) oldBookmarks(v bolt.Version) bool {
-	return !m.release.multi() || v != 0 && v < bolt.V4_0
+	return !m.release().multi() || v != 0 && v < bolt.V4_0
 }
 
 // bookmark writes a position as clients of version v (0: HTTP) get it from m.
 func (m *member) bookmark(v bolt.Version, uuid [16]byte, tx int64) string {
 	switch {
-	case !m.release.multi(), m.oldBookmarks(v) && !m.release.atLeast(4, 1):
+	case !m.release().multi(), m.oldBookmarks(v) && !m.release().atLeast(4, 1):
 		return oldBookmark + strconv.FormatInt(tx, 10)
-	case !m.release.atLeast(4, 1):
+	case !m.release().atLeast(4, 1):
 		return formatUUID(uuid) + ":" + strconv.FormatInt(tx, 10)
 	}
 	p := packstream.AppendBytes(packstream.AppendList(nil, 1), uuid[:])
@@ -53,7 +53,7 @@ func (m *member) parseBookmark(v bolt.Version, text string) ([]position, *bolt.F
 		}
 		return []position{{tx: n}}, nil
 	}
-	if rest, ok := strings.CutPrefix(text, fabricBookmark); ok && m.release.atLeast(4, 1) {
+	if rest, ok := strings.CutPrefix(text, fabricBookmark); ok && m.release().atLeast(4, 1) {
 		list, err := parseFabric(rest)
 		if err != nil {
 			return nil, bad
@@ -137,7 +137,7 @@ func (m *member) await(p position, done <-chan struct{}) *bolt.Failure {
 	at := d.applied[m]
 	c.mu.Unlock()
 	code := codeBookmarkTimeout
-	if !m.release.multi() {
+	if !m.release().multi() {
 		code = codeStateChanged
 	}
 	return failure(code, "Database '%s' not up to the requested version: %d. Latest database version is %d", orElse(d.name, "graph.db"), p.tx, at)

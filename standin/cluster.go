@@ -104,7 +104,7 @@ func (c *Cluster) addDatabases() {
 }
 
 // multi tells whether the cluster has several databases; mixed clusters all do or all do not.
-func (c *Cluster) multi() bool { return c.members[0].release.multi() }
+func (c *Cluster) multi() bool { return c.members[0].release().multi() }
 
 // Close ends every member and waits for every goroutine.
 func (c *Cluster) Close() error {
@@ -188,6 +188,26 @@ func (c *Cluster) Restart(name string) error {
 	return nil
 }
 
+// Upgrade makes a killed member run another release from its next Restart on, an older one as well as a newer.
+func (c *Cluster) Upgrade(name string, to Release) error {
+	m, err := c.known(name)
+	if err != nil {
+		return err
+	}
+	r, err := parseRelease(orElse(to.ServerVersion, c.opt.ServerVersion), to.Versions)
+	switch {
+	case err != nil:
+		return err
+	case m.isAlive():
+		return fmt.Errorf("standin: %s runs: kill it before its upgrade", name)
+	case r.multi() != c.multi():
+		return fmt.Errorf("standin: %s cannot become a %s: databases would appear or vanish", name, r.text)
+	}
+	m.runs.Store(&r)
+	c.log.Info("stand-in upgraded", "member", name, "version", r.text)
+	return nil
+}
+
 // Freeze makes a member half-open, as a stopped process is: it accepts connections and answers nothing.
 func (c *Cluster) Freeze(name string) error { return c.setFrozen(name, true) }
 
@@ -236,7 +256,7 @@ func (c *Cluster) Alive(name string) bool {
 }
 
 // ServerVersion is what the first member says that it is.
-func (c *Cluster) ServerVersion() string { return c.members[0].release.text }
+func (c *Cluster) ServerVersion() string { return c.members[0].release().text }
 
 // MultiDatabase tells whether the cluster has several databases, as servers have since 4.0.
 func (c *Cluster) MultiDatabase() bool { return c.multi() }

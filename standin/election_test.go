@@ -118,7 +118,7 @@ func TestABookmarkAheadTimesOut(t *testing.T) {
 	for version, want := range map[string]string{"3.5.35": codeStateChanged, "4.4.48": codeBookmarkTimeout, "5.26.30": codeBookmarkTimeout} {
 		synctest.Test(t, func(t *testing.T) {
 			b := start(t, Options{Generation: cluster.Causal, ServerVersion: version, Lag: time.Hour})
-			v := b.member("s1").release.versions[0]
+			v := b.member("s1").release().versions[0]
 			_, end := row(t, b.client("s1", v), "CREATE (n)", nil, nil)
 			begin := time.Now()
 			_, err := b.client("s2", v).Query("MATCH (n) RETURN n", nil, map[string]any{"bookmarks": []any{end["bookmark"]}})
@@ -225,6 +225,33 @@ func TestMixedVersions(t *testing.T) {
 		}
 		if _, err := bolt.Handshake(must(b.net.Dial(t.Context(), "", "s3:7687")), bolt.V5_8, bolt.V5_0); err != bolt.ErrNoVersion {
 			t.Errorf("got %v; want no version in common", err)
+		}
+	})
+}
+
+func TestAnUpgradeTakesEffectAtTheNextStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, Options{ServerVersion: "4.4.48"})
+		if err := b.Upgrade("s1", Release{ServerVersion: "5.26.30"}); err == nil {
+			t.Error("a running member was upgraded")
+		}
+		b.client(b.Leader(""), bolt.V4_4).Query("CREATE (n)", map[string]any{"mark": "before"}, nil)
+		for _, version := range []string{"5.26.30", "2026.08.1", "4.4.48"} {
+			b.Kill("s1")
+			if err := b.Upgrade("s1", Release{ServerVersion: version}); err != nil {
+				t.Fatal(err)
+			}
+			b.Restart("s1")
+			if c := b.client("s1", bolt.V4_4); c.Server != "Neo4j/"+version {
+				t.Errorf("got %s; want %s", c.Server, version)
+			}
+		}
+		b.Kill("s1")
+		if err := b.Upgrade("s1", Release{ServerVersion: "3.5.35"}); err == nil {
+			t.Error("a member of 4.4 became a 3.5, whose databases have no names")
+		}
+		if log := b.Log(""); len(log) != 1 || log[0].Marks[0] != "before" {
+			t.Errorf("the log after all that: %v", log)
 		}
 	})
 }

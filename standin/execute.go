@@ -133,7 +133,7 @@ func (t *transaction) check(text string, list []string) *bolt.Failure {
 
 // use follows a leading USE clause to another database.
 func (t *transaction) use(list []string, done <-chan struct{}) *bolt.Failure {
-	if at(list, 0) != "USE" || !t.m.release.multi() {
+	if at(list, 0) != "USE" || !t.m.release().multi() {
 		return nil
 	}
 	name := strings.Trim(at(list, 1), "`")
@@ -175,7 +175,7 @@ func (t *transaction) answer(text string, list []string, params map[string]any, 
 	}
 	r.refusal = refusal
 	if r.make == nil && byZero.MatchString(text) {
-		if r.refusal = divisionByZero(); !t.m.release.multi() {
+		if r.refusal = divisionByZero(); !t.m.release().multi() {
 			return nil, r.refusal // 3.x runs what writes at once
 		}
 	}

@@ -30,7 +30,7 @@ func failure(code, format string, args ...any) *bolt.Failure {
 }
 
 func (m *member) databaseNotFound(db string) *bolt.Failure {
-	if !m.release.atLeast(5, 0) {
+	if !m.release().atLeast(5, 0) {
 		return failure(bolt.CodeDatabaseNotFound, "Database does not exist. Database name: '%s'.", db)
 	}
 	return failure(bolt.CodeDatabaseNotFound, "Graph not found: %s", db)
@@ -51,7 +51,7 @@ func notALeader(m *member) *bolt.Failure {
 // terminated is the failure of what a RESET interrupted.
 func (m *member) terminated() *bolt.Failure {
 	code := codeTerminated
-	if !m.release.atLeast(5, 0) {
+	if !m.release().atLeast(5, 0) {
 		code = codeTerminatedOld
 	}
 	return failure(code, "The transaction has been terminated. Retry your operation in a new transaction, and you should see a successful result. Explicitly terminated by the user. ")

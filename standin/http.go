@@ -75,7 +75,7 @@ func (h *httpRequest) serve() {
 	case strings.HasPrefix(path, "/browser"):
 		h.text(http.StatusOK, "text/html", "<!doctype html><title>stand-in</title>no Browser here")
 	case h.roles(segments):
-	case h.m.release.multi():
+	case h.m.release().multi():
 		h.modern(segments)
 	default:
 		h.legacy(segments)
@@ -87,7 +87,7 @@ func (h *httpRequest) modern(s []string) {
 	switch {
 	case len(s) >= 3 && s[0] == "db" && s[2] == "tx":
 		h.transactional(s[1], s[3:])
-	case len(s) >= 4 && s[0] == "db" && s[2] == "query" && s[3] == "v2" && h.m.release.atLeast(5, 19):
+	case len(s) >= 4 && s[0] == "db" && s[2] == "query" && s[3] == "v2" && h.m.release().atLeast(5, 19):
 		h.queryAPI(s[1], s[4:])
 	default:
 		h.notFound()
@@ -153,7 +153,7 @@ func (h *httpRequest) authorized() bool {
 		return h.unauthorized("No authentication header supplied.")
 	case ok:
 		login["principal"], login["credentials"] = user, password
-	case strings.EqualFold(scheme, "bearer") && h.m.release.atLeast(5, 0):
+	case strings.EqualFold(scheme, "bearer") && h.m.release().atLeast(5, 0):
 		login["scheme"], login["credentials"] = "bearer", token
 	default:
 		h.failure(http.StatusBadRequest, failure(bolt.CodeInvalidFormat, "Invalid authentication header."))
@@ -170,7 +170,7 @@ func (h *httpRequest) authorized() bool {
 func (h *httpRequest) unauthorized(why string) bool {
 	if h.r.Header.Get("X-Ajax-Browser-Auth") != "true" {
 		h.w.Header().Add("WWW-Authenticate", `Basic realm="Neo4j"`)
-		if h.m.release.atLeast(5, 0) {
+		if h.m.release().atLeast(5, 0) {
 			h.w.Header().Add("WWW-Authenticate", `Bearer realm="Neo4j"`)
 		}
 	}
@@ -196,7 +196,7 @@ func (h *httpRequest) discovery() {
 		h.w.WriteHeader(http.StatusNotAcceptable)
 		return
 	}
-	base, rel := h.base(), h.m.release
+	base, rel := h.base(), h.m.release()
 	bolt := h.boltHost()
 	doc := make(map[string]any)
 	if !rel.multi() {

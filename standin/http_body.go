@@ -236,7 +236,7 @@ func (h *httpRequest) asker() asker { return asker{m: h.m, user: h.user, routed:
 // headerWork reads the headers access-mode and bookmarks.
 func (h *httpRequest) headerWork(db string) (work, *bolt.Failure) {
 	w := work{db: db, mode: "w"}
-	if mode := h.r.Header.Get("Access-Mode"); mode != "" && h.m.release.atLeast(4, 4) {
+	if mode := h.r.Header.Get("Access-Mode"); mode != "" && h.m.release().atLeast(4, 4) {
 		switch strings.ToUpper(mode) {
 		case "READ":
 			w.mode = "r"
@@ -245,7 +245,7 @@ func (h *httpRequest) headerWork(db string) (work, *bolt.Failure) {
 			return w, failure(bolt.CodeInvalidFormat, "Invalid access mode '%s'", mode)
 		}
 	}
-	if list := h.r.Header.Get("Bookmarks"); list != "" && h.m.release.atLeast(5, 0) {
+	if list := h.r.Header.Get("Bookmarks"); list != "" && h.m.release().atLeast(5, 0) {
 		if err := json.NewDecoder(bytes.NewBufferString(list)).Decode(&w.bookmarks); err != nil {
 			return w, failure(bolt.CodeInvalidFormat, "Invalid bookmarks header")
 		}

@@ -12,7 +12,7 @@ func (h *httpRequest) restRoot() {
 	base := h.base() + "/db/data/"
 	h.json(http.StatusOK, map[string]any{
 		"node": base + "node", "relationship": base + "relationship", "transaction": base + "transaction", "cypher": base + "cypher",
-		"batch": base + "batch", "neo4j_version": h.m.release.text, "member": h.m.name, "role": h.m.c.Role("", h.m.name).String(),
+		"batch": base + "batch", "neo4j_version": h.m.release().text, "member": h.m.name, "role": h.m.c.Role("", h.m.name).String(),
 	})
 }
 

@@ -17,11 +17,11 @@ func isRolePath(path string) bool {
 func (h *httpRequest) roles(s []string) bool {
 	clustered := h.m.c.opt.Generation != cluster.Standalone
 	switch {
-	case len(s) >= 5 && s[0] == "db" && s[1] == "manage" && s[2] == "server" && !h.m.release.multi():
+	case len(s) >= 5 && s[0] == "db" && s[1] == "manage" && s[2] == "server" && !h.m.release().multi():
 		h.oldRoles(s[3], s[4])
-	case len(s) == 4 && s[0] == "db" && s[2] == "cluster" && h.m.release.multi() && clustered:
+	case len(s) == 4 && s[0] == "db" && s[2] == "cluster" && h.m.release().multi() && clustered:
 		h.databaseRole(s[1], s[3])
-	case strings.Join(s, "/") == "dbms/cluster/status" && h.m.release.multi() && clustered:
+	case strings.Join(s, "/") == "dbms/cluster/status" && h.m.release().multi() && clustered:
 		h.dbmsStatus()
 	default:
 		return false
@@ -51,7 +51,7 @@ func (h *httpRequest) oldRoles(group, what string) {
 		h.causalRole(what, role)
 	case group == "read-replica" && role == cluster.Replica && what == "available":
 		h.verdict(true)
-	case group == "causalclustering" && h.m.release.atLeast(3, 4):
+	case group == "causalclustering" && h.m.release().atLeast(3, 4):
 		h.causalRole(what, role)
 	case group == "core" || group == "read-replica":
 		h.text(http.StatusForbidden, "text/plain", "")
@@ -81,7 +81,7 @@ func (h *httpRequest) causalRole(what string, role cluster.Role) {
 	case "available":
 		h.verdict(true)
 	case "status":
-		if !h.m.release.atLeast(3, 5) {
+		if !h.m.release().atLeast(3, 5) {
 			h.notFound()
 			return
 		}
@@ -139,7 +139,7 @@ func (m *member) status(d *database) map[string]any {
 		"lastAppliedRaftIndex": d.applied[m], "votingMembers": voting, "memberId": formatUUID(m.id), "leader": nil,
 		"participatingInRaftGroup": !m.replica, "core": !m.replica, "healthy": true,
 	}
-	if m.release.multi() {
+	if m.release().multi() {
 		s["isHealthy"] = true
 		s["raftCommandsPerSecond"] = 0.0
 	}

@@ -72,7 +72,7 @@ type txAPI struct {
 // transactional answers /db/{db}/tx… and /db/data/transaction…; rest is what follows.
 func (h *httpRequest) transactional(db string, rest []string) {
 	a := &txAPI{httpRequest: h, db: db, root: h.base() + "/db/" + db + "/tx"}
-	if !h.m.release.multi() {
+	if !h.m.release().multi() {
 		a.root = h.base() + "/db/data/transaction"
 	}
 	last := ""
@@ -158,7 +158,7 @@ func (a *txAPI) answer(status int) {
 	a.w.WriteHeader(status)
 	a.out = newBody(a.httpRequest)
 	a.out.text("{")
-	if !a.m.release.multi() && !a.commit {
+	if !a.m.release().multi() && !a.commit {
 		a.commitURL()
 		a.out.text(",")
 	}
@@ -231,17 +231,17 @@ func (a *txAPI) tail(f *bolt.Failure) {
 		a.out.text(`,"transaction":`)
 		a.out.value(map[string]any{"expires": time.Now().Add(a.m.c.opt.TxIdle).UTC().Format(time.RFC1123)})
 	}
-	if open && !a.m.release.multi() {
+	if open && !a.m.release().multi() {
 		expires()
 	}
 	a.out.text(`,"errors":`)
 	a.out.value(errorList(f))
 	switch {
-	case open && a.m.release.multi():
+	case open && a.m.release().multi():
 		a.out.text(",")
 		a.commitURL()
 		expires()
-	case f == nil && a.commit && a.m.release.atLeast(5, 0):
+	case f == nil && a.commit && a.m.release().atLeast(5, 0):
 		a.out.text(`,"lastBookmarks":`)
 		a.out.value(a.marks)
 	}

@@ -14,8 +14,8 @@ type member struct {
 	name    string
 	index   int
 	replica bool
-	release release
-	id      [16]byte // of the server, as SHOW SERVERS has it
+	runs    atomic.Pointer[release] // replaced by Upgrade, while the member is down
+	id      [16]byte                // of the server, as SHOW SERVERS has it
 
 	boltAddr, httpAddr string // set by the first start, never changed after it
 
@@ -33,9 +33,14 @@ type member struct {
 }
 
 func newMember(c *Cluster, name string, index int, replica bool, r release) *member {
-	return &member{c: c, name: name, index: index, replica: replica, release: r, id: c.newUUID(),
+	m := &member{c: c, name: name, index: index, replica: replica, id: c.newUUID(),
 		conns: make(map[net.Conn]struct{}), httpTxs: make(map[string]*httpTx)}
+	m.runs.Store(&r)
+	return m
 }
+
+// release is the software that the member runs now.
+func (m *member) release() release { return *m.runs.Load() }
 
 // works tells whether the member takes part: it runs and is not frozen. Called with c.mu held.
 func (m *member) works() bool { return m.alive && !m.frozen }
@@ -59,7 +64,7 @@ func (m *member) start() error {
 		return nil
 	}
 	err := open("http", &m.httpAddr)
-	if err == nil && len(m.release.versions) > 0 {
+	if err == nil && len(m.release().versions) > 0 {
 		err = open("bolt", &m.boltAddr)
 	}
 	if err != nil {

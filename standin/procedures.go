@@ -25,7 +25,7 @@ func (t *transaction) procedure(name, text string, list []string, params map[str
 	if t.db == systemDB {
 		r.kind = "s"
 	}
-	r, f = yield(r, list, text, params, t.m.release)
+	r, f = yield(r, list, text, params, t.m.release())
 	return r, f, true
 }
 
@@ -37,7 +37,7 @@ func procedureNotFound(text string) *bolt.Failure {
 
 // call answers the procedures that the member's version and generation have; nil, nil for the rest.
 func (t *transaction) call(name, text string, params map[string]any) (*result, *bolt.Failure) {
-	m, rel := t.m, t.m.release
+	m, rel := t.m, t.m.release()
 	causal := m.c.opt.Generation == cluster.Causal
 	switch name {
 	case "DBMS.COMPONENTS":
@@ -75,7 +75,7 @@ func (m *member) edition() string {
 
 // routingProcedure answers the three names of getServers and getRoutingTable.
 func (t *transaction) routingProcedure(name string, args []any) (*result, *bolt.Failure) {
-	multi := t.m.release.multi()
+	multi := t.m.release().multi()
 	known := multi && (name == "DBMS.ROUTING.GETROUTINGTABLE" || name == "DBMS.CLUSTER.ROUTING.GETROUTINGTABLE") ||
 		t.m.c.opt.Generation == cluster.Causal && !multi && (name == "DBMS.CLUSTER.ROUTING.GETROUTINGTABLE" || name == "DBMS.CLUSTER.ROUTING.GETSERVERS")
 	if !known {
@@ -102,7 +102,7 @@ func oldRole(r cluster.Role) string {
 
 func (t *transaction) clusterRole(args []any) (*result, *bolt.Failure) {
 	db := ""
-	if t.m.release.multi() {
+	if t.m.release().multi() {
 		if len(args) == 0 {
 			return nil, failure("Neo.ClientError.Procedure.ProcedureCallFailed", "Procedure call does not provide the required number of arguments: got 0 expected at least 1")
 		}
@@ -112,7 +112,7 @@ func (t *transaction) clusterRole(args []any) (*result, *bolt.Failure) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := c.find(db)
-	if d == nil || db == "" && t.m.release.multi() {
+	if d == nil || db == "" && t.m.release().multi() {
 		return nil, failure(bolt.CodeDatabaseNotFound, "Unable to get a cluster role for database '%s' because this database does not exist", db)
 	}
 	return table([]string{"role"}, []any{oldRole(d.role(t.m))}), nil
@@ -120,7 +120,7 @@ func (t *transaction) clusterRole(args []any) (*result, *bolt.Failure) {
 
 // overview is dbms.cluster.overview() of 3.1-4.4.
 func (t *transaction) overview() *result {
-	c, multi := t.m.c, t.m.release.multi()
+	c, multi := t.m.c, t.m.release().multi()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := &result{fields: []string{"id", "addresses", "role", "groups", "database"}, kind: "r"}
@@ -216,7 +216,7 @@ func (t *transaction) jmx(args []any) *result {
 // procedures lists some that every server has.
 func (t *transaction) procedures() *result {
 	fields := []string{"name", "signature", "description", "mode"}
-	if t.m.release.atLeast(4, 3) {
+	if t.m.release().atLeast(4, 3) {
 		fields = []string{"name", "description", "mode", "worksOnSystem"}
 	}
 	r := &result{fields: fields, columns: []string{"name", "signature", "description", "mode", "worksOnSystem"}, kind: "r"}

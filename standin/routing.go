@@ -25,7 +25,7 @@ func (c *boltConn) route(m message) *bolt.Failure {
 	}
 	var rt map[string]any
 	c.working(func() {
-		if c.m.c.opt.Generation != cluster.Standalone || !c.m.release.atLeast(5, 0) { // a single 5.x does not look at them
+		if c.m.c.opt.Generation != cluster.Standalone || !c.m.release().atLeast(5, 0) { // a single 5.x does not look at them
 			if f = c.m.awaitBookmarks(c.v, bookmarks, c.halted()); f != nil {
 				return
 			}

@@ -47,7 +47,7 @@ func smoke(t *testing.T, p drivers.Program, o Options) {
 	}
 	defer c.Close()
 	var speaks []string
-	for _, v := range c.members[0].release.versions {
+	for _, v := range c.members[0].release().versions {
 		speaks = append(speaks, v.String())
 	}
 	r := p.Smoke(t.Context(), drivers.Target{URI: p.Driver.Routing + "://" + c.Members()[1].Bolt, User: DefaultUser, Password: DefaultPassword,

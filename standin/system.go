@@ -12,7 +12,7 @@ func (t *transaction) system(text string, list []string, params map[string]any) 
 	if name := calledProcedure(list); name != "" {
 		return t.procedure(name, text, list, params)
 	}
-	multi := t.m.release.multi()
+	multi := t.m.release().multi()
 	switch first, second := at(list, 0), at(list, 1); {
 	case first == "SHOW" && multi:
 		r, f = t.show(second, list[1:], text, params)
@@ -38,7 +38,7 @@ func (t *transaction) show(what string, list []string, text string, params map[s
 		r = t.showDatabases(t.m.c.home(""))
 	case what == "HOME" && second == "DATABASE":
 		r = t.showDatabases(t.m.c.home(t.user))
-	case (what == "SERVERS" || what == "SERVER") && t.m.release.atLeast(5, 0):
+	case (what == "SERVERS" || what == "SERVER") && t.m.release().atLeast(5, 0):
 		r = t.showServers()
 	case what == "PROCEDURES" || what == "PROCEDURE":
 		r = t.procedures()
@@ -48,7 +48,7 @@ func (t *transaction) show(what string, list []string, text string, params map[s
 		return nil, nil
 	}
 	r.kind = "s"
-	return yield(r, list, text, params, t.m.release)
+	return yield(r, list, text, params, t.m.release())
 }
 
 // argument is what stands behind a word in a text: a name, quoted or not, or a parameter.
@@ -96,7 +96,7 @@ func (c *Cluster) databaseRow(m, host *member, d *database, user string) map[str
 
 // shownRole is the role as the generation names it.
 func (c *Cluster) shownRole(host *member, leads, heard bool) string {
-	five := host.release.atLeast(5, 0)
+	five := host.release().atLeast(5, 0)
 	switch {
 	case !heard:
 		return "unknown"
@@ -136,14 +136,14 @@ func (t *transaction) showDatabases(name string) *result {
 	c := t.m.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	shown, all := databaseColumns(t.m.release)
+	shown, all := databaseColumns(t.m.release())
 	r := &result{fields: shown, columns: all, kind: "r"}
 	for _, d := range c.dbs {
 		if name != "" && foldName(name) != foldName(d.name) {
 			continue
 		}
 		for _, host := range d.hosts {
-			if !c.linked(t.m, host) && !t.m.release.atLeast(5, 0) {
+			if !c.linked(t.m, host) && !t.m.release().atLeast(5, 0) {
 				continue // 4.x does not list what it does not hear
 			}
 			r.add(c.databaseRow(t.m, host, d, t.user))
@@ -176,7 +176,7 @@ func (t *transaction) showServers() *result {
 		r.add(map[string]any{
 			"name": formatUUID(m.id), "address": m.boltAddr, "state": "Enabled", "health": health, "hosting": hosting,
 			"serverId": formatUUID(m.id), "httpAddress": m.httpAddr, "httpsAddress": nil, "requestedHosting": hosting, "tags": []any{},
-			"allowedDatabases": []any{}, "deniedDatabases": []any{}, "modeConstraint": mode, "version": m.release.text,
+			"allowedDatabases": []any{}, "deniedDatabases": []any{}, "modeConstraint": mode, "version": m.release().text,
 		})
 	}
 	return r

@@ -53,7 +53,7 @@ func (a asker) begin(w work, done <-chan struct{}) (*transaction, *bolt.Failure)
 	if w.timeout > 0 {
 		t.ends = time.Now().Add(w.timeout)
 	}
-	t.readOnly = w.mode == "r" && a.m.release.multi()
+	t.readOnly = w.mode == "r" && a.m.release().multi()
 	if f := t.open(w.db, done); f != nil {
 		return nil, f
 	}
@@ -107,7 +107,7 @@ func (c *Cluster) place(t *transaction, d *database) *bolt.Failure {
 	if hosted && (t.mode == "r" || d.role(t.m) == cluster.Leader) {
 		return nil
 	}
-	ssr := t.routed && c.opt.SSR && t.m.release.multi()
+	ssr := t.routed && c.opt.SSR && t.m.release().multi()
 	switch leader := c.present(d); {
 	case !ssr && hosted:
 		return nil
@@ -211,7 +211,7 @@ func (t *transaction) expired() *bolt.Failure {
 		return nil
 	}
 	const text = "The transaction has been terminated. Retry your operation in a new transaction, and you should see a successful result. The transaction has not completed within the "
-	if t.m.release.atLeast(5, 0) {
+	if t.m.release().atLeast(5, 0) {
 		return failure(codeTimedOut, text+"timeout specified at its start by the client. You may want to retry with a longer timeout. ")
 	}
 	return failure(codeTimedOutOld, text+"specified timeout (dbms.transaction.timeout). You may want to retry with a longer timeout. ")
@@ -219,7 +219,7 @@ func (t *transaction) expired() *bolt.Failure {
 
 // pause waits for d, at most until the timeout; done interrupts it.
 func (t *transaction) pause(d time.Duration, done <-chan struct{}) *bolt.Failure {
-	early := t.m.release.atLeast(5, 0) // before, a timeout is noticed when all rows are out
+	early := t.m.release().atLeast(5, 0) // before, a timeout is noticed when all rows are out
 	if !t.ends.IsZero() && early {
 		d = min(d, max(time.Until(t.ends), 0))
 	}

@@ -70,7 +70,7 @@ var (
 // password forbids.
 func (t *transaction) ownPassword(text string, params map[string]any) (r *result, f *bolt.Failure, known bool) {
 	c := t.m.c
-	if m := alterPassword.FindStringSubmatch(text); m != nil && t.m.release.multi() {
+	if m := alterPassword.FindStringSubmatch(text); m != nil && t.m.release().multi() {
 		old, next := textOf(m[1], params), textOf(m[2], params)
 		c.mu.Lock()
 		same := c.users[t.user] == old
@@ -81,7 +81,7 @@ func (t *transaction) ownPassword(text string, params map[string]any) (r *result
 		r, f = t.onSystem(text, func(c *Cluster) { c.setPassword(t.user, next) })
 		return r, f, true
 	}
-	if m := changePassword.FindStringSubmatch(text); m != nil && !t.m.release.multi() {
+	if m := changePassword.FindStringSubmatch(text); m != nil && !t.m.release().multi() {
 		next := textOf(m[1], params)
 		c.change(func() { c.setPassword(t.user, next) })
 		return table([]string{}), nil, true
@@ -99,7 +99,7 @@ func textOf(literalText string, params map[string]any) string {
 
 // passwordDue answers a request of 3.x and before whose user must change the password; true: it was answered.
 func (h *httpRequest) passwordDue() bool {
-	if h.m.release.multi() || h.user == "" || !h.m.c.isExpired(h.user) || h.r.URL.Path == h.passwordPath() {
+	if h.m.release().multi() || h.user == "" || !h.m.c.isExpired(h.user) || h.r.URL.Path == h.passwordPath() {
 		return false
 	}
 	h.json(http.StatusForbidden, map[string]any{
