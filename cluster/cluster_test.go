@@ -170,7 +170,7 @@ func TestReportNeverBlocks(t *testing.T) {
 		c.Report("a", "neo4j", NotALeader)
 	}
 	for range reportQueue {
-		if r := <-c.Reports(); r != (Report{"a", "neo4j", NotALeader}) {
+		if r := <-c.Reports(); r != (Report{Member: "a", DB: "neo4j", Why: NotALeader}) {
 			t.Fatalf("got %v", r)
 		}
 	}
@@ -221,8 +221,8 @@ func TestCurrentUnderLoad(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	got := fmt.Sprint(Unknown, Leader, Follower, Replica, Ready, Drain, Maint, Broken, NotALeader, Unserved)
-	if want := "unknown leader follower replica ready drain maint connection broke not a leader database unavailable"; got != want {
+	got := fmt.Sprint(Unknown, Leader, Follower, Replica, Ready, Drain, Maint, Broken, NotALeader, Unserved, Told)
+	if want := "unknown leader follower replica ready drain maint connection broke not a leader database unavailable routing table"; got != want {
 		t.Errorf("got %s; want %s", got, want)
 	}
 	for _, g := range []Generation{HA, Causal, Autonomous, Standalone} {
@@ -237,5 +237,34 @@ func TestNames(t *testing.T) {
 	}
 	if _, err := ParseGeneration("raft"); err == nil {
 		t.Error("raft is a generation; want an error")
+	}
+}
+
+func TestATableWithASingleAddressIsNoEvidence(t *testing.T) {
+	for name, tt := range map[string]struct {
+		table Table
+		want  bool
+	}{
+		"empty":                    {Table{}, false},
+		"a server on its own":      {Table{Writers: []string{"a"}, Readers: []string{"a"}, Routers: []string{"a"}}, false},
+		"a leader and a follower":  {Table{Writers: []string{"a"}, Readers: []string{"b"}}, true},
+		"no leader, two followers": {Table{Readers: []string{"a", "b"}}, true},
+		"a leader alone, and one that only gives out tables": {Table{Writers: []string{"a"}, Readers: []string{"a"}, Routers: []string{"a", "b"}}, true},
+	} {
+		if got := tt.table.Evidence(); got != tt.want {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
+
+func TestATableReachesTheChecks(t *testing.T) {
+	var c Current
+	table := &Table{Member: "a", DB: "neo4j", Writers: []string{"b", "b"}, Routers: []string{"a"}}
+	c.Tell(table)
+	if got := <-c.Reports(); got != (Report{Member: "a", DB: "neo4j", Why: Told, Table: table}) {
+		t.Errorf("got %+v", got)
+	}
+	if got := table.Addresses(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("addresses: got %v", got)
 	}
 }

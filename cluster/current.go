@@ -12,11 +12,12 @@ const (
 	Broken     Why = iota // the connection broke, was refused or timed out
 	NotALeader            // it refused a write as not the leader, or as read-only
 	Unserved              // it said that the database is unavailable
+	Told                  // it gave out a routing table
 )
 
 // String names the reason for logs.
 func (w Why) String() string {
-	return [...]string{"connection broke", "not a leader", "database unavailable"}[w]
+	return [...]string{"connection broke", "not a leader", "database unavailable", "routing table"}[w]
 }
 
 // Report is what the data path met at a member; it wakes a check.
@@ -24,6 +25,7 @@ type Report struct {
 	Member string
 	DB     string
 	Why    Why
+	Table  *Table // of Told; else nil
 }
 
 // Current is the newest View and the way back to the checks. The zero Current is ready: its View has no members.
@@ -66,7 +68,7 @@ func (c *Current) channel() chan Report {
 // Report tells the checks what was met. It never blocks: when many reports wait, one more adds nothing.
 func (c *Current) Report(member, db string, why Why) {
 	select {
-	case c.channel() <- Report{member, db, why}:
+	case c.channel() <- Report{Member: member, DB: db, Why: why}:
 	default:
 	}
 }

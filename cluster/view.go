@@ -57,6 +57,7 @@ type View struct {
 	Default    string             // the default database's name; "" before 4.0 and while unknown
 	Versions   []bolt.Version     // spoken by every member that is up and not in maint, newest first; nil while unknown
 	Procedures *cypher.Procedures // what members listed; nil while none has
+	Blind      bool               // members told the checks no roles for want of a login: clients' routing tables are all there is
 	Discovery  []byte             // a member's discovery document (GET /), cached; nil while none was seen
 	At         time.Time          // when it was published
 

@@ -68,9 +68,14 @@ func (m *Monitor) report(r cluster.Report) {
 	if s == nil {
 		return
 	}
+	if r.Why == cluster.Told {
+		m.told(r.Table)
+		return
+	}
 	m.log.Debug("reported", "member", r.Member, "db", r.DB, "why", r.Why)
 	if r.Why == cluster.NotALeader {
 		s.refuted[r.DB] = time.Now()
+		m.refute(r.Member, r.DB)
 		m.publish()
 	}
 	m.suspect(r.Member)

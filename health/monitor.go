@@ -32,6 +32,7 @@ type Monitor struct {
 	def        string // the default database's name
 	discovery  []byte
 	procedures procedureTable
+	tables     tables
 	watch      lookout
 	said       map[string]bool // warnings already logged
 }
@@ -59,7 +60,7 @@ func New(o Options, current *cluster.Current, log *slog.Logger) *Monitor {
 	return &Monitor{
 		current: current, log: log, next: &o,
 		answers: make(chan *answer), all: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		o: new(Options), said: make(map[string]bool), watch: newLookout(),
+		o: new(Options), said: make(map[string]bool), watch: newLookout(), tables: newTables(),
 	}
 }
 
@@ -138,6 +139,7 @@ func (m *Monitor) adopt(ctx context.Context) {
 		m.members = append(m.members, s)
 		m.start(ctx, s, known)
 	}
+	m.forgetStrangers()
 	m.publish()
 }
 
@@ -245,18 +247,23 @@ func (m *Monitor) learn(a *answer) {
 		m.discovery = a.discovery
 	}
 	m.def = orElse(a.def, m.def)
+	m.conclude(a.member)
+	m.complain(a)
+}
+
+// conclude finds out the generation from what all members show. member brought the newest evidence.
+func (m *Monitor) conclude(member string) {
 	var evidence []cluster.Generation
 	for _, s := range m.members {
 		if s.last != nil {
-			evidence = append(evidence, s.last.evidence)
+			evidence = append(evidence, orElse(s.last.evidence, m.tableEvidence(s.member.Name)))
 		}
 	}
 	was := m.generation
 	m.generation = conclude(m.o.Generation, was, evidence, len(m.members))
 	if m.generation != was {
-		m.log.Info("generation found out", "generation", m.generation, "from", was, "member", a.member)
+		m.log.Info("generation found out", "generation", m.generation, "from", was, "member", member)
 	}
-	m.complain(a)
 }
 
 // warn logs once, until the next reload, for each kind of trouble and what it is about.
@@ -273,8 +280,8 @@ func (m *Monitor) complain(a *answer) {
 		return
 	}
 	settled := m.state(a.member).streak.Good >= settledAfter
-	if settled {
-		m.complainOfStrangers(a)
+	if settled && m.generation != cluster.Standalone {
+		m.complainOfStrangers(a.member, a.addresses)
 	}
 	switch {
 	case a.denied != "" && m.generation != cluster.Standalone:
@@ -298,15 +305,15 @@ func (m *Monitor) complain(a *answer) {
 const settledAfter = 3
 
 // complainOfStrangers warns of advertised addresses that belong to no member.
-func (m *Monitor) complainOfStrangers(a *answer) {
-	if len(a.addresses) == 0 || m.generation == cluster.Standalone {
+func (m *Monitor) complainOfStrangers(member string, addresses []string) {
+	if len(addresses) == 0 {
 		return
 	}
 	known := m.addressBook()
-	for _, address := range a.addresses {
+	for _, address := range addresses {
 		if known.member(address) == "" {
 			m.warn("stranger", address, "an advertised address is no member's: list that member, or map the address in cluster.addresses",
-				"address", address, "told by", a.member)
+				"address", address, "told by", member)
 		}
 	}
 }

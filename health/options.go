@@ -78,7 +78,8 @@ func (o *Options) missing() string {
 	if o.User == "" {
 		return "cluster.check.user is not set and the member tells roles only to a logged-in user: set cluster.check.user and " +
 			"cluster.check.password_file; or turn authentication of the status endpoints off on the members, and list their http " +
-			"addresses; or, for a single server, set cluster.generation: standalone"
+			"addresses; or, for a single server, set cluster.generation: standalone. Meanwhile roles are learned from routing tables, asked " +
+			"with the logins of clients that are connected over Bolt"
 	}
 	return "the member refused the login of cluster.check.user: correct cluster.check.user and cluster.check.password_file"
 }

@@ -30,15 +30,16 @@ func (m *Monitor) publish() {
 
 // view builds a View from the present state.
 func (m *Monitor) view() *cluster.View {
-	v := &cluster.View{Generation: m.generation, Discovery: m.discovery, At: time.Now()}
+	v := &cluster.View{Generation: m.generation, Discovery: m.discovery, Blind: m.blind(), At: time.Now()}
 	roles := m.roles()
 	var versions [][]bolt.Version
 	var lists [][]procedure
 	for _, s := range m.members {
 		status := &cluster.Status{
 			Member: s.member, Condition: s.condition, Up: s.streak.Up, Since: s.since,
-			Roles: roles[s.member.Name], Versions: s.id.versions, UTC: s.id.utc, Agent: s.id.agent, LastError: s.lastError,
+			Roles: roles[s.member.Name], Versions: s.id.versions, UTC: s.id.utc, Agent: m.agent(s), LastError: s.lastError,
 		}
+		status.UTC = status.UTC || s.id.agent == "" && utcByVersion(status.Agent)
 		if s.last != nil && len(s.last.stopped) > 0 {
 			status.Stopped = s.last.stopped
 		}
@@ -67,7 +68,7 @@ func (m *Monitor) defaultDatabase(v *cluster.View) string {
 			return "neo4j"
 		}
 	}
-	return ""
+	return m.tables.home
 }
 
 // roles are the settled roles of all members that are up, by member and database. While the generation is unknown nobody
@@ -103,6 +104,7 @@ func (m *Monitor) roles() map[string]map[string]cluster.Role {
 		}
 		words = append(words, w)
 	}
+	m.addTables(words, addresses)
 	settled := settle(words)
 	m.addAliases(settled)
 	return settled
@@ -149,6 +151,11 @@ func (m *Monitor) addressBook() book {
 		if s.id.address != "" {
 			b[bare(s.id.address)] = s.member.Name
 		}
+		for _, t := range m.tablesOf(s.member.Name) {
+			if t.Address != "" {
+				b[bare(t.Address)] = s.member.Name
+			}
+		}
 	}
 	return b
 }
@@ -184,7 +191,7 @@ func (m *Monitor) complete() bool {
 
 // same tells whether two Views say the same, whenever they were made.
 func same(a, b *cluster.View) bool {
-	return a.Generation == b.Generation && a.Default == b.Default && slices.Equal(a.Versions, b.Versions) && a.Procedures == b.Procedures &&
+	return a.Generation == b.Generation && a.Blind == b.Blind && a.Default == b.Default && slices.Equal(a.Versions, b.Versions) && a.Procedures == b.Procedures &&
 		bytes.Equal(a.Discovery, b.Discovery) && slices.EqualFunc(a.Members, b.Members, sameStatus)
 }
 
