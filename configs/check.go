@@ -182,7 +182,8 @@ func (c *checker) unknownRoles() {
 	silent = append(silent, c.silentNames()...)
 	if ch.User == "" && len(silent) > 0 {
 		c.warn("cluster.check.user", "not set, and over Bolt members tell their roles only to a logged-in user (%s), unless they run without authentication: "+
-			"no leader will be known, and all work waits for failover.hold and fails; set user and password_file, or cluster.generation: standalone for a single server",
+			"no leader is known until a client logs on over Bolt, by whose login members are then asked for routing tables (a cluster of 3.1 or newer, not HA), and "+
+			"other work waits for failover.hold and fails; set user and password_file, or cluster.generation: standalone for a single server",
 			strings.Join(silent, ", "))
 	}
 }

@@ -44,7 +44,7 @@ func (s *boltSession) borrow(ctx context.Context, in routing.Intent, verify bool
 		return nil, errSpent
 	}
 	view := s.srv.current.View()
-	status, err := s.front.router().Pick(view, in, s.unit.tried)
+	status, err := s.pick(view, in, verify)
 	if err == nil && !verify {
 		if l := s.srv.pools.TryAcquire(status.Member, s.identityFor()); l != nil {
 			return l, nil
@@ -165,7 +165,7 @@ func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool
 			s.unit.tried = s.unit.tried[:0]
 		}
 		c.view = s.srv.current.View()
-		c.status, c.err = s.front.router().Pick(c.view, in, s.unit.tried)
+		c.status, c.err = s.pick(c.view, in, verify)
 	}
 }
 

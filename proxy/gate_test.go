@@ -56,6 +56,17 @@ func testLog(t testing.TB) *slog.Logger {
 // startGate starts a stand-in cluster and a gate before it, and waits until all members are up and a leader is known.
 func startGate(t testing.TB, o gateOptions) *gate {
 	t.Helper()
+	g := startGateBlind(t, o)
+	g.await(func(v *cluster.View) bool {
+		down := func(s *cluster.Status) bool { return !s.Up }
+		return v.Leader("") != nil && len(v.Versions) > 0 && !slices.ContainsFunc(v.Members, down)
+	})
+	return g
+}
+
+// startGateBlind does not wait.
+func startGateBlind(t testing.TB, o gateOptions) *gate {
+	t.Helper()
 	if o.network != nil {
 		o.standin.Listen = func(member, protocol string) (net.Listener, error) {
 			return o.network.Listen(member + map[string]string{"bolt": ":7687", "http": ":7474"}[protocol])
@@ -118,10 +129,6 @@ func startGate(t testing.TB, o gateOptions) *gate {
 		<-ended
 	})
 	g.address = g.server.Addresses("main")[0].String()
-	g.await(func(v *cluster.View) bool {
-		down := func(s *cluster.Status) bool { return !s.Up }
-		return v.Leader("") != nil && len(v.Versions) > 0 && !slices.ContainsFunc(v.Members, down)
-	})
 	return g
 }
 

@@ -24,7 +24,7 @@ func (c *httpConn) user() *login {
 	hash := maphash.Bytes(hashSeed, value)
 	if c.who.login == nil || c.who.hash != hash {
 		c.leaveUser()
-		login, _ := c.srv.logins.enter(httpAuth(value))
+		login, _ := c.srv.logins.enter(httpAuth(value), nil)
 		c.who = httpUser{login, hash}
 	}
 	return c.who.login

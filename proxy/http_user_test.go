@@ -61,14 +61,14 @@ func TestReadsOverHTTPSeeWritesOverBolt(t *testing.T) {
 func TestTooManyLoginsShareOne(t *testing.T) {
 	l := newLogins(func() time.Duration { return 0 })
 	for i := range maxLogins {
-		u, _ := l.enter(bolt.Basic(fmt.Sprint("user", i), ""))
+		u, _ := l.enter(bolt.Basic(fmt.Sprint("user", i), ""), nil)
 		u.wrote(time.Now())
 	}
-	a, _ := l.enter(bolt.Basic("a", ""))
-	b, known := l.enter(bolt.Basic("b", ""))
-	l.verified(b)
+	a, _ := l.enter(bolt.Basic("a", ""), nil)
+	b, known := l.enter(bolt.Basic("b", ""), nil)
+	l.verified(b, nil)
 	b.learnHome("secret", time.Now())
-	if _, again := l.enter(bolt.Basic("a", "")); a != b || known || again || a.homeDatabase(time.Now()) != "" {
+	if _, again := l.enter(bolt.Basic("a", ""), nil); a != b || known || again || a.homeDatabase(time.Now()) != "" {
 		t.Error("logins beyond the limit do not share one of which nothing is remembered")
 	}
 	if b.wrote(time.Now()); !a.wroteLately(time.Now()) {

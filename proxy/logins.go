@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/pool"
 )
 
 // login is what the gate knows of one credential. All sessions with equal credentials share one.
@@ -22,6 +23,8 @@ type login struct {
 	sessions int       // guarded by logins.mu
 	checked  time.Time // guarded by logins.mu: when a member last accepted it; zero never, or forgotten
 	refused  bool      // guarded by logins.mu: a member said since then that it is wrong
+
+	as *pool.Identity // guarded by logins.mu: how a session of it logs on, while there is one that a member accepted; see learn.go
 }
 
 // logins remembers credentials by a keyed hash, so that a copy of the table is of no use, for as long as a session uses
@@ -55,8 +58,8 @@ func (l *logins) key(auth bolt.Auth) [sha256.Size]byte {
 }
 
 // enter returns the login of a credential for one more session, and whether a member accepted it so recently that it need
-// not be asked again.
-func (l *logins) enter(auth bolt.Auth) (*login, bool) {
+// not be asked again. as is how that session logs on; nil for HTTP.
+func (l *logins) enter(auth bolt.Auth, as *pool.Identity) (*login, bool) {
 	key := l.key(auth)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +74,40 @@ func (l *logins) enter(auth bolt.Auth) (*login, bool) {
 		l.known[key] = u
 	}
 	u.sessions++
-	return u, !u.checked.IsZero() && time.Since(u.checked) < l.remember()
+	remembered := !u.checked.IsZero() && time.Since(u.checked) < l.remember()
+	if remembered {
+		u.lend(as)
+	}
+	return u, remembered
+}
+
+// lend keeps how a session logs on. The caller holds mu.
+func (u *login) lend(as *pool.Identity) {
+	if as != nil && !as.Single() && !u.shared {
+		u.as = as
+	}
+}
+
+// asker is a login by which members can be asked, the same one as before if that still can be; nil, nil when there is none.
+func (l *logins) asker(before *login) (*login, *pool.Identity) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if before != nil && before.as != nil {
+		return before, before.as
+	}
+	for _, u := range l.known {
+		if u.as != nil {
+			return u, u.as
+		}
+	}
+	return nil, nil
+}
+
+// mute stops asking members by a login that one refused, until a session logs on with it again.
+func (l *logins) mute(u *login) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u.as = nil
 }
 
 // leave ends one session's use. useless says that nobody uses the login any more and a member refused it: connections that
@@ -80,6 +116,9 @@ func (l *logins) leave(u *login) (useless bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u.sessions--
+	if u.sessions == 0 {
+		u.as = nil
+	}
 	l.dropStale(u)
 	return u.refused && u.sessions == 0
 }
@@ -101,12 +140,13 @@ func (l *logins) sweep() {
 	}
 }
 
-// verified notes that a member has just accepted the login.
-func (l *logins) verified(u *login) {
+// verified notes that a member has just accepted the login of a session that logs on so.
+func (l *logins) verified(u *login, as *pool.Identity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !u.shared {
 		u.checked, u.refused = time.Now(), false
+		u.lend(as)
 	}
 }
 

@@ -257,10 +257,10 @@ func (s *boltSession) serveLogon(ctx context.Context, tag byte) error {
 func (s *boltSession) logOn(ctx context.Context, auth bolt.Auth) (map[string]any, error) {
 	s.utc = s.utc && s.allAcceptUTC()
 	s.identity, s.routedIdentity = pool.NewIdentity(s.key(false), auth, s.notifyN), nil
-	login, remembered := s.srv.logins.enter(auth)
+	login, remembered := s.srv.logins.enter(auth, s.identity)
 	s.login = login
 	hello := s.helloAnswer(s.server(s.srv.current.View()))
-	if !remembered || s.identity.Single() {
+	if !remembered || s.identity.Single() || hello["server"] == "" { // a member that tells only who logs on what it is
 		said, err := s.verify(ctx)
 		if err != nil {
 			return nil, err
@@ -272,6 +272,9 @@ func (s *boltSession) logOn(ctx context.Context, auth bolt.Auth) (map[string]any
 		}
 	}
 	s.state = stateReady
+	if s.srv.current.View().Blind {
+		s.srv.learner.soon()
+	}
 	return hello, nil
 }
 
@@ -306,7 +309,7 @@ func (s *boltSession) verify(ctx context.Context) (map[string]any, error) {
 	s.srv.throttle.good(s.remote)
 	said := lease.Client.Hello
 	if said["credentials_expired"] == nil { // else every log-on has to hear of it
-		s.srv.logins.verified(s.login)
+		s.srv.logins.verified(s.login, s.identity)
 	}
 	if s.identity.Single() {
 		s.pin(lease)

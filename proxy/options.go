@@ -82,6 +82,7 @@ type Options struct {
 	Remember     time.Duration // how long a verified login is not verified again
 	AuthInFlight int           // log-ons at members at once; 0 means 8
 	AskTimeout   time.Duration // for our own questions to members; 0 means 10 s
+	Learn        Learn         // roles from routing tables, where checks have no login
 	ParkEvery    time.Duration // how often idle sessions are looked at, see park.go; 0 means 1 s; New's counts
 }
 
@@ -103,6 +104,7 @@ func (o Options) withDefaults() Options {
 	if o.MaxHeldBytes == 0 {
 		o.MaxHeldBytes = 64 << 20
 	}
+	o.Learn = o.Learn.withDefaults()
 	set(&o.MaxHeld, 10000)
 	set(&o.RequestLimit, 16<<20)
 	set(&o.AuthInFlight, 8)

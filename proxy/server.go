@@ -34,6 +34,7 @@ type Server struct {
 	writes    *textSet   // texts that Classify took for reads and a member for writes
 	auths     limiter    // of log-ons at members
 	held      held
+	learner   *learner
 	nextID    atomic.Uint64
 	parkRound atomic.Uint32 // see giveBack
 
@@ -83,7 +84,7 @@ func (f *frontend) procedures(v *cluster.View) *cypher.Procedures {
 // New returns a Server without frontends; Apply gives it some.
 func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger) *Server {
 	s := &Server{
-		current: current, pools: pools, log: log, throttle: newThrottle(), writes: newTextSet(),
+		current: current, pools: pools, log: log, throttle: newThrottle(), writes: newTextSet(), learner: newLearner(),
 		fronts: map[string]*frontend{}, clients: map[*client]struct{}{}, Listen: net.Listen,
 	}
 	o = o.withDefaults()
@@ -92,6 +93,7 @@ func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger)
 	s.logins = newLogins(func() time.Duration { return s.options.Load().Remember })
 	s.work, s.cancel = context.WithCancel(context.Background())
 	s.conns.Go(s.parkIdle)
+	s.conns.Go(s.learn)
 	return s
 }
 

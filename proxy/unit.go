@@ -128,8 +128,12 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 func (s *boltSession) decide(o opening) {
 	u := &s.unit
 	f := s.front.settings.Load()
-	u.procedures = s.front.procedures(s.srv.current.View())
+	view := s.srv.current.View()
+	u.procedures = s.front.procedures(view)
 	u.intent = routing.Intent{Version: s.version, UTC: s.utc, DB: bytesToName(o.db, s), Now: s.now}
+	if view.Blind {
+		s.srv.learner.want(u.intent.DB)
+	}
 	if len(o.mode) == 1 && o.mode[0] == 'r' {
 		u.declared, u.intent.Mode = true, routing.Read
 		if s.version < bolt.V4_0 && !u.explicit { // no mode is enforced: what the text says counts when an answer is lost
