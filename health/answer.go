@@ -27,9 +27,12 @@ type answer struct {
 	named     map[string]string       // by database, the advertised address that it names as leader
 	ids       map[string]string       // by database, the id under which others name it
 	namedIDs  map[string]string       // by database, the id that it names as leader
+	terms     map[string]int64        // by database, the term of the leader that it knows; nil when it was not asked
 	def       string                  // the default database
 	denied    string                  // what it refused to tell, for want of a login or of rights
 	addresses []string                // all advertised addresses that it mentioned
+	servers   []cluster.Server        // of its cluster, as it tells; nil when it was not asked, or did not tell
+	overHTTP  bool                    // it answered over HTTP
 	discovery []byte                  // its discovery document; nil when it was not asked for
 	identity  *identity               // nil when it was not asked for
 }
@@ -41,6 +44,7 @@ type identity struct {
 	agent    string         // "Neo4j/5.26.0"
 	edition  string         // "community", "enterprise"; "" while unknown
 	address  string         // the Bolt address that it advertises; "" while unknown
+	web      string         // the same for HTTP
 	listed   []procedure    // what it can CALL; nil while unknown
 }
 
@@ -61,9 +65,14 @@ func newAnswer(member string, started time.Time) *answer {
 func (a *answer) merge(b *answer) {
 	fill(a.roles, b.roles)
 	fill(a.named, b.named)
+	fill(a.ids, b.ids)
+	fill(a.namedIDs, b.namedIDs)
 	fill(a.aliases, b.aliases)
 	maps.Copy(a.stopped, b.stopped)
 	maps.Copy(a.closed, b.closed)
+	if a.terms == nil {
+		a.terms = b.terms
+	}
 	a.told = a.told || b.told
 	a.evidence = orElse(a.evidence, b.evidence)
 	a.def = orElse(a.def, b.def)

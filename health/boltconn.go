@@ -24,11 +24,13 @@ const maxAnswers = 8 << 20
 
 // boltRoles asks one member over Bolt and keeps its connection between checks. Not safe for concurrent use.
 type boltRoles struct {
-	dial    func(ctx context.Context) (net.Conn, error)
-	auth    bolt.Auth
-	members book
-	self    string
-	alone   bool // self is the only member
+	dial      func(ctx context.Context) (net.Conn, error)
+	auth      bolt.Auth
+	members   book
+	self      string
+	alone     bool // self is the only member
+	contested *contested
+	learn     bool // somebody wants to know which servers there are
 
 	client  *bolt.Client // logged on and READY; nil without
 	conn    *budget      // under client
@@ -273,10 +275,16 @@ func (b *boltRoles) askDetails(ctx context.Context) error {
 	if b.id.edition, err = b.askText(ctx, "CALL dbms.components()", "edition"); err != nil {
 		return err
 	}
-	if b.id.address == "" && major >= 5 && b.id.edition != "community" {
+	switch {
+	case b.id.address != "" || b.id.edition == "community":
+		return nil
+	case major >= 5:
 		b.id.address, err = b.askText(ctx, advertised, "value")
+		return err
+	case b.learn:
+		return b.askOwnAddresses(ctx)
 	}
-	return err
+	return nil
 }
 
 // askText returns the first text in a column of text's result; "" when there is none or the member refuses to answer.

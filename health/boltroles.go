@@ -62,6 +62,9 @@ func (b *boltRoles) askDatabases(ctx context.Context, a *answer, major int, know
 	if b.id.edition == "community" {
 		a.evidence = cluster.Standalone
 	}
+	if err := b.askTerms(ctx, a); err != nil {
+		return err
+	}
 	if major == 4 && !a.told && !knows {
 		return b.alive(b.askRoles4(ctx, a, list), a)
 	}
@@ -158,6 +161,7 @@ func (b *boltRoles) askHA(ctx context.Context, a *answer) error {
 	}
 	b.bolt3, a.evidence = cluster.HA, cluster.HA
 	attributes, _ := column(res)(res.Rows[0], "attributes").(map[string]any)
+	haOverBolt(attributes).addTo(a)
 	value := func(name string) any {
 		attribute, _ := attributes[name].(map[string]any)
 		return attribute["value"]

@@ -21,18 +21,19 @@ type checker struct {
 	wake   chan struct{} // room for one: a check is due now
 	fast   *atomic.Bool  // set by Run: the next check is due after FastInterval
 
-	http    httpRoles
-	bolt    boltRoles
-	version string    // neo4j_version when Bolt was asked last
-	failed  bool      // the last check failed
-	shyTill time.Time // until then the login, which was refused, is not tried again
+	http     httpRoles
+	bolt     boltRoles
+	version  string    // neo4j_version when Bolt was asked last
+	failed   bool      // the last check failed
+	shyTill  time.Time // until then the login, which was refused, is not tried again
+	peersDue time.Time // when it is asked for its peers again
 }
 
-func newChecker(m *cluster.Member, o *Options, known book, fast *atomic.Bool) *checker {
+func newChecker(m *cluster.Member, o *Options, known book, fast *atomic.Bool, contested *contested) *checker {
 	c := &checker{member: m, o: o, wake: make(chan struct{}, 1), fast: fast}
 	c.http = httpRoles{
 		client:    httpClient{dial: func(ctx context.Context) (net.Conn, error) { return o.connect(ctx, m.HTTP) }, host: m.HTTP},
-		databases: o.Databases,
+		databases: o.Databases, contested: contested,
 	}
 	for _, db := range [...]string{"neo4j", "system"} {
 		if !slices.Contains(c.http.databases, db) {
@@ -41,7 +42,7 @@ func newChecker(m *cluster.Member, o *Options, known book, fast *atomic.Bool) *c
 	}
 	c.bolt = boltRoles{
 		dial: func(ctx context.Context) (net.Conn, error) { return o.connect(ctx, m.Bolt) },
-		auth: o.auth(), members: known, self: m.Name, alone: len(o.Members) == 1,
+		auth: o.auth(), members: known, self: m.Name, alone: len(o.Members) == 1, contested: contested, learn: o.Learn,
 	}
 	return c
 }
@@ -185,8 +186,12 @@ func (c *checker) ask(ctx context.Context, a *answer) error {
 	case !useBolt:
 		return fmt.Errorf("member %s has no address that check.method %s could ask: give it bolt or http", c.member.Name, c.o.Method)
 	}
+	a.overHTTP = useHTTP && httpErr == nil
 	if !useBolt {
 		c.probeOnly(ctx, a)
+		if c.member.Bolt == "" && httpErr == nil {
+			c.listPeers(ctx, a)
+		}
 		return httpErr
 	}
 	return c.askBolt(ctx, a, useHTTP, httpErr)
@@ -212,6 +217,7 @@ func (c *checker) askBolt(ctx context.Context, a *answer, viaHTTP bool, httpErr 
 	*a.identity = c.bolt.id
 	if oneRole := a.told && len(a.roles) == 1 && a.roles[cluster.AnyDatabase] != cluster.Unknown; oneRole && httpErr == nil {
 		c.listProcedures(ctx, a)
+		c.listPeers(ctx, a)
 		c.bolt.close() // HTTP tells all that there is; the handshake above is enough
 		return nil
 	}
@@ -221,6 +227,7 @@ func (c *checker) askBolt(ctx context.Context, a *answer, viaHTTP bool, httpErr 
 	}
 	a.merge(told)
 	c.listProcedures(ctx, a)
+	c.listPeers(ctx, a)
 	if a.told || a.evidence == cluster.Standalone || c.o.Generation == cluster.Standalone {
 		a.denied = ""
 		return nil

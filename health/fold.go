@@ -9,7 +9,7 @@ import (
 )
 
 // This file holds what is decided from answers, as functions of values: whether a member is up, which kind of cluster it
-// is, and who leads each database. None of it does I/O or reads a clock.
+// is, and its roles (who leads: claims.go). None of it does I/O or reads a clock.
 
 // streak is how a member's checks went lately. The zero streak is a member that is not up and that nobody has asked.
 type streak struct {
@@ -28,77 +28,9 @@ func fold(s streak, good bool, rise, fall int) streak {
 	return s
 }
 
-// word is what one member that is up said last, in a good answer.
-type word struct {
-	member string
-	fresh  bool                    // its newest check was that good answer: it is answering now
-	roles  map[string]cluster.Role // what it says of itself, by database
-	names  map[string]string       // whom it names as leader, by database; the member's name
-}
-
-// leaders decides who leads each database: the only member that claims to, or of several claimants the one that most of
-// the answering members name. A claimant that has stopped answering counts only where no answering one claims. A database
-// without an entry has no leader, or several that nobody can tell apart: then neither may get writes.
-func leaders(words []word) map[string]string {
-	claims := make(map[string][]string)
-	for _, fresh := range [...]bool{true, false} {
-		found := make(map[string][]string)
-		for _, w := range words {
-			for db, role := range w.roles {
-				if role == cluster.Leader && w.fresh == fresh {
-					found[db] = append(found[db], w.member)
-				}
-			}
-		}
-		for db, members := range found {
-			if claims[db] == nil {
-				claims[db] = members
-			}
-		}
-	}
-	chosen := make(map[string]string, len(claims))
-	for db, claimants := range claims {
-		if name := mostNamed(db, claimants, words); name != "" {
-			chosen[db] = name
-		}
-	}
-	return chosen
-}
-
-// mostNamed is the claimant with more votes than any other; "" at a tie. A member that names nobody, but claims, votes
-// for itself.
-func mostNamed(db string, claimants []string, words []word) string {
-	if len(claimants) == 1 {
-		return claimants[0]
-	}
-	votes := make(map[string]int)
-	for _, w := range words {
-		named := w.names[db]
-		if named == "" && w.roles[db] == cluster.Leader {
-			named = w.member
-		}
-		if w.fresh && slices.Contains(claimants, named) {
-			votes[named]++
-		}
-	}
-	best, tied := "", true
-	for _, c := range claimants {
-		switch {
-		case best == "" || votes[c] > votes[best]:
-			best, tied = c, false
-		case votes[c] == votes[best]:
-			tied = true
-		}
-	}
-	if tied {
-		return ""
-	}
-	return best
-}
-
 // settle turns words into roles by member and database with at most one leader for each database. Where some members tell
 // roles by database and others one role for all, only the former count: a View must not have a leader under each key.
-func settle(words []word) map[string]map[string]cluster.Role {
+func settle(words []word) (settled map[string]map[string]cluster.Role, verdicts map[string]verdict) {
 	named := slices.ContainsFunc(words, func(w word) bool {
 		for db := range w.roles {
 			if db != cluster.AnyDatabase {
@@ -115,15 +47,15 @@ func settle(words []word) map[string]map[string]cluster.Role {
 		}
 		usable = append(usable, w)
 	}
-	chosen := leaders(usable)
-	settled := make(map[string]map[string]cluster.Role, len(usable))
+	verdicts = leaders(usable)
+	settled = make(map[string]map[string]cluster.Role, len(usable))
 	for _, w := range usable {
 		maps.DeleteFunc(w.roles, func(db string, r cluster.Role) bool {
-			return r == cluster.Unknown || r == cluster.Leader && chosen[db] != w.member
+			return r == cluster.Unknown || r == cluster.Leader && verdicts[db].leader != w.member
 		})
 		settled[w.member] = w.roles
 	}
-	return settled
+	return settled, verdicts
 }
 
 // conclude is the generation after new evidence: a configured one always; else what most members show. A conclusion yields

@@ -38,44 +38,6 @@ func TestFold(t *testing.T) {
 	}
 }
 
-func says(member string, fresh bool, role cluster.Role, names string) word {
-	w := word{member: member, fresh: fresh, roles: map[string]cluster.Role{"neo4j": role}, names: map[string]string{}}
-	if names != "" {
-		w.names["neo4j"] = names
-	}
-	return w
-}
-
-func TestLeaders(t *testing.T) {
-	const l, f = cluster.Leader, cluster.Follower
-	for name, c := range map[string]struct {
-		words []word
-		want  string
-	}{
-		"one claimant needs no votes":                           {[]word{says("s1", true, l, ""), says("s2", true, f, "")}, "s1"},
-		"nobody claims, whatever others say":                    {[]word{says("s1", true, f, "s2"), says("s2", true, f, "s1")}, ""},
-		"of two, the one that most name":                        {[]word{says("s1", true, l, "s1"), says("s2", true, l, "s2"), says("s3", true, f, "s2")}, "s2"},
-		"of two, equally named, neither":                        {[]word{says("s1", true, l, "s1"), says("s2", true, l, "s2")}, ""},
-		"of two that name nobody, neither":                      {[]word{says("s1", true, l, ""), says("s2", true, l, ""), says("s3", true, f, "")}, ""},
-		"votes for a third who does not claim decide nothing":   {[]word{says("s1", true, l, "s1"), says("s2", true, l, "s2"), says("s3", true, f, "s3")}, ""},
-		"a claimant that stopped answering gives way":           {[]word{says("s1", false, l, "s1"), says("s2", true, l, "s2")}, "s2"},
-		"a claimant that stopped answering holds if alone":      {[]word{says("s1", false, l, "s1"), says("s2", true, f, "s1")}, "s1"},
-		"what a member that stopped answering named is no vote": {[]word{says("s1", true, l, "s1"), says("s2", true, l, "s2"), says("s3", false, f, "s2")}, ""},
-		"a claimant may itself name the other":                  {[]word{says("s1", true, l, "s2"), says("s2", true, l, "s2")}, "s2"},
-		"of three, a strict majority is not needed":             {[]word{says("s1", true, l, ""), says("s2", true, l, ""), says("s3", true, l, "s1")}, "s1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := leaders(c.words)["neo4j"]; got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			slices.Reverse(c.words)
-			if got := leaders(c.words)["neo4j"]; got != c.want {
-				t.Errorf("in reverse order: got %q, want %q", got, c.want)
-			}
-		})
-	}
-}
-
 // Whatever members say, a View made of it has at most one leader for each database.
 func TestNoViewHasTwoLeaders(t *testing.T) {
 	databases := []string{cluster.AnyDatabase, "neo4j", "orders", "system"}
@@ -94,7 +56,7 @@ func TestNoViewHasTwoLeaders(t *testing.T) {
 			}
 			words = append(words, w)
 		}
-		settled := settle(words)
+		settled, _ := settle(words)
 		for _, db := range databases {
 			var leaders []string
 			for _, w := range words {

@@ -68,7 +68,7 @@ func askTalker(t *testing.T, status int, body []byte) {
 	m := &cluster.Member{Name: "s1", Bolt: "b", HTTP: "h"}
 	for _, m := range []*cluster.Member{m, {Name: "s1", Bolt: "b"}} {
 		o := Options{Members: []*cluster.Member{m}, Dial: network.dial, Timeout: time.Second}.withDefaults()
-		c := newChecker(m, &o, newBook(o.Members, nil), nil)
+		c := newChecker(m, &o, newBook(o.Members, nil), nil, nil)
 		for range 2 {
 			a := c.once(t.Context()) // a panic is not recovered here
 			if a.err == nil && a.told && len(a.roles) == 0 && len(a.stopped) == 0 {

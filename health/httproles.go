@@ -32,6 +32,7 @@ const manage = "/db/manage/server/"
 type httpRoles struct {
 	client    httpClient
 	databases []string // to ask for where the server does not list them
+	contested *contested
 
 	family   family
 	version  string       // neo4j_version of the discovery document; "" before 4.0
@@ -198,7 +199,12 @@ func (h *httpRoles) askHA(ctx context.Context, a *answer) error {
 	default:
 		return undenied(h.refused(a, manage+"ha/available", r))
 	}
-	return nil
+	if len(h.contested.list()) == 0 {
+		return nil
+	}
+	v, _, err := h.askInstances(ctx) // two masters: whom do the others follow?
+	v.addTo(a)
+	return err
 }
 
 // undenied drops the error of a refused login: the member is there, it only does not tell.

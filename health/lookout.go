@@ -10,11 +10,12 @@ import (
 // at the ordinary pace.
 const alarmLasts = time.Minute
 
-// lookout decides how long checks stay fast: while a database that had a leader has none, and while a member that
+// lookout decides how long checks stay fast: while a database that had a leader has none, or members disagree about it, and while a member that
 // something was reported about, or whose check failed, has not answered since. Owned by Run.
 type lookout struct {
 	led      map[string]bool      // databases that had a leader
 	missing  bool                 // one of them has none
+	disputed bool                 // members disagree about who leads one
 	suspects map[string]time.Time // by member: when the report came
 	until    time.Time            // fast checks end by then
 }
@@ -25,7 +26,8 @@ func newLookout() lookout {
 
 // saw looks at a View that is about to be published. complete says that every member has just told its roles, so that a
 // database that nobody mentions is gone.
-func (l *lookout) saw(v *cluster.View, complete bool) {
+func (l *lookout) saw(v *cluster.View, complete, disputed bool) {
+	l.disputed = disputed
 	hosted, leads := make(map[string]bool), make(map[string]bool)
 	for _, s := range v.Members {
 		for db, role := range s.Roles { // a leader that the operator drains is no lost one
@@ -46,6 +48,9 @@ func (l *lookout) saw(v *cluster.View, complete bool) {
 	}
 }
 
+// trouble tells whether somebody's next answer is waited for.
+func (l *lookout) trouble() bool { return l.missing || l.disputed }
+
 // answered clears a member of suspicion: it has answered since, or is known to be down.
 func (l *lookout) answered(a *answer, up bool) {
 	if at, ok := l.suspects[a.member]; ok && (!up || a.err == nil && a.started.After(at)) {
@@ -59,7 +64,7 @@ func (l *lookout) fast(now time.Time) bool {
 		clear(l.suspects)
 		return false
 	}
-	return l.missing || len(l.suspects) > 0
+	return l.trouble() || len(l.suspects) > 0
 }
 
 // report acts on what the data path met at a member.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,12 +15,15 @@ import (
 
 // Monitor checks members and publishes Views. Its methods may be called from any goroutine; Run once.
 type Monitor struct {
-	current *cluster.Current
-	log     *slog.Logger
-	answers chan *answer
-	all     chan struct{} // room for one: CheckNow was called
-	changed chan struct{} // room for one: next holds new options
-	fast    atomic.Bool   // written by Run, read by checkers
+	current   *cluster.Current
+	log       *slog.Logger
+	answers   chan *answer
+	all       chan struct{} // room for one: CheckNow was called
+	changed   chan struct{} // room for one: next holds new options
+	fast      atomic.Bool   // written by Run, read by checkers
+	contested contested     // the same
+	heard     atomic.Pointer[[]cluster.Heard]
+	news      chan struct{} // room for one: heard is another
 
 	mu   sync.Mutex
 	next *Options // guarded by mu: what Update brought and Run has not taken yet
@@ -27,6 +31,7 @@ type Monitor struct {
 	// Owned by Run.
 	o          *Options       // never changed, only replaced: checkers read it
 	members    []*memberState // in the order of the options
+	candidates []*memberState // the same; nothing of them is in the View
 	checkers   sync.WaitGroup
 	generation cluster.Generation
 	def        string // the default database's name
@@ -34,7 +39,8 @@ type Monitor struct {
 	procedures procedureTable
 	tables     tables
 	watch      lookout
-	said       map[string]bool // warnings already logged
+	verdicts   map[string]verdict // of the newest View, by database
+	said       map[string]bool    // warnings already logged
 }
 
 // memberState is what Run knows of one member. Owned by Run.
@@ -47,6 +53,9 @@ type memberState struct {
 	fresh     bool                 // the newest answer was good
 	lastError string               // of the newest answer
 	refuted   map[string]time.Time // by database: when a client was told that this member does not lead
+	namings   namings              // whom it names as leader, and since when
+	servers   []cluster.Server     // that it told of last
+	ownID     string               // as it said then
 	id        identity
 	checker   *checker
 	stop      context.CancelFunc // ends the checker; nil in maint
@@ -59,7 +68,7 @@ func New(o Options, current *cluster.Current, log *slog.Logger) *Monitor {
 	}
 	return &Monitor{
 		current: current, log: log, next: &o,
-		answers: make(chan *answer), all: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		answers: make(chan *answer), all: make(chan struct{}, 1), changed: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		o: new(Options), said: make(map[string]bool), watch: newLookout(), tables: newTables(),
 	}
 }
@@ -124,23 +133,33 @@ func (m *Monitor) adopt(ctx context.Context) {
 	*o = o.withDefaults()
 	m.o = o
 	before := make(map[string]*memberState, len(m.members))
-	for _, s := range m.members {
-		before[s.member.Name] = s
+	for _, list := range [...][]*memberState{m.members, m.candidates} {
+		for _, s := range list {
+			before[s.member.Name] = s
+		}
 	}
-	m.members = nil
 	clear(m.said)
 	known := newBook(m.o.Members, m.o.Addresses)
-	for _, member := range m.o.Members {
+	m.members = m.takeOver(ctx, m.o.Members, before, known)
+	m.candidates = m.takeOver(ctx, m.o.Candidates, before, known)
+	m.forgetStrangers()
+	m.publish()
+	m.tell()
+}
+
+// takeOver makes the states of a list of members, or finds them in before, and starts their checkers.
+func (m *Monitor) takeOver(ctx context.Context, members []*cluster.Member, before map[string]*memberState, known book) []*memberState {
+	var states []*memberState
+	for _, member := range members {
 		s := before[member.Name]
 		if s == nil || s.member.Bolt != member.Bolt || s.member.HTTP != member.HTTP {
 			s = &memberState{since: time.Now(), refuted: make(map[string]time.Time)}
 		}
 		s.member, s.condition = member, m.o.Conditions[member.Name]
-		m.members = append(m.members, s)
+		states = append(states, s)
 		m.start(ctx, s, known)
 	}
-	m.forgetStrangers()
-	m.publish()
+	return states
 }
 
 // regard is the generation with which new options begin: the configured one, else what was concluded before, unless that
@@ -165,7 +184,7 @@ func (m *Monitor) start(ctx context.Context, s *memberState, known book) {
 		return
 	}
 	ctx, s.stop = context.WithCancel(ctx)
-	s.checker = newChecker(s.member, m.o, known, &m.fast)
+	s.checker = newChecker(s.member, m.o, known, &m.fast, &m.contested)
 	checker := s.checker
 	m.checkers.Go(func() {
 		checker.run(ctx, func(a *answer) {
@@ -179,7 +198,7 @@ func (m *Monitor) start(ctx context.Context, s *memberState, known book) {
 
 // stopCheckers tells all checkers to end, without waiting: what they still deliver is dropped with their context.
 func (m *Monitor) stopCheckers() {
-	for _, s := range m.members {
+	for _, s := range slices.Concat(m.members, m.candidates) {
 		if s.stop != nil {
 			s.stop()
 			s.stop, s.checker = nil, nil
@@ -206,12 +225,42 @@ func (m *Monitor) state(name string) *memberState {
 
 // take folds one answer into its member's state and publishes what follows.
 func (m *Monitor) take(a *answer) {
+	defer m.tell()
+	if s := m.candidate(a); s != nil {
+		s.add(a, m.o)
+		return
+	}
 	s := m.state(a.member)
 	if s == nil || s.checker != a.from {
 		return // of a checker that was stopped
 	}
 	was := s.streak.Up
-	s.streak = fold(s.streak, a.err == nil, m.o.Rise, m.o.Fall)
+	s.add(a, m.o)
+	if a.err != nil {
+		m.log.Debug("check failed", "member", a.member, "error", a.err)
+	}
+	m.learn(a)
+	m.watch.answered(a, s.streak.Up)
+	m.publish()
+	if was && a.err != nil {
+		m.suspect(a.member)
+	}
+}
+
+// candidate is the candidate whom a is of; nil when it is of none.
+func (m *Monitor) candidate(a *answer) *memberState {
+	for _, s := range m.candidates {
+		if s.checker == a.from {
+			return s
+		}
+	}
+	return nil
+}
+
+// add adds an answer to what is known of its member.
+func (s *memberState) add(a *answer, o *Options) {
+	was := s.streak.Up
+	s.streak = fold(s.streak, a.err == nil, o.Rise, o.Fall)
 	if s.streak.Up != was {
 		s.since = time.Now()
 	}
@@ -221,21 +270,16 @@ func (m *Monitor) take(a *answer) {
 	}
 	if a.err != nil {
 		s.lastError = ephemeral.ReplaceAllString(a.err.Error(), "")
-		m.log.Debug("check failed", "member", a.member, "error", a.err)
 	} else {
 		s.last = a
+		s.namings = s.namings.after(a)
 		maps.DeleteFunc(s.refuted, func(_ string, at time.Time) bool { return a.started.After(at) })
 	}
 	if !s.streak.Up {
-		s.last = nil
+		s.last, s.namings = nil, nil
 		clear(s.refuted)
 	}
-	m.learn(a)
-	m.watch.answered(a, s.streak.Up)
-	m.publish()
-	if was && a.err != nil {
-		m.suspect(a.member)
-	}
+	s.keepPeers(a)
 }
 
 // ephemeral is our own side of a connection in Go's network errors: it differs each time and says nothing.

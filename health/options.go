@@ -29,6 +29,9 @@ type Options struct {
 	Members    []*cluster.Member            // in the order in which Views list them
 	Conditions map[string]cluster.Condition // by member name; absent means Ready
 
+	Learn      bool              // ask members which servers there are: see Monitor.Heard
+	Candidates []*cluster.Member // checked like members, but no part of the View: servers of which members tell
+
 	Interval     time.Duration // from the end of a check to the next of that member; 0 means 2s
 	FastInterval time.Duration // the same while a leader is missing; 0 means 200ms
 	Timeout      time.Duration // for one whole check of one member; 0 means 1s

@@ -15,9 +15,9 @@ import (
 // publish publishes the View of the present state, unless the newest says the same already.
 func (m *Monitor) publish() {
 	v := m.view()
-	missed := m.watch.missing
-	m.watch.saw(v, m.complete())
-	if m.watch.missing && !missed {
+	trouble := m.watch.trouble()
+	m.watch.saw(v, m.complete(), m.disputed())
+	if m.watch.trouble() && !trouble {
 		defer m.alarm()
 	}
 	old := m.current.View()
@@ -76,8 +76,10 @@ func (m *Monitor) defaultDatabase(v *cluster.View) string {
 func (m *Monitor) roles() map[string]map[string]cluster.Role {
 	switch m.generation {
 	case cluster.UnknownGeneration:
+		m.heed(nil)
 		return nil
 	case cluster.Standalone:
+		m.heed(nil)
 		return m.standaloneRoles()
 	}
 	ids, addresses := m.idsOfMembers(), m.addressBook()
@@ -86,7 +88,8 @@ func (m *Monitor) roles() map[string]map[string]cluster.Role {
 		if s.last == nil || !s.streak.Up || s.condition == cluster.Maint || !agrees(m.generation, s.last.evidence) {
 			continue
 		}
-		w := word{member: s.member.Name, fresh: s.fresh, roles: maps.Clone(s.last.roles), names: make(map[string]string)}
+		w := word{member: s.member.Name, fresh: s.fresh, at: s.last.started, roles: maps.Clone(s.last.roles),
+			names: make(map[string]string), since: s.namings.since(), terms: s.last.terms}
 		for db, address := range s.last.named {
 			if name := addresses.member(address); name != "" {
 				w.names[db] = name
@@ -105,7 +108,8 @@ func (m *Monitor) roles() map[string]map[string]cluster.Role {
 		words = append(words, w)
 	}
 	m.addTables(words, addresses)
-	settled := settle(words)
+	settled, verdicts := settle(words)
+	m.heed(verdicts)
 	m.addAliases(settled)
 	return settled
 }

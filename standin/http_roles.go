@@ -43,6 +43,8 @@ func (h *httpRequest) oldRoles(group, what string) {
 	role := h.m.c.Role("", h.m.name)
 	g := h.m.c.opt.Generation
 	switch {
+	case group == "jmx":
+		h.jmxPage()
 	case group == "ha" && g == cluster.HA:
 		h.haRole(what, role)
 	case g != cluster.Causal, group == "ha":

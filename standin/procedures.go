@@ -187,32 +187,6 @@ func containsText(list []any, text string) bool {
 	return false
 }
 
-// jmx answers dbms.queryJmx for the bean that tells a HA member's role; other patterns match nothing.
-func (t *transaction) jmx(args []any) *result {
-	r := &result{fields: []string{"name", "description", "attributes"}, kind: "r"}
-	if t.m.c.opt.Generation != cluster.HA || len(args) == 0 {
-		return r
-	}
-	pattern, _ := args[0].(string)
-	if !strings.Contains(pattern, "High Availability") && !strings.HasSuffix(pattern, ":*") {
-		return r
-	}
-	c := t.m.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	d := c.dbs[0]
-	role := "slave"
-	if d.role(t.m) == cluster.Leader {
-		role = "master"
-	}
-	attributes := make(map[string]any)
-	for name, value := range map[string]any{"Role": role, "Alive": true, "Available": true, "LastCommittedTxId": d.applied[t.m], "InstanceId": t.m.name} {
-		attributes[name] = map[string]any{"description": name, "value": value}
-	}
-	r.add(map[string]any{"name": "org.neo4j:instance=kernel#0,name=High Availability", "description": "Information about an instance participating in a HA cluster", "attributes": attributes})
-	return r
-}
-
 // procedures lists some that every server has.
 func (t *transaction) procedures() *result {
 	fields := []string{"name", "signature", "description", "mode"}
