@@ -68,6 +68,7 @@ type Result struct {
 	Max        float64 `json:"max_us"`
 	WatchedCPU float64 `json:"watched_cpu_us_per_op,omitempty"` // user and system, of WatchPID
 	OwnCPU     float64 `json:"own_cpu_us_per_op,omitempty"`     // of this process: says whether the generator was the limit
+	Stolen     float64 `json:"stolen,omitempty"`                // part of the machine's time that its host gave to others meanwhile, 0 to 1; of a comparison's rounds
 }
 
 // longestNap is how long a client with little to do may miss that the run has ended.

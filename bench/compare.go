@@ -236,7 +236,7 @@ func (c *comparison) measure(m measurement, contenders []*contender, auth login)
 	least := 0.0
 	for round := range c.plan.Rounds {
 		for _, k := range rotate(contenders, round) {
-			r, err := c.generate(m, k, auth, c.plan.Duration, 0)
+			r, err := c.round(m, k, auth, c.plan.Duration, 0)
 			if err != nil {
 				return err
 			}
@@ -252,7 +252,7 @@ func (c *comparison) measure(m measurement, contenders []*contender, auth login)
 	rate := float64(int(least * c.plan.Load))
 	for round := range c.plan.LatencyRounds {
 		for _, k := range rotate(contenders, round) {
-			r, err := c.generate(m, k, auth, c.plan.LatencyDuration, rate)
+			r, err := c.round(m, k, auth, c.plan.LatencyDuration, rate)
 			if err != nil {
 				return err
 			}
@@ -266,6 +266,26 @@ func (c *comparison) measure(m measurement, contenders []*contender, auth login)
 func rotate[T any](list []T, by int) []T {
 	at := by % max(len(list), 1)
 	return append(slices.Clone(list[at:]), list[:at]...)
+}
+
+// round makes one run that counts.
+func (c *comparison) round(m measurement, k *contender, auth login, counted time.Duration, rate float64) (Result, error) {
+	r, err := undisturbed(func() (Result, error) { return c.generate(m, k, auth, counted, rate) }, machineSteal, c.rest)
+	if err == nil {
+		c.plan.logf("%-12s %-9s %s", m.name, k.name, r.line())
+	}
+	return r, err
+}
+
+// rest waits, unless the comparison ends.
+func (c *comparison) rest(d time.Duration) error {
+	c.plan.logf("the machine's host took its time away; resting for %v", d)
+	select {
+	case <-time.After(d):
+		return nil
+	case <-c.ctx.Done():
+		return context.Cause(c.ctx)
+	}
 }
 
 // generate makes one run, in a process of its own on the load core.
@@ -292,7 +312,6 @@ func (c *comparison) generate(m measurement, k *contender, auth login, counted t
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		return r, fmt.Errorf("bench: %s through %s: %w", m.name, k.name, err)
 	}
-	c.plan.logf("%-12s %-9s %s", m.name, k.name, r.line())
 	return r, nil
 }
 

@@ -42,6 +42,24 @@ func selfCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// machineSteal reads the first line of /proc/stat (proc(5)): user, nice, system, idle, iowait, irq, softirq, steal, all since the machine started.
+func machineSteal() (s steal) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return steal{}
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	f := strings.Fields(line)
+	for i := 1; i < min(len(f), 9); i++ {
+		n, _ := strconv.ParseUint(f[i], 10, 64) //nolint:errcheck // what is no number counts as none
+		s.all += n
+		if i == 8 {
+			s.stolen = n
+		}
+	}
+	return s
+}
+
 // processMemory returns a process's resident and proportional set size in bytes.
 func processMemory(pid int) (rss, pss int64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))

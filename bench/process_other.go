@@ -12,5 +12,6 @@ var errNotLinux = errors.New("bench: CPU time, memory and cores of another proce
 
 func processCPU(int) (time.Duration, error)         { return 0, errNotLinux }
 func selfCPU() time.Duration                        { return 0 }
+func machineSteal() steal                           { return steal{} }
 func processMemory(int) (rss, pss int64, err error) { return 0, 0, errNotLinux }
 func startOn(cmd *exec.Cmd, _ int) error            { return cmd.Start() }

@@ -162,6 +162,9 @@ func (r Result) line() string {
 	}
 	text := fmt.Sprintf("%s %9.0f/s  p50 %7.0f us  p99 %7.0f us  max %8.0f us  proxy %6.2f us/op  generator %6.2f us/op",
 		loop, r.PerSecond, r.P50, r.P99, r.Max, r.WatchedCPU, r.OwnCPU)
+	if r.Stolen >= stolenInText {
+		text += fmt.Sprintf("  host took %.1f %%", 100*r.Stolen)
+	}
 	if r.Errors > 0 {
 		text += fmt.Sprintf("  %d ERRORS, first: %s", r.Errors, r.FirstError)
 	}
