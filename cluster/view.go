@@ -56,6 +56,7 @@ type View struct {
 	Members    []*Status          // in the order of the configuration
 	Default    string             // the default database's name; "" before 4.0 and while unknown
 	Versions   []bolt.Version     // spoken by every member that is up and not in maint, newest first; nil while unknown
+	Composites map[string]bool    // composite databases and their constituents ("all.part"), in lower case; nil: none
 	Procedures *cypher.Procedures // what members listed; nil while none has
 	Blind      bool               // members told the checks no roles for want of a login: clients' routing tables are all there is
 	Discovery  []byte             // a member's discovery document (GET /), cached; nil while none was seen
@@ -81,6 +82,20 @@ func (v *View) Leader(db string) *Status {
 		}
 	}
 	return nil
+}
+
+// Hosted tells whether any member has a role for db, "" being the default database.
+func (v *View) Hosted(db string) bool {
+	db = v.resolve(db)
+	for _, s := range v.Members {
+		if _, ok := s.Roles[db]; ok {
+			return true
+		}
+		if _, ok := s.Roles[AnyDatabase]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // Readers are the members whose role serves reads of db, without its leader, in the order of the configuration.

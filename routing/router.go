@@ -28,6 +28,10 @@ type Intent struct {
 	Version bolt.Version // that the member must speak; 0 for HTTP
 	UTC     bool         // the session runs with patch_bolt ["utc"]
 	Now     time.Time    // for slow_start; the zero time makes every member new
+
+	// AtLeader is for a read that belongs at the leader all the same: a command that concerns one member, so that the next
+	// one finds what this one saw.
+	AtLeader bool
 }
 
 // Why no member could be picked.
@@ -58,18 +62,31 @@ type Router struct {
 
 // Pick chooses the member for in by the View, leaving out those in tried. The error says why there is none.
 func (r *Router) Pick(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
-	if hasUpper(in.DB) { // database names have no case
-		in.DB = strings.ToLower(in.DB)
-	}
+	in.DB = Fold(in.DB)
 	switch {
 	case r.Policy.Member != "":
 		return r.pinned(v, in, tried)
-	case !known(v, in.DB):
+	case v.Composites[in.DB]:
+		return r.anywhere(v, in, tried)
+	case !Known(v, in.DB):
 		return r.stranger(v, in, tried)
-	case in.Mode == Read:
+	case in.DB == System && in.Mode == Read:
+		return r.system(v, in, tried)
+	case in.Mode == Read && !in.AtLeader:
 		return r.reader(v, in, tried)
 	}
 	return leader(v, in, tried)
+}
+
+// System is the database of users, databases and aliases, which every server of a cluster hosts.
+const System = "system"
+
+// Fold is the spelling by which database names compare: they have no case.
+func Fold(db string) string {
+	if hasUpper(db) {
+		return strings.ToLower(db)
+	}
+	return db
 }
 
 func hasUpper(s string) bool {
@@ -133,21 +150,10 @@ func whyNoReader(v *cluster.View, in Intent) error {
 
 func weight(s *cluster.Status) int { return max(s.Weight, 1) }
 
-// known tells whether any member has a role for the database. For one that nobody knows a member is asked all the same,
-// and its own refusal is the answer.
-func known(v *cluster.View, db string) bool {
-	if db == "" {
-		db = v.Default
-	}
-	for _, s := range v.Members {
-		if _, ok := s.Roles[db]; ok {
-			return true
-		}
-		if _, ok := s.Roles[cluster.AnyDatabase]; ok {
-			return true
-		}
-	}
-	return !anyUp(v) || v.Generation == cluster.UnknownGeneration
+// Known tells whether the View says who serves the database. For one that nobody knows a member is asked all the same, and
+// its own refusal is the answer.
+func Known(v *cluster.View, db string) bool {
+	return v.Hosted(db) || !anyUp(v) || v.Generation == cluster.UnknownGeneration
 }
 
 func anyUp(v *cluster.View) bool {
@@ -157,10 +163,13 @@ func anyUp(v *cluster.View) bool {
 	return false
 }
 
-// stranger serves a database that no member was seen to host: the default's leader first, then anybody.
+// stranger serves a database that no member was seen to host: the leader of system first, which knows every database that
+// there is; then the default's leader, then anybody.
 func (r *Router) stranger(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
-	if s := v.Leader(""); s != nil && usable(s, in) && !slices.Contains(tried, s.Member) {
-		return s, nil
+	for _, db := range [...]string{System, ""} {
+		if s := v.Leader(db); s != nil && usable(s, in) && !slices.Contains(tried, s.Member) {
+			return s, nil
+		}
 	}
 	for s := range v.Up() {
 		if usable(s, in) && !slices.Contains(tried, s.Member) {
@@ -168,6 +177,36 @@ func (r *Router) stranger(v *cluster.View, in Intent, tried []*cluster.Member) (
 		}
 	}
 	return nil, ErrTried
+}
+
+// system serves a read of system: its leader, so that an administrator sees what the last command did, and others only
+// while it has none.
+func (r *Router) system(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
+	s, err := leader(v, in, tried)
+	if err == nil || in.AtLeader {
+		return s, err
+	}
+	return r.reader(v, in, tried)
+}
+
+// anywhere serves a composite database, which lies on no member: its parts are found from each of them.
+func (r *Router) anywhere(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
+	var room [16]*cluster.Status
+	can, err := room[:0], ErrNoReader
+	for s := range v.Up() {
+		switch {
+		case !usable(s, in):
+			err = ErrVersion
+		case slices.Contains(tried, s.Member):
+			err = ErrTried
+		default:
+			can = append(can, s)
+		}
+	}
+	if len(can) == 0 {
+		return nil, err
+	}
+	return r.choose(preferred(can, r.Policy.Prefer), in.Now), nil
 }
 
 func (r *Router) pinned(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
