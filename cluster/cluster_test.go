@@ -221,8 +221,8 @@ func TestCurrentUnderLoad(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	got := fmt.Sprint(Unknown, Leader, Follower, Replica, Ready, Drain, Maint, Broken, NotALeader, Unserved, Told)
-	if want := "unknown leader follower replica ready drain maint connection broke not a leader database unavailable routing table"; got != want {
+	got := fmt.Sprint(Unknown, Leader, Follower, Replica, Ready, Drain, Maint, Broken, NotALeader, Unserved, Told, Changed)
+	if want := "unknown leader follower replica ready drain maint connection broke not a leader database unavailable routing table databases changed"; got != want {
 		t.Errorf("got %s; want %s", got, want)
 	}
 	for _, g := range []Generation{HA, Causal, Autonomous, Standalone} {

@@ -13,11 +13,12 @@ const (
 	NotALeader            // it refused a write as not the leader, or as read-only
 	Unserved              // it said that the database is unavailable
 	Told                  // it gave out a routing table
+	Changed               // of no member: databases or aliases were created, dropped, started or stopped, or one is new to us
 )
 
 // String names the reason for logs.
 func (w Why) String() string {
-	return [...]string{"connection broke", "not a leader", "database unavailable", "routing table"}[w]
+	return [...]string{"connection broke", "not a leader", "database unavailable", "routing table", "databases changed"}[w]
 }
 
 // Report is what the data path met at a member; it wakes a check.

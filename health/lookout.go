@@ -18,6 +18,7 @@ type lookout struct {
 	disputed bool                 // members disagree about who leads one
 	suspects map[string]time.Time // by member: when the report came
 	until    time.Time            // fast checks end by then
+	news     time.Time            // databases came or went lately: checks are fast until then
 }
 
 func newLookout() lookout {
@@ -60,6 +61,9 @@ func (l *lookout) answered(a *answer, up bool) {
 
 // fast tells whether checks should be fast now.
 func (l *lookout) fast(now time.Time) bool {
+	if now.Before(l.news) {
+		return true
+	}
 	if now.After(l.until) {
 		clear(l.suspects)
 		return false
@@ -67,8 +71,17 @@ func (l *lookout) fast(now time.Time) bool {
 	return l.trouble() || len(l.suspects) > 0
 }
 
+// newsLasts is how long checks stay fast after databases came or went: a new one is online a moment later.
+const newsLasts = 2 * time.Second
+
 // report acts on what the data path met at a member.
 func (m *Monitor) report(r cluster.Report) {
+	if r.Why == cluster.Changed {
+		m.watch.news = time.Now().Add(newsLasts)
+		m.fast.Store(true)
+		m.wakeAll()
+		return
+	}
 	s := m.state(r.Member)
 	if s == nil {
 		return
@@ -106,7 +119,7 @@ func (m *Monitor) pace(calm *time.Timer) {
 	now := time.Now()
 	fast := m.watch.fast(now)
 	if fast {
-		calm.Reset(m.watch.until.Sub(now) + time.Millisecond)
+		calm.Reset(max(m.watch.until.Sub(now), m.watch.news.Sub(now)) + time.Millisecond)
 	}
 	m.fast.Store(fast)
 }

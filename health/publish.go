@@ -40,8 +40,9 @@ func (m *Monitor) view() *cluster.View {
 			Roles: roles[s.member.Name], Versions: s.id.versions, UTC: s.id.utc, Agent: m.agent(s), LastError: s.lastError,
 		}
 		status.UTC = status.UTC || s.id.agent == "" && utcByVersion(status.Agent)
-		if s.last != nil && len(s.last.stopped) > 0 {
-			status.Stopped = s.last.stopped
+		if s.last != nil {
+			status.Stopped = s.last.stoppedNames()
+			v.Composites = join(v.Composites, s.last.composites)
 		}
 		if status.Up && s.condition != cluster.Maint {
 			versions = append(versions, s.id.versions)
@@ -133,6 +134,32 @@ func (m *Monitor) addAliases(settled map[string]map[string]cluster.Role) {
 	}
 }
 
+// stoppedNames are the databases that their operator stopped, by name and alias; nil: none.
+func (a *answer) stoppedNames() map[string]bool {
+	if len(a.stopped) == 0 {
+		return nil
+	}
+	names := maps.Clone(a.stopped)
+	for alias, db := range a.aliases {
+		if a.stopped[db] {
+			names[alias] = true
+		}
+	}
+	return names
+}
+
+// join adds what is in b to a, which may be nil, as may the result.
+func join(a, b map[string]bool) map[string]bool {
+	if len(b) == 0 {
+		return a
+	}
+	if a == nil {
+		return maps.Clone(b)
+	}
+	maps.Copy(a, b)
+	return a
+}
+
 // database is a database's name with a server's id in it: ids differ by database from 4.3 on.
 type database struct{ name, id string }
 
@@ -196,6 +223,7 @@ func (m *Monitor) complete() bool {
 // same tells whether two Views say the same, whenever they were made.
 func same(a, b *cluster.View) bool {
 	return a.Generation == b.Generation && a.Blind == b.Blind && a.Default == b.Default && slices.Equal(a.Versions, b.Versions) && a.Procedures == b.Procedures &&
+		maps.Equal(a.Composites, b.Composites) &&
 		bytes.Equal(a.Discovery, b.Discovery) && slices.EqualFunc(a.Members, b.Members, sameStatus)
 }
 

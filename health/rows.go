@@ -19,6 +19,8 @@ type hosting struct {
 	online, stopped      bool
 	ambiguous            bool // another row has the same database and address: servers share an advertised address
 	isDefault, addressed bool
+	composite            bool     // its data lie in other databases
+	constituents         []string // of a composite: alias names, with its own in front
 }
 
 // column returns a function that reads a row's value by the name of its column; nil when there is none such.
@@ -52,16 +54,23 @@ func hostings(r *bolt.Result) []hosting {
 		h.online = text("currentStatus") == "online"
 		h.stopped = text("requestedStatus") == "offline"
 		h.isDefault, _ = get(row, "default").(bool)
-		aliases, _ := get(row, "aliases").([]any)
-		for _, v := range aliases {
-			if alias, ok := v.(string); ok && alias != "" {
-				h.aliases = append(h.aliases, alias)
-			}
-		}
+		h.composite = text("type") == "composite"
+		h.aliases, h.constituents = texts(get(row, "aliases")), texts(get(row, "constituents"))
 		list = append(list, h)
 	}
 	markAmbiguous(list)
 	return list
+}
+
+// texts are the texts in a list.
+func texts(v any) (found []string) {
+	list, _ := v.([]any)
+	for _, e := range list {
+		if s, ok := e.(string); ok && s != "" {
+			found = append(found, s)
+		}
+	}
+	return found
 }
 
 // markAmbiguous marks the rows whose address is of no use: where no server has dbms.default_advertised_address set, all of
@@ -98,6 +107,10 @@ func (a *answer) addHostings(list []hosting, own func(address string) bool) {
 		if h.isDefault {
 			a.def = h.db
 		}
+		if h.composite {
+			a.addComposite(h)
+			continue
+		}
 		switch {
 		case !h.standalone && (h.ambiguous || !own(h.address)):
 		case h.stopped:
@@ -113,6 +126,14 @@ func (a *answer) addHostings(list []hosting, own func(address string) bool) {
 		if h.role == cluster.Leader && h.online && !h.ambiguous {
 			a.named[h.db] = h.address
 		}
+	}
+}
+
+// addComposite notes a composite database: no member leads it, and each can find its parts.
+func (a *answer) addComposite(h hosting) {
+	a.composites[lower(h.db)] = true
+	for _, c := range h.constituents {
+		a.composites[lower(c)] = true
 	}
 }
 
