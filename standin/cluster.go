@@ -28,6 +28,9 @@ type Cluster struct {
 	mu         sync.Mutex
 	random     *rand.Rand               // guarded by mu
 	dbs        []*database              // guarded by mu; in the order of their creation
+	aliases    []alias                  // guarded by mu
+	composites []*database              // guarded by mu
+	remotes    map[string]*database     // guarded by mu: behind remote aliases, by alias
 	users      map[string]string        // guarded by mu
 	expired    map[string]bool          // guarded by mu: users whose password is due
 	sides      map[string]int           // guarded by mu: partition side by member; nil when whole
@@ -44,7 +47,7 @@ func Start(o Options) (*Cluster, error) {
 	}
 	c := &Cluster{
 		opt: o, log: o.Logger, nudge: make(chan struct{}, 1), news: make(chan Election, 64), changed: make(chan struct{}),
-		random: rand.New(rand.NewPCG(uint64(o.Seed), 0x7374616e64696e)), users: make(map[string]string),
+		random: rand.New(rand.NewPCG(uint64(o.Seed), 0x7374616e64696e)), users: make(map[string]string), remotes: make(map[string]*database),
 		lags: make(map[string]time.Duration), expired: make(map[string]bool),
 	}
 	for user, password := range o.Users {
@@ -101,6 +104,7 @@ func (c *Cluster) addDatabases() {
 		c.addDatabase(name)
 	}
 	c.addDatabase(systemDB)
+	c.addNames()
 }
 
 // multi tells whether the cluster has several databases; mixed clusters all do or all do not.

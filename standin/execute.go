@@ -76,6 +76,11 @@ func (t *transaction) run(text string, params map[string]any, done <-chan struct
 	if f := t.use(list, done); f != nil {
 		return nil, f
 	}
+	if at(list, 0) == "USE" {
+		if _, rest := graphName(list); len(rest) > 0 {
+			list = stripPrefix(rest)
+		}
+	}
 	if ask.delayAt == "run" {
 		if f := t.pause(ask.delay, done); f != nil {
 			return nil, f
@@ -136,7 +141,7 @@ func (t *transaction) use(list []string, done <-chan struct{}) *bolt.Failure {
 	if at(list, 0) != "USE" || !t.m.release().multi() {
 		return nil
 	}
-	name := strings.Trim(at(list, 1), "`")
+	name, _ := graphName(list)
 	if foldName(name) == foldName(t.db) {
 		return nil
 	}

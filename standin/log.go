@@ -29,6 +29,10 @@ type database struct {
 	name    string // "" before 4.0
 	uuid    [16]byte
 	stopped bool
+	created int64     // the transaction of system that created it
+	online  time.Time // when it can be used; zero: from the beginning
+	virtual bool      // a composite, or a database of another cluster: it lies on no member
+	remote  bool      // the latter
 	hosts   []*member // that have it, voters first
 
 	base    int64   // transactions at or below it are no longer in entries
@@ -90,7 +94,7 @@ func (c *Cluster) find(name string) *database {
 			return d
 		}
 	}
-	return nil
+	return c.findVirtual(foldName(name))
 }
 
 // role is what m is to d, as m itself sees it. Called with mu held.
@@ -114,6 +118,7 @@ func (c *Cluster) commit(m *member, t *transaction) (int64, *bolt.Failure) {
 	switch {
 	case d == nil:
 		return 0, m.databaseNotFound(t.db)
+	case d.remote:
 	case d.role(m) != cluster.Leader:
 		return 0, notALeader(m)
 	case !c.majority(d, m):

@@ -42,6 +42,9 @@ type Options struct {
 	Databases     []string                                            // besides system; nil means neo4j. Before 4.0 there is one, without a name
 	Home          map[string]string                                   // home databases by user; others have the first of Databases
 	Hosting       map[string][]string                                 // by database: members that have it; others are on all
+	Aliases       map[string]string                                   // databases by further name
+	Composites    map[string][]string                                 // by name: the databases that are its parts, as <name>.<database>; 5.0+
+	CreateTime    time.Duration                                       // from CREATE DATABASE until the database is online
 	Lag           time.Duration                                       // between a commit and its place in the others' logs
 	ElectionTime  time.Duration                                       // until a lost leader is replaced, up to a quarter more by the seed; 0 means 2 s
 	BookmarkWait  time.Duration                                       // for a bookmark ahead of the member; 0 means 30 s

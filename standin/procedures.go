@@ -12,6 +12,9 @@ import (
 func (t *transaction) procedure(name, text string, list []string, params map[string]any) (*result, *bolt.Failure, bool) {
 	r, f := t.call(name, text, params)
 	if r == nil && f == nil {
+		if ofOneMember[name] {
+			return nil, nil, false
+		}
 		for _, space := range [...]string{"DB.", "APOC.", "GDS.", "STANDIN."} {
 			if strings.HasPrefix(name, space) {
 				return nil, nil, false
@@ -27,6 +30,12 @@ func (t *transaction) procedure(name, text string, list []string, params map[str
 	}
 	r, f = yield(r, list, text, params, t.m.release())
 	return r, f, true
+}
+
+// ofOneMember are procedures whose answer differs by member: here it says which one gave it.
+var ofOneMember = map[string]bool{
+	"DBMS.LISTQUERIES": true, "DBMS.LISTTRANSACTIONS": true, "DBMS.LISTCONNECTIONS": true, "DBMS.KILLQUERY": true, "DBMS.KILLQUERIES": true,
+	"DBMS.KILLTRANSACTION": true, "DBMS.KILLCONNECTION": true, "DBMS.SETCONFIGVALUE": true, "DBMS.LISTCONFIG": true,
 }
 
 func procedureNotFound(text string) *bolt.Failure {

@@ -56,9 +56,9 @@ func (m *member) routingTable(user, db string) (map[string]any, *bolt.Failure) {
 	defer c.mu.Unlock()
 	d := c.find(db)
 	switch {
-	case d == nil:
+	case d == nil || !c.knows(m, d):
 		return nil, failure(bolt.CodeDatabaseNotFound, "Unable to get a routing table for database '%s' because this database does not exist", db)
-	case d.stopped:
+	case d.stopped || d.starting():
 		return nil, failure(bolt.CodeDatabaseUnavailable, "Unable to get a routing table for database '%s' because this database is unavailable", db)
 	}
 	var writers, readers, routers []any
@@ -73,6 +73,11 @@ func (m *member) routingTable(user, db string) (map[string]any, *bolt.Failure) {
 		}
 		if !other.replica {
 			routers = append(routers, other.boltAddr)
+		}
+	}
+	for _, other := range c.members {
+		if d.virtual && c.linked(m, other) {
+			writers, readers, routers = append(writers, other.boltAddr), append(readers, other.boltAddr), append(routers, other.boltAddr)
 		}
 	}
 	if len(readers) == 0 {

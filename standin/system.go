@@ -1,7 +1,9 @@
 package standin
 
 import (
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
@@ -17,7 +19,9 @@ func (t *transaction) system(text string, list []string, params map[string]any) 
 	case first == "SHOW" && multi:
 		r, f = t.show(second, list[1:], text, params)
 		return r, f, r != nil || f != nil
-	case multi && (second == "DATABASE" || first == "CREATE" && second == "OR") && administration[first]:
+	case multi && (second == "ALIAS" || at(list, 3) == "ALIAS") && first != "MATCH":
+		return t.administerAlias(text)
+	case multi && (second == "DATABASE" || second == "COMPOSITE" || first == "CREATE" && second == "OR") && administration[first]:
 		r, f = t.administer(text, list)
 		return r, f, true
 	}
@@ -40,6 +44,8 @@ func (t *transaction) show(what string, list []string, text string, params map[s
 		r = t.showDatabases(t.m.c.home(t.user))
 	case (what == "SERVERS" || what == "SERVER") && t.m.release().atLeast(5, 0):
 		r = t.showServers()
+	case what == "ALIASES" || what == "ALIAS":
+		r = t.showAliases()
 	case what == "PROCEDURES" || what == "PROCEDURE":
 		r = t.procedures()
 	case what == "CURRENT" && second == "USER":
@@ -70,6 +76,9 @@ func argument(text, word string, params map[string]any) string {
 func (c *Cluster) databaseRow(m, host *member, d *database, user string) map[string]any {
 	leads := d.belief[m].leader == host && d.role(host) == cluster.Leader
 	status, requested := "online", "online"
+	if d.starting() {
+		status = "starting"
+	}
 	if d.stopped {
 		status, requested = "offline", "offline"
 	}
@@ -84,7 +93,7 @@ func (c *Cluster) databaseRow(m, host *member, d *database, user string) map[str
 	home := c.opt.Home[user]
 	isHome := home == d.name || home == "" && d == c.dbs[0]
 	return map[string]any{
-		"name": d.name, "type": kind, "aliases": []any{}, "access": "read-write", "address": host.boltAddr,
+		"name": d.name, "type": kind, "aliases": c.aliasesOf(d.name), "access": "read-write", "address": host.boltAddr,
 		"role": c.shownRole(host, leads, heard), "writer": leads && heard, "requestedStatus": requested, "currentStatus": status,
 		"error": "", "statusMessage": "", "default": d == c.dbs[0], "home": isHome, "constituents": []any{},
 		"databaseID": formatUUID(d.uuid), "serverID": formatUUID(host.id), "currentPrimariesCount": int64(len(d.voters())),
@@ -139,7 +148,7 @@ func (t *transaction) showDatabases(name string) *result {
 	shown, all := databaseColumns(t.m.release())
 	r := &result{fields: shown, columns: all, kind: "r"}
 	for _, d := range c.dbs {
-		if name != "" && foldName(name) != foldName(d.name) {
+		if name != "" && foldName(name) != foldName(d.name) || !c.knows(t.m, d) {
 			continue
 		}
 		for _, host := range d.hosts {
@@ -148,6 +157,9 @@ func (t *transaction) showDatabases(name string) *result {
 			}
 			r.add(c.databaseRow(t.m, host, d, t.user))
 		}
+	}
+	if t.m.release.atLeast(5, 0) {
+		t.addComposites(r, name)
 	}
 	return r
 }
@@ -198,6 +210,9 @@ func (t *transaction) administer(text string, list []string) (*result, *bolt.Fai
 	case what == "CREATE" && d != nil && !orReplace, what != "CREATE" && d == nil:
 		return table([]string{}), nil
 	}
+	if hasWord(list, "COMPOSITE") && what == "CREATE" {
+		return t.onSystem(text, func(c *Cluster) { c.putComposite(name) })
+	}
 	return t.onSystem(text, func(c *Cluster) { c.applyCommand(what, name) })
 }
 
@@ -227,14 +242,13 @@ func (c *Cluster) applyCommand(what, name string) {
 	d := c.find(name)
 	switch {
 	case what == "CREATE" || what == "DROP":
-		for i := range c.dbs {
-			if c.dbs[i] == d {
-				c.dbs = append(c.dbs[:i:i], c.dbs[i+1:]...)
-				break
-			}
-		}
+		gone := func(have *database) bool { return have == d }
+		c.dbs = slices.DeleteFunc(slices.Clone(c.dbs), gone)
+		c.composites = slices.DeleteFunc(slices.Clone(c.composites), gone)
 		if what == "CREATE" {
-			c.addDatabase(foldName(name))
+			d := c.addDatabase(foldName(name))
+			d.online = time.Now().Add(c.opt.CreateTime)
+			d.created = c.find(systemDB).last()
 		}
 	case d != nil:
 		d.stopped = what == "STOP"

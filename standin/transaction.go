@@ -92,12 +92,15 @@ func (t *transaction) open(name string, done <-chan struct{}) *bolt.Failure {
 	defer c.mu.Unlock()
 	d := c.find(name)
 	switch {
-	case d == nil || name != "" && !c.multi():
+	case d == nil || name != "" && !c.multi() || !c.knows(t.m, d):
 		return t.m.databaseNotFound(name)
-	case d.stopped:
+	case d.stopped || d.starting():
 		return databaseUnavailable(d.name)
 	}
 	t.db, t.uuid, t.exec = d.name, d.uuid, t.m
+	if d.virtual {
+		return nil
+	}
 	return c.place(t, d)
 }
 
@@ -143,8 +146,13 @@ func (t *transaction) canWrite() *bolt.Failure {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := c.find(t.db)
-	if d == nil {
+	switch {
+	case d == nil:
 		return t.m.databaseNotFound(t.db)
+	case d.remote:
+		return nil
+	case d.virtual:
+		return failure("Neo.ClientError.Statement.SemanticError", "Writing to a composite database is only possible in one of its parts: USE %s.<part>", t.db)
 	}
 	if d.role(t.exec) != cluster.Leader {
 		return notALeader(t.exec)
