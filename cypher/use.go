@@ -1,19 +1,23 @@
 package cypher
 
-import "strings"
+import (
+	"strings"
+	"unsafe"
+)
 
 // This file owns the name behind a leading USE: which database a text sends itself to.
 
 // UsedDatabase returns the name of the database, alias or constituent (composite.alias) that the USE at the beginning of
 // query names, as the text spells it and without back-ticks. ok is false when the text does not begin with USE, and when
 // only a server can tell the name: graph.byName(…), a parameter, escapes. For texts that [Verdict.UsesUse] says have one.
-func UsedDatabase(query string) (name string, ok bool) {
-	l := lexer{text: query}
+func UsedDatabase(query []byte) (name string, ok bool) {
+	text := unsafe.String(unsafe.SliceData(query), len(query))
+	l := lexer{text: text}
 	i, found := l.leadingUse()
 	if !found {
 		return "", false
 	}
-	if start, end := l.peekWord(i); foldEqual(query[start:end], "graph") { // USE GRAPH name
+	if start, end := l.peekWord(i); foldEqual(text[start:end], "graph") { // USE GRAPH name
 		if c := l.peekByte(end); c != '.' && c != '(' && !l.endsName(end) {
 			i = end
 		}
@@ -22,7 +26,7 @@ func UsedDatabase(query string) (name string, ok bool) {
 	n := 0
 	for {
 		part, end := l.namePart(l.skipBlank(i))
-		if part == "" || n == len(parts) || end < len(query) && query[end] == '\\' || strings.IndexByte(query[:end], '\\') >= 0 {
+		if part == "" || n == len(parts) || end < len(text) && text[end] == '\\' || strings.IndexByte(text[:end], '\\') >= 0 {
 			return "", false
 		}
 		parts[n] = part
@@ -36,7 +40,7 @@ func UsedDatabase(query string) (name string, ok bool) {
 	if l.peekByte(i) == '(' { // graph.byName, graph.byElementId
 		return "", false
 	}
-	return strings.Join(parts[:n], "."), true
+	return strings.Clone(strings.Join(parts[:n], ".")), true
 }
 
 // leadingUse returns the offset behind the USE with which the text begins, options before it skipped.

@@ -39,7 +39,7 @@ func TestUsedDatabase(t *testing.T) {
 		{"RETURN 'USE x'", "", false},
 		{"USE a.b.c.d.e RETURN 1", "", false},
 	} {
-		if got, ok := UsedDatabase(tt.query); got != tt.want || ok != tt.ok {
+		if got, ok := UsedDatabase([]byte(tt.query)); got != tt.want || ok != tt.ok {
 			t.Errorf("%s: got %q, %v; want %q, %v", tt.query, got, ok, tt.want, tt.ok)
 		}
 	}
@@ -51,7 +51,7 @@ func FuzzUsedDatabase(f *testing.F) {
 	f.Add("CYPHER 5 USE `a b`.c RETURN 1")
 	f.Add("EXPLAIN /* x */ USE GRAPH g")
 	f.Fuzz(func(t *testing.T, query string) {
-		name, ok := UsedDatabase(query)
+		name, ok := UsedDatabase([]byte(query))
 		if ok && (name == "" || !ClassifyString(query, nil).UsesUse && ClassifyString(query, nil).Reason != "invalid UTF-8") {
 			t.Errorf("%q: got %q, where Classify sees no USE", query, name)
 		}

@@ -62,17 +62,6 @@ func hostings(r *bolt.Result) []hosting {
 	return list
 }
 
-// texts are the texts in a list.
-func texts(v any) (found []string) {
-	list, _ := v.([]any)
-	for _, e := range list {
-		if s, ok := e.(string); ok && s != "" {
-			found = append(found, s)
-		}
-	}
-	return found
-}
-
 // markAmbiguous marks the rows whose address is of no use: where no server has dbms.default_advertised_address set, all of
 // them call themselves localhost:7687.
 func markAmbiguous(list []hosting) {

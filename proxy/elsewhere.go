@@ -54,7 +54,7 @@ func (s *boltSession) patient() bool {
 // mayGoElsewhere is rule 2 for a FAILURE: it tells whether the unit may be sent again, and prepares it for that.
 func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 	u := &s.unit
-	if u.raw == nil || s.pinnedTo == s.lease || !s.canResend() || !s.patient() {
+	if u.raw == nil || s.pinnedTo == s.lease || s.finalHere(f.Code) || !s.canResend() || !s.patient() {
 		return false
 	}
 	if u.judged && refusedAsWrite(f.Code) {
@@ -73,8 +73,9 @@ func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 		return false
 	case f.Code == bolt.CodeAuthExpired:
 		s.cut = true // the connection, not the member, is of no use any more
-	case f.Code == bolt.CodeRouting && !u.routed && s.front.settings.Load().ServerSide == ServerSideWhenNeeded:
-		u.routed = true // this member knows where the work belongs
+	case f.Code == bolt.CodeRouting:
+		return s.routeOtherwise()
+	case s.doubtHome():
 	default:
 		u.tried = append(u.tried, s.lease.Member)
 	}

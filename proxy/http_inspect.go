@@ -123,7 +123,10 @@ func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 	if w.path.db != (span{}) {
 		version = bolt.V4_0
 	}
-	if !refusedBeforeRunning(code, version) || !aboutTheMember(code) || code == bolt.CodeAuthExpired || c.stopped(m) {
+	if !refusedBeforeRunning(code, version) || !aboutTheMember(code) || code == bolt.CodeAuthExpired {
+		return false
+	}
+	if code == bolt.CodeDatabaseUnavailable && stoppedByOperator(c.srv.current.View(), u.intent.DB) {
 		return false
 	}
 	if t := u.readTexts(w.path); !t.clean {
@@ -136,10 +139,4 @@ func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 	c.srv.current.Report(m.Name, u.intent.DB, why)
 	u.tried = append(u.tried, m)
 	return true
-}
-
-// stopped tells whether the operator stopped the database, which is the client's to know.
-func (c *httpConn) stopped(m *cluster.Member) bool {
-	s := c.srv.current.View().Member(m.Name)
-	return s != nil && s.Stopped[c.w.unit.intent.DB]
 }

@@ -68,6 +68,7 @@ func (c *httpConn) decide() {
 	u.intent = routing.Intent{DB: c.database(), Now: time.Now()}
 	u.procedures = c.front.procedures(c.srv.current.View())
 	u.declared = c.declaration()
+	c.place()
 	set := w.set
 	switch {
 	case w.path.kind == routeStatic:
@@ -93,13 +94,10 @@ func (c *httpConn) judge() {
 	switch w.path.kind {
 	case routeStatements:
 		t := u.readTexts(w.path)
-		if t.system {
-			u.intent.DB = "system"
-		}
 		if t.users {
 			c.srv.logins.forgetAll()
 		}
-		read = t.read && !t.oneMember
+		read = t.read && !t.oneMember && !t.strays()
 	case routeBegin:
 		read = w.set.Access == AccessRead
 	default:
@@ -175,6 +173,10 @@ type statements struct {
 	oneMember bool
 	system    bool
 	users     bool
+	changes   bool        // databases or aliases may come or go
+	used      string      // the database that a USE names
+	useless   bool        // a text has no USE
+	unsure    bool        // a USE names its database in a way that only a server can read, or another than the one before
 	open      int         // Query API: where in the body members may be added; 0 nowhere
 	mode      declaration // Query API: accessMode
 
@@ -277,11 +279,13 @@ func (t *statements) text(s *jsonScan) {
 		raw = text
 	}
 	v := cypher.Classify(raw, t.procedures)
-	t.read = t.read && v.Access == cypher.Read && !v.UsesUse
+	t.read = t.read && v.Access == cypher.Read
+	t.use(v, raw)
 	t.clean = t.clean && !v.SelfCommitting
 	t.oneMember = t.oneMember || v.OneMember
 	t.system = t.system || v.System
 	t.users = t.users || v.UserCommand
+	t.changes = t.changes || v.System && v.Access == cypher.Write && !v.UserCommand
 }
 
 // resendable tells whether the work may be done twice without harm: it is safe by its method, or all its texts are reads

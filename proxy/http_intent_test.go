@@ -85,7 +85,7 @@ func TestBodiesThatAreReads(t *testing.T) {
 		{"a whole surrogate pair", `{"statements":[{"statement":"RETURN '\ud83d\ude00'"}]}`, tx, true},
 		{"a line break in a string", "{\"statements\":[{\"statement\":\"RETURN\n1\"}]}", tx, false},
 		{"too deep", `{"x":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `,"statements":[{"statement":"RETURN 1"}]}`, tx, false},
-		{"USE", `{"statements":[{"statement":"USE other MATCH (n) RETURN n"}]}`, tx, false},
+		{"USE", `{"statements":[{"statement":"USE other MATCH (n) RETURN n"}]}`, tx, true},
 		{"Query API", `{"statement":"RETURN 1","parameters":{}}`, query, true},
 		{"Query API, statements", `{"statements":[{"statement":"RETURN 1"}]}`, query, false},
 		{"Query API, twice", `{"statement":"RETURN 1","statement":"RETURN 1"}`, query, false},

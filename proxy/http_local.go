@@ -22,7 +22,7 @@ func (c *httpConn) serveLocally(ctx context.Context) (done bool, err error) {
 		return true, c.answerFailure(httpFailure{404, codeInvalid, "this address does not serve HTTP"})
 	case w.path.kind == routeRoot && u.safe && c.wantsDocument():
 		return true, c.answerDiscovery()
-	case w.path.kind == routeRole && u.safe:
+	case w.path.kind == routeRole && u.safe && c.front.router().Policy.Member == "": // else that member's own answer is asked for
 		return c.answerRole()
 	case w.path.kind == routeInside && !c.pin():
 		return true, c.unknownTx()

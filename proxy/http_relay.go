@@ -73,6 +73,9 @@ func (c *httpConn) perform(ctx context.Context) error {
 		u.member = lease.Member.ID()
 		c.buildRequest(lease.Member)
 		if err = c.exchange(lease); err != errAgain {
+			if w := c.w; w.path.kind == routeStatements && u.texts.changes {
+				c.srv.current.Report("", routing.System, cluster.Changed)
+			}
 			return err
 		}
 		if u.tries++; u.tries >= maxTries {

@@ -31,6 +31,9 @@ func (c *httpConn) pin() bool {
 			}
 		}
 	}
+	if only := c.front.router().Policy.Member; found != nil && only != "" && found.Name != only {
+		found = nil // this frontend does not reach it
+	}
 	w.unit.pinned = found
 	return found != nil
 }

@@ -221,6 +221,8 @@ func (u *login) learnHome(db string, now time.Time) {
 	u.homeAt.Store(now.UnixNano())
 }
 
+func (u *login) forgetHome() { u.home.Store(nil) }
+
 // textSet is a bounded set of query texts, kept as hashes: those that Classify took for reads and a member for writes.
 type textSet struct {
 	seed maphash.Seed

@@ -432,6 +432,9 @@ func (s *boltSession) success(o owed, payload []byte) {
 			return
 		}
 		u.begun = true
+		if u.homeless && s.version >= bolt.V5_8 {
+			s.noteHome(payload[2:])
+		}
 		if s.mayStillMove() {
 			s.answers.hold = true
 			return
@@ -440,8 +443,8 @@ func (s *boltSession) success(o owed, payload []byte) {
 	case bolt.TagPull, bolt.TagDiscard:
 		s.accepted()
 		more, db := s.summaryKeys(payload[2:])
-		if db != nil && u.homeless {
-			s.noteHome(db)
+		if u.homeless {
+			s.learnHome(db)
 		}
 		u.over = !more && (!u.explicit || o.ends != 0) // 1 and 2 end a transaction by RUN and PULL_ALL
 	case bolt.TagCommit, bolt.TagRollback:
@@ -454,6 +457,9 @@ func (s *boltSession) success(o owed, payload []byte) {
 	}
 	if u.over && u.mayChangeUsers() {
 		s.srv.logins.forgetAll()
+	}
+	if u.over && u.mayChangeDatabases() {
+		s.srv.current.Report("", routing.System, cluster.Changed)
 	}
 }
 
@@ -494,16 +500,10 @@ func (s *boltSession) summaryKeys(metadata []byte) (more bool, db []byte) {
 	return more, db
 }
 
-func (s *boltSession) noteHome(db []byte) {
-	if s.login.homeDatabase(s.now) != string(db) {
-		s.login.learnHome(string(db), s.now)
-	}
-}
-
 // failure decides what a member's FAILURE means: the unit goes elsewhere, or the client is told.
 func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 	a, u := &s.answers, &s.unit
-	wrongMember := s.report(f)
+	wrongMember := s.report(f) || s.wantedRouting(f)
 	s.distrust(f.Code)
 	if s.mayGoElsewhere(o, f) {
 		u.failed = true
@@ -521,7 +521,7 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 	if wrongMember && !s.passedOn(o, f) {
 		s.stage()
 		s.out = bolt.AppendFailure(s.out, s.version, bolt.CodeLeaderSwitch,
-			"boltgate: the cluster is changing its leader ("+s.lease.Member.Name+" said "+f.Code+"); please try again")
+			"boltgate: the member was not the right one any more ("+s.lease.Member.Name+" said "+f.Code+"); please try again")
 		a.pos += size
 		a.out = a.pos
 		return nil
@@ -548,14 +548,13 @@ func (s *boltSession) report(f *bolt.Failure) bool {
 // passedOn lists the exceptions: what a member said about a unit declared a read, about its COMMIT, or about a database that
 // its operator stopped.
 func (s *boltSession) passedOn(o owed, f *bolt.Failure) bool {
-	if s.unit.declared || o.tag == bolt.TagCommit || o.ends == bolt.TagCommit {
-		return true
-	}
-	if f.Code != bolt.CodeDatabaseUnavailable {
+	if f.Code == bolt.CodeRouting {
 		return false
 	}
-	m := s.srv.current.View().Member(s.lease.Member.Name)
-	return m != nil && m.Stopped[s.unit.intent.DB]
+	if s.unit.declared || o.tag == bolt.TagCommit || o.ends == bolt.TagCommit || s.front.router().Policy.Member != "" {
+		return true
+	}
+	return f.Code == bolt.CodeDatabaseUnavailable && stoppedByOperator(s.srv.current.View(), s.unit.intent.DB)
 }
 
 func isSecurity(code string) bool { return strings.HasPrefix(code, "Neo.ClientError.Security.") }

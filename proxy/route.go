@@ -83,9 +83,10 @@ func (s *boltSession) serveRoutingCall(ctx context.Context, o opening) error {
 	}
 	if s.version >= bolt.V4_0 {
 		text, extra := string(o.query), map[string]any{"db": "system", "mode": "r"}
-		_, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.Query(text, given, extra) })
+		db, _ := given["database"].(string)
+		_, err := s.askMember(ctx, db, func(c *bolt.Client) (any, error) { return c.Query(text, given, extra) })
 		if f, ok := errors.AsType[*bolt.Failure](err); err != nil && (!ok || f.Code != bolt.CodeProcedureNotFound) {
-			return s.routeRefused(err)
+			return s.routeRefused(err, db)
 		}
 	}
 	s.in.drop()
@@ -101,7 +102,7 @@ func (s *boltSession) serveRoutingCall(ctx context.Context, o opening) error {
 }
 
 // routeRefused answers a request for a routing table that a member refused, or that none could answer.
-func (s *boltSession) routeRefused(err error) error {
+func (s *boltSession) routeRefused(err error, db string) error {
 	if errors.Is(err, errReset) { // the pump has dealt with what was read
 		return s.notServed(err)
 	}
@@ -115,10 +116,13 @@ func (s *boltSession) routeRefused(err error) error {
 		return s.notServed(err)
 	}
 	f, ok := errors.AsType[*bolt.Failure](err)
-	if !ok || f.Code == bolt.CodeDatabaseUnavailable {
+	switch {
+	case !ok:
 		if f = failureFor(err); f == nil {
 			return err
 		}
+	case f.Code == bolt.CodeDatabaseUnavailable && s.front.router().Policy.Member == "" && !stoppedByOperator(s.srv.current.View(), db):
+		f = &bolt.Failure{Code: bolt.CodeLeaderSwitch, Message: "boltgate: no member serves the database now: " + f.Message}
 	}
 	s.out = f.Append(s.out, s.version)
 	s.state = stateFailed
@@ -141,9 +145,9 @@ func (s *boltSession) serveRoute(ctx context.Context) error {
 	if address != "" {
 		s.address = address
 	}
-	rt, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.AskReady(raw) })
+	rt, err := s.askMember(ctx, db, func(c *bolt.Client) (any, error) { return c.AskReady(raw) })
 	if f, ok := errors.AsType[*bolt.Failure](err); err != nil && (!ok || f.Code != bolt.CodeProcedureNotFound) {
-		return s.routeRefused(err)
+		return s.routeRefused(err, db)
 	}
 	answer, _ := rt.(map[string]any)
 	table, _ := answer["rt"].(map[string]any)
@@ -174,23 +178,44 @@ func (s *boltSession) parseRoute(fields []byte) (db, imp, address string, err er
 	return db, imp, address, d.Err()
 }
 
-// askMember has any reader, logged on as the client, answer a question outside a unit of work. Another member is tried
-// when one cannot be reached, or says that it does not serve the database now.
-func (s *boltSession) askMember(ctx context.Context, ask func(*bolt.Client) (any, error)) (any, error) {
-	s.unit.reset()
+// askMember has a member, logged on as the client, answer a question about db outside a unit of work: any reader, or who
+// knows all databases when the View has none of that name. Another member is tried, for up to failover.hold, when one cannot
+// be reached, or says that it does not serve the database now.
+func (s *boltSession) askMember(ctx context.Context, db string, ask func(*bolt.Client) (any, error)) (any, error) {
+	u := &s.unit
+	u.reset()
+	u.until = time.Now().Add(s.srv.options.Load().Hold)
+	in := routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc, Now: s.now}
+	known := routing.Known(s.srv.current.View(), routing.Fold(db))
+	if !known {
+		in.DB = db
+	}
 	for {
-		lease, err := s.borrow(ctx, routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc, Now: s.now}, false)
+		lease, err := s.borrow(ctx, in, false)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errUnserved, err)
 		}
 		answer, err := s.askOn(lease, ask)
 		f, refused := errors.AsType[*bolt.Failure](err)
-		moveOn := err != nil && (!refused || f.Code == bolt.CodeDatabaseUnavailable || f.Code == bolt.CodeAuthExpired)
-		if !moveOn || len(s.unit.tried) >= maxTries {
+		switch {
+		case err == nil, refused && s.finalAnswer(f.Code, db), len(u.tried) >= maxTries:
 			return answer, err
+		case refused && f.Code == bolt.CodeDatabaseNotFound && known && s.mayNotKnow(lease.Member) && in.DB != routing.System:
+			in.DB = routing.System // others serve it: this member may not have heard of it yet
+		case refused && f.Code != bolt.CodeDatabaseUnavailable && f.Code != bolt.CodeAuthExpired:
+			return answer, err
+		default:
+			u.tried = append(u.tried, lease.Member)
 		}
-		s.unit.tried = append(s.unit.tried, lease.Member)
 	}
+}
+
+// finalAnswer tells whether a member's refusal of a question about db is not for another member to better.
+func (s *boltSession) finalAnswer(code, db string) bool {
+	if s.front.router().Policy.Member != "" {
+		return code != bolt.CodeAuthExpired
+	}
+	return code == bolt.CodeDatabaseUnavailable && stoppedByOperator(s.srv.current.View(), db)
 }
 
 // errUnserved says that a question reached no member.
@@ -237,51 +262,4 @@ func withPort(address, local string) string {
 		port = p
 	}
 	return net.JoinHostPort(strings.Trim(address, "[]"), port)
-}
-
-// resolveHome finds the home database of a client whose work names none, where databases have leaders of their own.
-// An error is the client's RESET or end while a member was asked.
-func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
-	u := &s.unit
-	v := s.srv.current.View()
-	u.homeless = u.intent.DB == ""
-	if !u.homeless || v.Default == "" || s.version < bolt.V4_4 {
-		return nil
-	}
-	if as != nil {
-		u.homeless = false // somebody else's home: not ours to remember
-	} else if home := s.login.homeDatabase(s.now); home != "" {
-		u.intent.DB = home
-		return nil
-	}
-	return s.askHome(ctx, as, v.Default)
-}
-
-// askHome has a member say which home database the user, or whom it impersonates, has. Without an answer it is the default.
-func (s *boltSession) askHome(ctx context.Context, as []byte, standard string) error {
-	u := &s.unit
-	extra := map[string]any{}
-	if as != nil {
-		extra["imp_user"] = string(as)
-	}
-	saved := *u
-	route := bolt.AppendMessage(nil, bolt.TagRoute, map[string]any{}, []any{}, extra)
-	rt, err := s.askMember(ctx, func(c *bolt.Client) (any, error) { return c.AskReady(route) })
-	*u = saved
-	u.tried = u.triedRoom[:0]
-	answer, _ := rt.(map[string]any)
-	table, _ := answer["rt"].(map[string]any)
-	name, ok := table["db"].(string)
-	switch {
-	case errors.Is(err, errReset) || errors.Is(err, errLeft):
-		return err
-	case ok && err == nil:
-		u.intent.DB = name
-	default: // without a home database the default's leader is a good guess
-		name = standard
-	}
-	if as == nil && !errors.Is(err, errUnserved) {
-		s.login.learnHome(name, s.now)
-	}
-	return nil
 }

@@ -32,6 +32,7 @@ type Server struct {
 	throttle  *throttle
 	http      httpShared // what HTTP connections share
 	writes    *textSet   // texts that Classify took for reads and a member for writes
+	routed    nameSet    // databases whose work needs server-side routing, as members said
 	auths     limiter    // of log-ons at members
 	held      held
 	learner   *learner

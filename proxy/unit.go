@@ -22,7 +22,13 @@ type unit struct {
 	judged   bool // we took it for a read, and sent mode "r" where the version has it
 	homeless bool // the client named no database
 	routed   bool // wants a connection with server-side routing (USE)
-	verdict  cypher.Verdict
+
+	remembered bool   // intent's database is the home that an earlier answer named
+	unsettled  bool   // that was wrong: the home has to be asked for anew
+	used       bool   // intent's database is the one that USE names
+	named      string // the database that the client named outside the text; only when used
+
+	verdict cypher.Verdict
 
 	procedures *cypher.Procedures // by which verdict was found
 
@@ -117,6 +123,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	u.explicit = tag == bolt.TagBegin || s.version < bolt.V3 && isText(o.query, "BEGIN")
 	u.query = o.query
 	s.decide(o)
+	s.place()
 	if err := s.resolveHome(ctx, o.as); err != nil {
 		return s.notServed(err)
 	}
@@ -148,10 +155,8 @@ func (s *boltSession) decide(o opening) {
 		return
 	}
 	u.verdict = cypher.Classify(o.query, u.procedures)
-	u.routed = u.verdict.UsesUse
 	switch {
-	case u.verdict.System && s.version >= bolt.V4_0:
-		u.intent.DB = "system"
+	case u.verdict.System && s.manyDatabases(): // at its leader
 	case f.Access == AccessWrite || f.Undeclared == UndeclaredLeader || u.verdict.OneMember:
 	case u.verdict.Access == cypher.Read && (f.Access == AccessRead || s.mayMove()):
 		u.intent.Mode, u.judged = routing.Read, true
@@ -322,6 +327,12 @@ func appendChunks2(dst, a, b []byte) []byte {
 // it, another member is tried.
 func (s *boltSession) perform(ctx context.Context) error {
 	for {
+		if s.unit.unsettled {
+			s.unit.unsettled = false
+			if err := s.resolveHome(ctx, nil); err != nil {
+				return s.notServed(err)
+			}
+		}
 		lease, err := s.borrow(ctx, s.unit.intent, false)
 		if err != nil {
 			return s.notServed(err)

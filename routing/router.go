@@ -66,7 +66,7 @@ func (r *Router) Pick(v *cluster.View, in Intent, tried []*cluster.Member) (*clu
 	switch {
 	case r.Policy.Member != "":
 		return r.pinned(v, in, tried)
-	case v.Composites[in.DB]:
+	case v.Composites[in.DB] && !v.Hosted(in.DB):
 		return r.anywhere(v, in, tried)
 	case !Known(v, in.DB):
 		return r.stranger(v, in, tried)

@@ -158,7 +158,7 @@ func (t *transaction) showDatabases(name string) *result {
 			r.add(c.databaseRow(t.m, host, d, t.user))
 		}
 	}
-	if t.m.release.atLeast(5, 0) {
+	if t.m.release().atLeast(5, 0) {
 		t.addComposites(r, name)
 	}
 	return r
