@@ -24,6 +24,7 @@ type checker struct {
 	http     httpRoles
 	bolt     boltRoles
 	version  string    // neo4j_version when Bolt was asked last
+	probed   time.Time // when probeOnly identified the member
 	failed   bool      // the last check failed
 	shyTill  time.Time // until then the login, which was refused, is not tried again
 	peersDue time.Time // when it is asked for its peers again
@@ -203,10 +204,7 @@ func (c *checker) askBolt(ctx context.Context, a *answer, viaHTTP bool, httpErr 
 	if viaHTTP && httpErr != nil && !c.worthAsking(httpErr) {
 		return httpErr
 	}
-	if c.http.version != c.version { // upgraded since
-		c.version = c.http.version
-		c.bolt.forget()
-	}
+	c.noticeUpgrade()
 	if err := c.bolt.ping(ctx); err != nil {
 		return errors.Join(err, httpErr)
 	}
@@ -235,6 +233,14 @@ func (c *checker) askBolt(ctx context.Context, a *answer, viaHTTP bool, httpErr 
 	return httpErr
 }
 
+// noticeUpgrade forgets what Bolt told when the discovery document names another release than at the last check.
+func (c *checker) noticeUpgrade() {
+	if c.http.version != c.version {
+		c.version = c.http.version
+		c.bolt.forget()
+	}
+}
+
 // unavailable is an answer by which a member says that it serves nothing now.
 type unavailable struct{ text string }
 
@@ -258,16 +264,26 @@ func (c *checker) connectOnly(ctx context.Context, a *answer) error {
 	return nil
 }
 
+// probeEvery is how long the versions of a member are believed that is not asked anything over Bolt: a restart between two
+// checks need not show there, and a handshake shows only that the old versions are still spoken.
+const probeEvery = 30 * time.Second
+
 // probeOnly learns the member's Bolt versions for clients' sake where Bolt has no say in whether it is up.
 func (c *checker) probeOnly(ctx context.Context, a *answer) {
 	if c.member.Bolt == "" {
 		return
 	}
-	if !c.bolt.known {
-		if c.bolt.ping(ctx) != nil || c.bolt.identify(ctx, c.http.version) != nil {
-			return // the next check tries again
-		}
-		c.bolt.close()
+	c.noticeUpgrade()
+	if time.Since(c.probed) > probeEvery {
+		c.bolt.doubt()
+	}
+	known := c.bolt.known
+	if c.bolt.ping(ctx) != nil || c.bolt.identify(ctx, c.http.version) != nil {
+		c.bolt.doubt() // the next check tries again
+		return
+	}
+	if c.bolt.close(); !known {
+		c.probed = time.Now()
 	}
 	a.identity = new(identity)
 	*a.identity = c.bolt.id

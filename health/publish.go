@@ -26,6 +26,7 @@ func (m *Monitor) publish() {
 	}
 	m.current.Publish(v)
 	m.logChanges(old, v)
+	m.logVersions(old, v)
 }
 
 // view builds a View from the present state.
@@ -240,6 +241,24 @@ func (m *Monitor) logChanges(old, v *cluster.View) {
 			was = &cluster.Status{Member: now.Member, Since: now.Since}
 		}
 		m.logStatus(was, now, v.At)
+	}
+}
+
+// logVersions says when the members have no Bolt version in common any more, so that clients are refused at the handshake,
+// and when they have one again.
+func (m *Monitor) logVersions(old, v *cluster.View) {
+	none := func(v *cluster.View) bool { return v.Versions != nil && len(v.Versions) == 0 }
+	switch {
+	case none(v) && !none(old):
+		args := []any{}
+		for _, s := range v.Members {
+			if s.Up && s.Condition != cluster.Maint && len(s.Versions) > 0 {
+				args = append(args, s.Name, s.Versions)
+			}
+		}
+		m.log.Warn("the members have no Bolt version in common: new sessions are refused until one of the releases is taken out (maint)", args...)
+	case none(old) && !none(v):
+		m.log.Info("the members have Bolt versions in common again", "bolt", v.Versions)
 	}
 }
 

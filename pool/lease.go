@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -274,5 +275,14 @@ func (l *Lease) open(ctx context.Context, conn net.Conn) error {
 	if k.Routed {
 		hello.Routing = map[string]string{}
 	}
-	return errors.Join(l.Client.Logon(hello, l.id.auth), l.Client.Trim())
+	if err := errors.Join(l.Client.Logon(hello, l.id.auth), l.Client.Trim()); err != nil {
+		return err
+	}
+	if patches, _ := l.Client.Hello["patch_bolt"].([]any); k.UTC && !slices.Contains(patches, any("utc")) {
+		return errPatch
+	}
+	return nil
 }
+
+// errPatch is met at a server that took the place of one which took the patch.
+var errPatch = errors.New(`the server does not accept patch_bolt "utc" any more`)

@@ -29,6 +29,7 @@ type fakeMember struct {
 	said  []string // what was asked, but for GOODBYE
 	most  int      // connections at once
 	mute  bool     // answers nothing any more
+	utc   bool     // accepts the patch, asked or not
 }
 
 func startMember(t testing.TB, l net.Listener, versions ...bolt.Version) *fakeMember {
@@ -136,6 +137,8 @@ func (m *fakeMember) answer(v bolt.Version, msg bolt.Message) []byte {
 		return nil
 	case login && auth != bolt.Basic(auth.Principal, "right") && auth.Scheme == "basic":
 		return bolt.AppendFailure(nil, v, bolt.CodeUnauthorized, "wrong password")
+	case msg.Tag == bolt.TagHello && m.utc:
+		return bolt.AppendSuccess(nil, map[string]any{"server": "Neo4j/4.4.48", "patch_bolt": []any{"utc"}})
 	case msg.Tag == bolt.TagHello:
 		return bolt.AppendSuccess(nil, map[string]any{"server": "Neo4j/5.26.0"})
 	}

@@ -54,6 +54,21 @@ func TestAnUncleanConnectionIsClosed(t *testing.T) {
 	})
 }
 
+// TestAConnectionWithoutTheAgreedPatchIsNotLent: its date-times would be read as those of another moment.
+func TestAConnectionWithoutTheAgreedPatchIsNotLent(t *testing.T) {
+	inWorld(t, Options{}, []bolt.Version{bolt.V4_4}, func(t *testing.T, w *world) {
+		ann := NewIdentity(Key{Version: bolt.V4_4, UTC: true}, bolt.Basic("ann", password), 0)
+		_, err := w.set.Acquire(t.Context(), w.member, ann)
+		wantErr(t, err, ErrDial, errPatch)
+		w.wantStats(Stats{})
+		w.fake.mu.Lock()
+		w.fake.utc = true
+		w.fake.mu.Unlock()
+		w.acquire(ann).Release(true)
+		w.wantStats(Stats{Open: 1, Idle: 1})
+	})
+}
+
 func TestTheNewestIdleIsLentFirst(t *testing.T) {
 	inWorld(t, Options{}, v54, func(t *testing.T, w *world) {
 		ann := user("ann", bolt.V5_4)

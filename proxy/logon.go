@@ -55,6 +55,7 @@ func (s *boltSession) handshake(ctx context.Context) error {
 	case isTimeout(err):
 		return fmt.Errorf("proxy: no handshake within timeouts.handshake: %w", err)
 	}
+	s.dialect.Store(uint32(dialectOf(s.version, false)))
 	return err
 }
 
@@ -256,6 +257,7 @@ func (s *boltSession) serveLogon(ctx context.Context, tag byte) error {
 // answer to HELLO. When the member refuses, its own FAILURE is the answer and the session ends.
 func (s *boltSession) logOn(ctx context.Context, auth bolt.Auth) (map[string]any, error) {
 	s.utc = s.utc && s.allAcceptUTC()
+	s.dialect.Store(uint32(dialectOf(s.version, s.utc)))
 	s.identity, s.routedIdentity = pool.NewIdentity(s.key(false), auth, s.notifyN), nil
 	login, remembered := s.srv.logins.enter(auth, s.identity)
 	s.login = login

@@ -27,6 +27,7 @@ type session interface {
 	readBy() time.Time        // when the client's next bytes have to be there; zero is no limit
 	shed()                    // lets go of what is soon there again when there is work: the session parks
 	serveOn(wait error) error // after it parked; wait is how that ended
+	outdated() bool           // the members do not speak any more what it speaks: it ends
 	abort()                   // ends its work at once; the shutdown calls it, again and again
 }
 
@@ -36,6 +37,7 @@ type session interface {
 type napping struct {
 	link  *netio.Link   // to the client; set before, never changed
 	naps  uint32        // waits so far; the session's own
+	epoch uint32        // of the server's outdated when the session looked at it the last time; its own
 	word  atomic.Uint32 // the bits below, and above them naps
 	round atomic.Uint32 // in which it parked; of a session whose word says so
 	seen  uint32        // the sweep's own: word without wasNudged when it looked the last time
@@ -102,6 +104,15 @@ func (n *napping) nudge(round uint32) bool {
 	}
 	n.link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection shows in the wait
 	return !parked
+}
+
+// rouse ends the session's wait without a unit of work, if it is in one, so that it looks what has changed.
+func (n *napping) rouse() {
+	n.nudging.Lock()
+	defer n.nudging.Unlock()
+	if w := n.word.Load(); w&mayNudge != 0 && n.word.CompareAndSwap(w, w|wasNudged) {
+		n.link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection shows in the wait
+	}
 }
 
 const (
@@ -176,6 +187,9 @@ func (s *Server) lieDown(c *client, by time.Time) {
 		n.link.Conn.SetReadDeadline(by) //nolint:errcheck // a closed connection shows in the wait
 	}
 	n.parkAsleep(s.parkRound.Load())
+	if n.epoch != s.outdated.epoch.Load() { // it changed while nobody could see the session asleep
+		n.rouse()
+	}
 	s.conns.Add(1)
 	go s.rest(c, n.link, by)
 }
@@ -190,8 +204,11 @@ func (s *Server) rest(c *client, link *netio.Link, by time.Time) {
 func (s *Server) getUp(c *client, err error, by time.Time) {
 	defer s.conns.Done()
 	if c.session.waits().wakeUp() && isTimeout(err) {
-		s.lieDown(c, by)
-		return
+		if !c.session.outdated() {
+			s.lieDown(c, by)
+			return
+		}
+		err = errOutdated
 	}
 	c.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the next read
 	s.live(c, func() error { return c.session.serveOn(err) })

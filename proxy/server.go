@@ -38,6 +38,7 @@ type Server struct {
 	learner   *learner
 	nextID    atomic.Uint64
 	parkRound atomic.Uint32 // see giveBack
+	outdated  outdating
 
 	// Listen opens a listener; nil means net.Listen. Set before Apply.
 	Listen func(network, address string) (net.Listener, error)
@@ -95,6 +96,7 @@ func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger)
 	s.work, s.cancel = context.WithCancel(context.Background())
 	s.conns.Go(s.parkIdle)
 	s.conns.Go(s.learn)
+	s.conns.Go(s.watchVersions)
 	return s
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -46,6 +47,7 @@ type boltSession struct {
 
 	version bolt.Version
 	utc     bool
+	dialect atomic.Uint32 // version and utc, once they are settled, for others to read
 	state   sessionState
 	in      inbox
 	out     []byte // the gate's own answers that have not been sent
@@ -168,8 +170,15 @@ func (s *boltSession) waitForClient(ctx context.Context) error {
 		return errClosed
 	}
 	s.fallAsleep()
+	if s.outdated() {
+		s.wakeUp()
+		return errOutdated
+	}
 	err := s.readMore(s.fillLimit())
 	if s.wakeUp() && isTimeout(err) {
+		if s.outdated() {
+			return errOutdated
+		}
 		if s.mayPark() {
 			return errParked
 		}

@@ -93,15 +93,10 @@ func hasUpper(s string) bool {
 	return strings.ContainsFunc(s, func(c rune) bool { return 'A' <= c && c <= 'Z' || c > 0x7F })
 }
 
-// usable says whether a member speaks what the session speaks.
-func usable(s *cluster.Status, in Intent) bool {
-	return s.Speaks(in.Version) && (!in.UTC || s.UTC || in.Version >= bolt.V5_0)
-}
-
 func leader(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
 	s := v.Leader(in.DB)
 	switch {
-	case s == nil:
+	case s == nil || unknown(s, in):
 		return nil, ErrNoLeader
 	case !usable(s, in):
 		return nil, ErrVersion
@@ -143,7 +138,9 @@ func whyNoReader(v *cluster.View, in Intent) error {
 		if usable(s, in) { // then it was tried
 			return ErrTried
 		}
-		err = ErrVersion
+		if !unknown(s, in) {
+			err = ErrVersion
+		}
 	}
 	return err
 }
@@ -171,12 +168,16 @@ func (r *Router) stranger(v *cluster.View, in Intent, tried []*cluster.Member) (
 			return s, nil
 		}
 	}
+	err := ErrVersion
 	for s := range v.Up() {
-		if usable(s, in) && !slices.Contains(tried, s.Member) {
+		switch {
+		case usable(s, in) && !slices.Contains(tried, s.Member):
 			return s, nil
+		case usable(s, in) || unknown(s, in):
+			err = ErrTried
 		}
 	}
-	return nil, ErrTried
+	return nil, err
 }
 
 // system serves a read of system: its leader, so that an administrator sees what the last command did, and others only
@@ -212,7 +213,7 @@ func (r *Router) anywhere(v *cluster.View, in Intent, tried []*cluster.Member) (
 func (r *Router) pinned(v *cluster.View, in Intent, tried []*cluster.Member) (*cluster.Status, error) {
 	s := v.Member(r.Policy.Member)
 	switch {
-	case s == nil || !s.Up || s.Condition != cluster.Ready:
+	case s == nil || !s.Up || s.Condition != cluster.Ready || unknown(s, in):
 		return nil, ErrAbsent
 	case !usable(s, in):
 		return nil, ErrVersion

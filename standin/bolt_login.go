@@ -72,7 +72,7 @@ func (c *boltConn) greeting(extra map[string]any) map[string]any {
 		}
 		g["hints"] = hints
 	}
-	if patches, ok := extra["patch_bolt"].([]any); ok && (c.v == bolt.V4_3 || c.v == bolt.V4_4) && slices.Contains(patches, any("utc")) {
+	if patches, ok := extra["patch_bolt"].([]any); ok && (c.v == bolt.V4_3 || c.v == bolt.V4_4) && c.m.release().knowsUTC() && slices.Contains(patches, any("utc")) {
 		c.utc = true
 		g["patch_bolt"] = []any{"utc"}
 	}

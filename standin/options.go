@@ -136,14 +136,14 @@ var defaultServerVersion = map[cluster.Generation]string{
 
 // release is a server version as numbers, and the Bolt versions that go with it.
 type release struct {
-	text         string
-	major, minor int
-	versions     []bolt.Version // newest first
+	text                string
+	major, minor, patch int
+	versions            []bolt.Version // newest first
 }
 
 func parseRelease(text string, versions []bolt.Version) (release, error) {
 	r := release{text: text}
-	if n, _ := fmt.Sscanf(text, "%d.%d", &r.major, &r.minor); n != 2 {
+	if n, _ := fmt.Sscanf(text, "%d.%d.%d", &r.major, &r.minor, &r.patch); n < 2 {
 		return r, fmt.Errorf("standin: server version %q: want numbers such as 5.26.30", text)
 	}
 	r.versions = slices.Clone(versions)
@@ -161,6 +161,11 @@ func parseRelease(text string, versions []bolt.Version) (release, error) {
 // atLeast compares; calendar versions (2025.01) are greater than 5.x.
 func (r release) atLeast(major, minor int) bool {
 	return r.major > major || r.major == major && r.minor >= minor
+}
+
+// knowsUTC tells whether the server accepts patch_bolt ["utc"]: since the autumn of 2022.
+func (r release) knowsUTC() bool {
+	return r.major > 4 || r.major == 4 && (r.minor == 4 && r.patch >= 12 || r.minor == 3 && r.patch >= 20)
 }
 
 // multi tells whether there are several databases.
