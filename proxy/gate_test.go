@@ -29,6 +29,8 @@ type gate struct {
 	address string
 	network *memnet.Network // nil: loopback sockets
 	dials   atomic.Int64    // connections that the pool made
+	monitor *health.Monitor
+	checks  health.Options // of monitor, as it began
 }
 
 // patience is how long tests on sockets wait for what must happen: machines may be slow, and busy with something else.
@@ -104,6 +106,7 @@ func startGateBlind(t testing.TB, o gateOptions) *gate {
 		return dial(ctx, network, address)
 	}
 	monitor := health.New(h, g.current, log)
+	g.monitor, g.checks = monitor, h
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); monitor.Run(ctx) }() //nolint:errcheck // ends with ctx

@@ -59,7 +59,9 @@ func (m *member) start() error {
 		if err != nil {
 			return fmt.Errorf("standin: %s: listening for %s: %w", m.name, protocol, err)
 		}
-		*address = l.Addr().String()
+		if *address == "" { // others read it while this one starts again
+			*address = l.Addr().String()
+		}
 		listeners = append(listeners, l)
 		return nil
 	}
