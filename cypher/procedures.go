@@ -76,6 +76,21 @@ func (p *Procedures) Set(name, mode string) error {
 	return nil
 }
 
+// Careful returns the table without what members' lists alone call a read, for mode READ is also carried by procedures that
+// act: beyond the built-in table only the operator's word makes one. p is not changed, nor is what is added to it later seen.
+func (p *Procedures) Careful() *Procedures {
+	if p == nil {
+		return nil
+	}
+	c := &Procedures{below: p.below.Careful()}
+	for name, e := range p.byName {
+		if e.access == Write || e.set {
+			c.put(name, e)
+		}
+	}
+	return c
+}
+
 // put records an entry, unless the operator has spoken and this is not the operator.
 func (p *Procedures) put(name string, e procedure) {
 	if p.byName[name].set && !e.set {

@@ -138,3 +138,28 @@ func TestBuiltinReadsAreNamedLikeReads(t *testing.T) {
 		}
 	}
 }
+
+func TestACarefulTableTakesNoMembersWordForARead(t *testing.T) {
+	listed, operator := new(Procedures), new(Procedures)
+	for name, mode := range map[string]string{"their.read": "read", "their.write": "write", "ours.read": "read", "ours.late": "write", "db.labels": "write"} {
+		if err := listed.Add(name, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := operator.Set("ours.*", "read"); err != nil {
+		t.Fatal(err)
+	}
+	both := operator.Over(listed)
+	careful := both.Careful()
+	for name, want := range map[string]Access{"their.read": Write, "their.write": Write, "ours.read": Read, "ours.late": Read, "db.labels": Write, "db.propertyKeys": Read} {
+		if v := ClassifyString("CALL "+name+"()", careful); v.Access != want {
+			t.Errorf("%s is a %v: %s", name, v.Access, v.Reason)
+		}
+	}
+	if v := ClassifyString("CALL their.read()", both); v.Access != Read {
+		t.Errorf("the table itself has changed: %s", v.Reason)
+	}
+	if (*Procedures)(nil).Careful() != nil {
+		t.Error("nothing became something")
+	}
+}
