@@ -70,6 +70,19 @@ func newAuth(values map[string][]byte) Auth {
 	return a
 }
 
+// Password is the entry credentials, when that is a string. It is secret.
+func (a Auth) Password() (password string, ok bool) {
+	for d := packstream.NewDecoder([]byte(a.Entries)); d.Len() > 0 && d.Err() == nil; {
+		key := string(d.String())
+		if key == "credentials" && d.Kind() == packstream.KindString {
+			password, ok = string(d.String()), d.Err() == nil
+			continue
+		}
+		d.Skip()
+	}
+	return password, ok
+}
+
 // String names scheme and principal, never the secret.
 func (a Auth) String() string { return a.Scheme + " " + a.Principal }
 

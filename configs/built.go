@@ -19,7 +19,6 @@ type notBuilt struct {
 var unbuilt = []notBuilt{
 	{"frontends[].tls.client_ca", nil},
 	{"frontends[].priority", []string{"0"}},
-	{"frontends[].access", []string{"any", "read", "write"}},
 	{"cluster.generation", []string{"auto", "ha", "causal", "autonomous", "standalone"}},
 	{"cluster.discover.cluster", []string{"false"}},
 	{"routing.max_lag", []string{"0"}},

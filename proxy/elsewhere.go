@@ -57,7 +57,10 @@ func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 	if u.raw == nil || s.pinnedTo == s.lease || s.finalHere(f.Code) || !s.canResend() || !s.patient() {
 		return false
 	}
-	if u.judged && refusedAsWrite(f.Code) {
+	switch {
+	case u.readOnly && refusedAsWrite(f.Code):
+		return false
+	case u.judged && refusedAsWrite(f.Code):
 		s.becomeWrite()
 		return true
 	}

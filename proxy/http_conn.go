@@ -39,8 +39,9 @@ type httpConn struct {
 	posted    bool      // the request before was a POST; some clients send an empty line behind its body
 	wait      memberWait
 	who       httpUser
-	forwarded string // the forwarding headers of this connection
-	number    uint64 // of the connection, for X-Request-ID
+	gate      *httpGate // the gate user of the present request; nil: a user of the members'
+	forwarded string    // the forwarding headers of this connection
+	number    uint64    // of the connection, for X-Request-ID
 	requests  uint64
 	lastDB    string
 }

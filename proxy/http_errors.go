@@ -16,6 +16,8 @@ const (
 	codeTxNotFound   = "Neo.ClientError.Transaction.TransactionNotFound"
 	codeInvalid      = bolt.CodeInvalidRequest
 	codeUnknown      = bolt.CodeUnknown
+	codeForbidden    = bolt.CodeForbidden
+	codeUnauthorized = bolt.CodeUnauthorized
 )
 
 // httpFailure is an error answer in Neo4j's shape.
@@ -26,7 +28,7 @@ type httpFailure struct {
 }
 
 var statusText = map[int]string{
-	200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 413: "Content Too Large",
+	200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 413: "Content Too Large",
 	417: "Expectation Failed", 431: "Request Header Fields Too Large", 502: "Bad Gateway", 503: "Service Unavailable",
 	505: "HTTP Version Not Supported",
 }
@@ -39,7 +41,10 @@ func (c *httpConn) answerFailure(f httpFailure) error {
 	body = appendQuoted(body, "boltgate: "+f.message)
 	body = append(body, "}]}"...)
 	extra := ""
-	if f.status == 503 {
+	switch f.status {
+	case 401:
+		extra = "WWW-Authenticate: Basic realm=\"Neo4j\"\r\n"
+	case 503:
 		extra = "Retry-After: 1\r\n"
 	}
 	return c.answerOwn(f.status, "application/json", extra, body)

@@ -109,6 +109,9 @@ func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 	if code == "" || u.tries >= maxTries {
 		return false
 	}
+	if u.readOnly && refusedAsWrite(code) {
+		return false
+	}
 	if u.judged && refusedAsWrite(code) {
 		if code == bolt.CodeAccessMode {
 			c.srv.writes.add(u.body)

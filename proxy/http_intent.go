@@ -18,6 +18,7 @@ import (
 type httpUnit struct {
 	intent     routing.Intent
 	declared   declaration
+	readOnly   bool               // its client may only read: members are told so, wherever it goes
 	judged     bool               // we took it for a read: the member is told so where it can be, and may refuse
 	safe       bool               // GET, HEAD or OPTIONS: can be sent again
 	post       bool               // the method is POST
@@ -27,6 +28,9 @@ type httpUnit struct {
 	streamed   bool               // the body is passed on as it comes
 	texts      statements         // what the body says; looked at only when needed
 	procedures *cypher.Procedures // by which texts are judged; nil: the built-in table
+	modeValue  span               // readOnly, Query API: where body says accessMode; empty when it does not
+	bodyOpen   int                // readOnly: behind the brace with which body begins; 0 when it is empty
+	bodyBare   bool               // readOnly: there is nothing between the braces
 	pinned     *cluster.Member    // of an explicit transaction
 	member     string             // that is serving it
 
@@ -99,7 +103,7 @@ func (c *httpConn) judge() {
 		}
 		read = t.read && !t.oneMember && !t.strays()
 	case routeBegin:
-		read = w.set.Access == AccessRead
+		read = w.set.Access == AccessRead || u.readOnly
 	default:
 		read = u.safe
 		if w.path.users && !u.safe {

@@ -37,7 +37,16 @@ func (c *httpConn) serve(ctx context.Context) error {
 	if done, err := c.serveLocally(ctx); done || err != nil {
 		return err
 	}
-	if err := c.takeBody(); err != nil {
+	if users := c.srv.users.Load(); users == nil {
+		c.gate = nil
+	} else if refused, err := c.admit(ctx, users); refused || err != nil {
+		return err
+	}
+	if c.restricted() {
+		if refused, err := c.restrict(ctx); refused || err != nil {
+			return err
+		}
+	} else if err := c.takeBody(); err != nil {
 		return err
 	}
 	c.decide()
@@ -67,7 +76,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 		if err != nil {
 			return c.notServed(err)
 		}
-		if u.intent.Mode == routing.Write && !u.safe {
+		if u.intent.Mode == routing.Write && !u.safe && !u.readOnly {
 			c.user().wrote(time.Now())
 		}
 		u.member = lease.Member.ID()

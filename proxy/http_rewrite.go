@@ -77,6 +77,12 @@ func (c *httpConn) buildRequest(m *cluster.Member) {
 	if u.held {
 		drop |= ofLength.with(fExpect)
 	}
+	if c.gate != nil {
+		drop = drop.with(fAuthorization)
+	}
+	if u.readOnly {
+		drop = drop.with(fAccessMode)
+	}
 	if c.looksInside() {
 		drop = drop.with(fAcceptEncoding)
 	}
@@ -99,6 +105,9 @@ func (c *httpConn) buildRequest(m *cluster.Member) {
 func (c *httpConn) appendHeld(out []byte, m *cluster.Member) []byte {
 	w := c.w
 	u := &w.unit
+	if u.readOnly && !u.safe {
+		return c.appendRestricted(out)
+	}
 	tell := u.judged && c.takesMode(m)
 	body, open := u.body, 0
 	switch {
@@ -171,6 +180,9 @@ func (c *httpConn) appendForwarding(out, b []byte) []byte {
 			out = append(out, w.req.host.of(b)...)
 		}
 		out = append(out, "\r\n"...)
+	}
+	if c.gate != nil {
+		out = append(out, c.gate.user.header...)
 	}
 	out = append(out, c.forwarded...)
 	if host := w.req.host.of(b); !w.req.has(fForwardedHost) && len(host) > 0 && forwardable(host) {

@@ -14,6 +14,7 @@ import (
 
 // httpUser is the user of a connection's newest request that it mattered for.
 type httpUser struct {
+	gate  *gateUser
 	login *login // nil before the first
 	hash  uint64 // of the Authorization header, with a seed of this process
 }
@@ -22,10 +23,15 @@ type httpUser struct {
 func (c *httpConn) user() *login {
 	value := c.w.req.value(c.head(), fAuthorization)
 	hash := maphash.Bytes(hashSeed, value)
-	if c.who.login == nil || c.who.hash != hash {
+	gate := c.gateUser()
+	if c.who.login == nil || c.who.hash != hash || c.who.gate != gate {
 		c.leaveUser()
-		login, _ := c.srv.logins.enter(httpAuth(value), nil)
-		c.who = httpUser{login, hash}
+		auth := httpAuth(value)
+		if gate != nil {
+			auth = gate.auth
+		}
+		login, _ := c.srv.logins.enter(auth, nil)
+		c.who = httpUser{gate, login, hash}
 	}
 	return c.who.login
 }

@@ -256,6 +256,10 @@ func (s *boltSession) serveLogon(ctx context.Context, tag byte) error {
 // logOn has a member verify the credentials, unless one did so moments ago, and makes the session READY. It returns the
 // answer to HELLO. When the member refuses, its own FAILURE is the answer and the session ends.
 func (s *boltSession) logOn(ctx context.Context, auth bolt.Auth) (map[string]any, error) {
+	auth, err := s.admit(ctx, auth)
+	if err != nil {
+		return nil, err
+	}
 	s.utc = s.utc && s.allAcceptUTC()
 	s.dialect.Store(uint32(dialectOf(s.version, s.utc)))
 	s.identity, s.routedIdentity = pool.NewIdentity(s.key(false), auth, s.notifyN), nil
@@ -324,6 +328,9 @@ func (s *boltSession) verify(ctx context.Context) (map[string]any, error) {
 // refused ends a log-on that did not succeed.
 func (s *boltSession) refused(err error) error {
 	if f, ok := errors.AsType[*bolt.Failure](err); ok {
+		if s.gateUser != nil {
+			return s.memberRefused(f)
+		}
 		s.srv.throttle.bad(s.remote)
 		s.out = f.Append(s.out, s.version)
 		return fmt.Errorf("proxy: login refused by a member: %s", f.Code)

@@ -12,11 +12,12 @@ import (
 // Access is a frontend's limit, or its word on work that nobody declared.
 type Access uint8
 
-// The accesses. AccessRead and AccessWrite decide undeclared work; they refuse nothing.
+// The accesses. AccessRead and AccessWrite decide undeclared work; they refuse nothing. AccessReadOnly refuses writes.
 const (
 	AccessAny Access = iota
 	AccessRead
 	AccessWrite
+	AccessReadOnly
 )
 
 // Undeclared says where work goes whose client did not say whether it writes.
@@ -83,6 +84,7 @@ type Options struct {
 	AuthInFlight int           // log-ons at members at once; 0 means 8
 	AskTimeout   time.Duration // for our own questions to members; 0 means 10 s
 	Learn        Learn         // roles from routing tables, where checks have no login
+	Users        []User        // gate users; none: members verify every login
 	ParkEvery    time.Duration // how often idle sessions are looked at, see park.go; 0 means 1 s; New's counts
 }
 

@@ -182,7 +182,7 @@ func (p *pump) deal() (goOn bool, err error) {
 // belongs tells whether the request at the inbox's start may go to the member now.
 func (p *pump) belongs(tag byte, fields int) bool {
 	s := p.s
-	return p.cancel == nil && s.unit.explicit && s.unit.ending == 0 && inTransaction(tag) && s.checkQuiet(tag, fields) == nil
+	return p.cancel == nil && s.unit.explicit && s.unit.ending == 0 && inTransaction(tag) && s.checkQuiet(tag, fields) == nil && s.mayPass(tag)
 }
 
 // owe notes that an answer is due; false when run has settled the unit of work meanwhile.

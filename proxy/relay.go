@@ -518,7 +518,14 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 		s.reset = false
 		s.mu.Unlock()
 	}
-	if wrongMember && !s.passedOn(o, f) {
+	switch {
+	case s.deniedAfterAll(f):
+		s.stage()
+		s.out = bolt.AppendFailure(s.out, s.version, bolt.CodeForbidden, forbidden("a member took it for a write ("+f.Code+")"))
+		a.pos += size
+		a.out = a.pos
+		return nil
+	case wrongMember && !s.passedOn(o, f):
 		s.stage()
 		s.out = bolt.AppendFailure(s.out, s.version, bolt.CodeLeaderSwitch,
 			"boltgate: the member was not the right one any more ("+s.lease.Member.Name+" said "+f.Code+"); please try again")

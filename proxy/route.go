@@ -142,6 +142,9 @@ func (s *boltSession) serveRoute(ctx context.Context) error {
 	if err != nil {
 		return s.violation(err)
 	}
+	if imp != "" && s.restricted() {
+		return s.refuseOpening(whyImpersonation)
+	}
 	if address != "" {
 		s.address = address
 	}

@@ -29,6 +29,7 @@ type Server struct {
 	pools     *pool.Set
 	log       *slog.Logger
 	logins    *logins
+	users     atomic.Pointer[gateUsers] // nil: there are none
 	throttle  *throttle
 	http      httpShared // what HTTP connections share
 	writes    *textSet   // texts that Classify took for reads and a member for writes
@@ -70,14 +71,19 @@ type frontend struct {
 func (f *frontend) router() *routing.Router { return f.balance.Load() }
 
 // tables remembers how the operator's word on procedures and the members' lists were put together.
-type tables struct{ operator, members, both *cypher.Procedures }
+type tables struct {
+	operator, members, both *cypher.Procedures
+
+	once    sync.Once
+	careful *cypher.Procedures // see carefully; made when first asked for
+}
 
 // procedures is the table by which texts are judged: the operator's word over what members listed.
 func (f *frontend) procedures(v *cluster.View) *cypher.Procedures {
 	operator := f.settings.Load().Procedures
 	t := f.tables.Load()
 	if t == nil || t.operator != operator || t.members != v.Procedures {
-		t = &tables{operator, v.Procedures, operator.Over(v.Procedures)}
+		t = &tables{operator: operator, members: v.Procedures, both: operator.Over(v.Procedures)}
 		f.tables.Store(t)
 	}
 	return t.both
@@ -91,6 +97,7 @@ func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger)
 	}
 	o = o.withDefaults()
 	s.options.Store(&o)
+	s.users.Store(newGateUsers(o.Users, nil))
 	s.auths.resize(o.AuthInFlight)
 	s.logins = newLogins(func() time.Duration { return s.options.Load().Remember })
 	s.work, s.cancel = context.WithCancel(context.Background())
@@ -109,6 +116,7 @@ func (s *Server) Apply(o Options, frontends []*Frontend) error {
 	}
 	o = o.withDefaults()
 	s.options.Store(&o)
+	s.users.Store(newGateUsers(o.Users, s.users.Load()))
 	s.auths.resize(o.AuthInFlight)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -59,6 +59,7 @@ type boltSession struct {
 	notifyN  int            // how many pairs
 	login    *login         // nil until logged on
 	identity *pool.Identity // how member connections for this client are logged on
+	gateUser *gateUser      // whom the gate itself has verified; nil: a user of the members
 	pinnedTo *pool.Lease    // kerberos, custom: the one connection that was logged on
 
 	routedIdentity *pool.Identity // identity with server-side routing; nil until needed
@@ -371,6 +372,9 @@ func (s *boltSession) serve(ctx context.Context, tag byte) error {
 			return s.serveOwnResult(tag)
 		}
 	case stateTx:
+		if tag == bolt.TagRun && s.restricted() {
+			return s.forwardChecked()
+		}
 		if inTransaction(tag) {
 			return s.forward()
 		}
@@ -390,6 +394,9 @@ func inTransaction(tag byte) bool {
 }
 
 func (s *boltSession) serveReady(ctx context.Context, tag byte) error {
+	if s.gateUser != nil && !s.srv.users.Load().has(s.gateUser) {
+		return s.userChanged()
+	}
 	switch tag {
 	case bolt.TagRun, bolt.TagBegin:
 		return s.begin(ctx, tag)

@@ -21,6 +21,7 @@ type unit struct {
 	declared bool // the client said mode "r"
 	judged   bool // we took it for a read, and sent mode "r" where the version has it
 	homeless bool // the client named no database
+	readOnly bool // the client may only read: sent with mode "r" wherever it goes
 	routed   bool // wants a connection with server-side routing (USE)
 
 	remembered bool   // intent's database is the home that an earlier answer named
@@ -66,6 +67,7 @@ type opening struct {
 	mode   []byte
 	db     []byte
 	as     []byte // imp_user: whom the client impersonates
+	length int    // of all that was read, counted from the payload's start
 }
 
 func (s *boltSession) parseOpening(tag byte, payload []byte) (o opening, err error) {
@@ -75,9 +77,11 @@ func (s *boltSession) parseOpening(tag byte, payload []byte) (o opening, err err
 		o.params = d.Raw()
 	}
 	if s.version < bolt.V3 {
+		o.length = 2 + d.Offset()
 		return o, d.Err()
 	}
 	o.extra = d.Raw()
+	o.length = 2 + d.Offset()
 	if d.Err() != nil {
 		return o, d.Err()
 	}
@@ -112,6 +116,12 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	if err != nil {
 		return s.violation(err)
 	}
+	readOnly := s.restricted()
+	if readOnly {
+		if why := s.refusesOpening(tag, payload, o); why != "" {
+			return s.refuseOpening(why)
+		}
+	}
 	s.in.pinned = true // o and payload stand in its buffer
 	if s.version < bolt.V3 || tag == bolt.TagRun && isRoutingCall(o.query) {
 		if done, err := s.serveText(ctx, o); done {
@@ -120,6 +130,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	}
 	s.unit.reset()
 	u := &s.unit
+	u.readOnly = readOnly
 	u.explicit = tag == bolt.TagBegin || s.version < bolt.V3 && isText(o.query, "BEGIN")
 	u.query = o.query
 	s.decide(o)
@@ -149,7 +160,7 @@ func (s *boltSession) decide(o opening) {
 		return
 	}
 	if u.explicit {
-		if f.Access == AccessRead { // the frontend's word for what nobody declared
+		if f.Access == AccessRead || u.readOnly && s.mayMove() { // the frontend's word for what nobody declared
 			u.intent.Mode, u.judged = routing.Read, s.version >= bolt.V4_0
 		}
 		return
@@ -195,7 +206,7 @@ func (s *boltSession) takeOpening(payload []byte, o opening) {
 	end := s.takeFollowing()
 	u.raw = in.buf[from:end]
 	u.send = u.raw
-	if u.judged && s.version >= bolt.V4_0 {
+	if (u.judged || u.readOnly) && s.version >= bolt.V4_0 {
 		u.rebuilt = s.appendReadMode(u.rebuilt[:0], payload, o)
 		u.rebuilt = append(u.rebuilt, in.buf[first:end]...)
 		u.send = u.rebuilt
@@ -250,7 +261,7 @@ func (s *boltSession) follows(tag byte) bool {
 		defer s.unlockOwed()
 		return !s.owed.anyPull()
 	}
-	if !inTransaction(tag) {
+	if !inTransaction(tag) || !s.mayPass(tag) {
 		return false
 	}
 	s.noteEnding(tag)
@@ -286,7 +297,7 @@ func isText(query []byte, word string) bool {
 
 // appendReadMode appends the RUN or BEGIN with mode "r" in its extra, in chunks.
 func (s *boltSession) appendReadMode(dst, payload []byte, o opening) []byte {
-	head := payload[:len(payload)-len(o.extra)]
+	head := payload[:o.length-len(o.extra)]
 	pairs := 1
 	for d := packstream.NewDecoder(o.extra); d.Len() > 0; { // the client said "w", as drivers do when nobody said anything
 		if d.Offset() == 0 {
@@ -338,7 +349,7 @@ func (s *boltSession) perform(ctx context.Context) error {
 			return s.notServed(err)
 		}
 		s.setLease(lease)
-		if s.unit.intent.Mode == routing.Write {
+		if s.unit.intent.Mode == routing.Write && !s.unit.readOnly {
 			s.login.wrote(s.now)
 		}
 		s.unit.sent++

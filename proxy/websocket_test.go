@@ -76,6 +76,12 @@ func dialWebSocket(t *testing.T, address string, size int) *wsClient {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return upgrade(t, conn, address, size)
+}
+
+// upgrade makes a connection to address a WebSocket.
+func upgrade(t *testing.T, conn net.Conn, address string, size int) *wsClient {
+	t.Helper()
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // shows in use
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nOrigin: http://%s\r\n\r\n", address, address)

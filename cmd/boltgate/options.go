@@ -101,7 +101,7 @@ func frontendOf(c *configs.Frontend) (*proxy.Frontend, error) {
 			Handshake: c.Timeouts.Handshake, ClientIdle: c.Timeouts.ClientIdle, TransactionIdle: c.Timeouts.TransactionIdle,
 			Queue: atOnce(c.Timeouts.Queue), Server: c.Timeouts.Server,
 		},
-		Access:     map[string]proxy.Access{"read": proxy.AccessRead, "write": proxy.AccessWrite}[c.Access],
+		Access:     map[string]proxy.Access{"read": proxy.AccessRead, "write": proxy.AccessWrite, "read-only": proxy.AccessReadOnly}[c.Access],
 		Undeclared: map[string]proxy.Undeclared{"leader": proxy.UndeclaredLeader, "read": proxy.UndeclaredRead}[c.Routing.Undeclared],
 		Causality:  c.Routing.Causality != "none",
 		ServerSide: map[string]proxy.ServerSide{"always": proxy.ServerSideAlways, "never": proxy.ServerSideNever}[c.Routing.ServerSide],
