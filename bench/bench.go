@@ -64,6 +64,7 @@ type Result struct {
 	P50        float64 `json:"p50_us"`
 	P90        float64 `json:"p90_us"`
 	P99        float64 `json:"p99_us"`
+	P99Tenth   float64 `json:"p99_tenth_us"` // median of the 99th percentiles of each tenth of a second: that of a machine that does not stall
 	P999       float64 `json:"p999_us"`
 	Max        float64 `json:"max_us"`
 	WatchedCPU float64 `json:"watched_cpu_us_per_op,omitempty"` // user and system, of WatchPID
@@ -93,12 +94,12 @@ func Run(ctx context.Context, l Load) (Result, error) {
 	}
 	cut, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &run{load: l, target: t, asked: ctx, ctx: cut}
+	r := &run{load: l, target: t, asked: ctx, ctx: cut, tenths: newTenths(l.Duration)}
 	if err := r.try(); err != nil {
 		return Result{}, err
 	}
 	if l.Warmup == 0 {
-		r.phase.Store(counting)
+		r.count()
 	}
 	if l.Rate > 0 {
 		defer keepTime()()
@@ -149,6 +150,13 @@ type run struct {
 	ctx    context.Context // cuts every connection
 	phase  atomic.Int32
 	begun  time.Time // set before the workers start; the open loop's schedule counts from it
+	tenths *tenths
+}
+
+// count begins the counted time.
+func (r *run) count() {
+	r.tenths.from = time.Now()
+	r.phase.Store(counting)
 }
 
 // try does one operation, so that a wrong address or password is told at once.
@@ -169,7 +177,9 @@ func (r *run) try() error {
 func (r *run) measure(workers []*worker) Result {
 	r.sleep(r.load.Warmup)
 	from, watched, own := time.Now(), r.watched(), selfCPU()
-	r.phase.Store(counting)
+	if r.load.Warmup > 0 {
+		r.count()
+	}
 	r.sleep(r.load.Duration)
 	r.phase.Store(ended)
 	res := Result{Mode: r.target.mode, Clients: len(workers), Offered: r.load.Rate, Seconds: time.Since(from).Seconds()}
@@ -208,6 +218,7 @@ func (r *run) sum(res Result, workers []*worker) Result {
 	us := func(d time.Duration) float64 { return float64(d) / 1e3 }
 	res.Mean = us(h.mean())
 	res.P50, res.P90, res.P99, res.P999, res.Max = us(h.quantile(.5)), us(h.quantile(.9)), us(h.quantile(.99)), us(h.quantile(.999)), us(h.max)
+	res.P99Tenth = us(r.tenths.quantile(.99))
 	return res
 }
 
@@ -265,6 +276,7 @@ func (w *worker) operate(from time.Time) time.Time {
 	if err == nil {
 		if counts {
 			w.times.record(now.Sub(from))
+			w.run.tenths.record(now, now.Sub(from))
 		}
 		return now
 	}

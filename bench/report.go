@@ -44,11 +44,13 @@ type Row struct {
 	Offered     float64 `json:"offered_per_second,omitempty"`
 	P50         float64 `json:"p50_us"` // at the offered load, median of the rounds; closed loop where there is none
 	P99         float64 `json:"p99_us"`
+	P99Tenth    float64 `json:"p99_tenth_us"` // as P99, of each tenth of a second
 	Errors      int64   `json:"errors"`
 	CPURatio    float64 `json:"cpu_ratio,omitempty"`
 	LoadedCPU   float64 `json:"cpu_us_per_op_at_offered_load,omitempty"` // as CPU, over the rounds at the offered load
 	LoadedRatio float64 `json:"cpu_ratio_at_offered_load,omitempty"`
 	P99Ratio    float64 `json:"p99_ratio,omitempty"`
+	TenthRatio  float64 `json:"p99_tenth_ratio,omitempty"`
 	RateRatio   float64 `json:"rate_ratio_to_direct,omitempty"`
 }
 
@@ -113,7 +115,7 @@ func (r *Report) find(measurement, contender string) *Row {
 
 func (r *Report) summarize(row *Row) {
 	var cpu, ops, loadedCPU, loadedOps float64
-	var rates, p50, p99, loaded50, loaded99 []float64
+	var rates, p50, p99, tenths, loaded50, loaded99, loadedTenths []float64
 	row.Errors = 0
 	for _, run := range r.Runs {
 		if run.Measurement != row.Measurement || run.Contender != row.Contender {
@@ -123,23 +125,23 @@ func (r *Report) summarize(row *Row) {
 		if run.Offered > 0 {
 			row.Offered = run.Offered
 			loadedCPU, loadedOps = loadedCPU+run.WatchedCPU*float64(run.Operations), loadedOps+float64(run.Operations)
-			loaded50, loaded99 = append(loaded50, run.P50), append(loaded99, run.P99)
+			loaded50, loaded99, loadedTenths = append(loaded50, run.P50), append(loaded99, run.P99), append(loadedTenths, run.P99Tenth)
 			continue
 		}
 		cpu, ops = cpu+run.WatchedCPU*float64(run.Operations), ops+float64(run.Operations)
-		rates, p50, p99 = append(rates, run.PerSecond), append(p50, run.P50), append(p99, run.P99)
+		rates, p50, p99, tenths = append(rates, run.PerSecond), append(p50, run.P50), append(p99, run.P99), append(tenths, run.P99Tenth)
 	}
 	row.LoadedCPU = loadedCPU / max(loadedOps, 1)
-	row.CPU, row.PerSecond, row.P50, row.P99 = cpu/max(ops, 1), median(rates), median(p50), median(p99)
+	row.CPU, row.PerSecond, row.P50, row.P99, row.P99Tenth = cpu/max(ops, 1), median(rates), median(p50), median(p99), median(tenths)
 	if len(loaded50) > 0 {
-		row.P50, row.P99 = median(loaded50), median(loaded99)
+		row.P50, row.P99, row.P99Tenth = median(loaded50), median(loaded99), median(loadedTenths)
 	}
 }
 
 func (r *Report) compare(row *Row) {
-	row.CPURatio, row.LoadedRatio, row.P99Ratio, row.RateRatio = 0, 0, 0, 0
+	row.CPURatio, row.LoadedRatio, row.P99Ratio, row.TenthRatio, row.RateRatio = 0, 0, 0, 0, 0
 	if h := r.find(row.Measurement, HAProxy); h != nil && row.Contender != Direct {
-		row.CPURatio, row.P99Ratio = ratio(row.CPU, h.CPU), ratio(row.P99, h.P99)
+		row.CPURatio, row.P99Ratio, row.TenthRatio = ratio(row.CPU, h.CPU), ratio(row.P99, h.P99), ratio(row.P99Tenth, h.P99Tenth)
 		row.LoadedRatio = ratio(row.LoadedCPU, h.LoadedCPU)
 	}
 	if d := r.find(row.Measurement, Direct); d != nil {
@@ -160,8 +162,8 @@ func (r Result) line() string {
 	if r.Offered > 0 {
 		loop = fmt.Sprintf("at %9.0f/s ", r.Offered)
 	}
-	text := fmt.Sprintf("%s %9.0f/s  p50 %7.0f us  p99 %7.0f us  max %8.0f us  proxy %6.2f us/op  generator %6.2f us/op",
-		loop, r.PerSecond, r.P50, r.P99, r.Max, r.WatchedCPU, r.OwnCPU)
+	text := fmt.Sprintf("%s %9.0f/s  p50 %7.0f us  p99 %7.0f us (of a tenth %7.0f)  max %8.0f us  proxy %6.2f us/op  generator %6.2f us/op",
+		loop, r.PerSecond, r.P50, r.P99, r.P99Tenth, r.Max, r.WatchedCPU, r.OwnCPU)
 	if r.Stolen >= stolenInText {
 		text += fmt.Sprintf("  host took %.1f %%", 100*r.Stolen)
 	}
@@ -238,13 +240,13 @@ func (r *Report) heading() string {
 
 func (r *Report) cells() [][]string {
 	list := [][]string{{
-		"measurement", "through", "CPU µs/op", "to HAProxy's", "throughput /s", "to direct's", "offered /s", "CPU µs/op", "to HAProxy's", "p50 µs", "p99 µs", "to HAProxy's", "errors",
+		"measurement", "through", "CPU µs/op", "to HAProxy's", "throughput /s", "to direct's", "offered /s", "CPU µs/op", "to HAProxy's", "p50 µs", "p99 µs", "to HAProxy's", "p99 of a tenth of a second, µs", "to HAProxy's", "errors",
 	}}
 	for _, row := range r.Rows {
 		list = append(list, []string{
 			row.Measurement, row.Contender, number(row.CPU, "%.1f"), number(row.CPURatio, "%.2f"), number(row.PerSecond, "%.0f"),
 			number(row.RateRatio, "%.2f"), number(row.Offered, "%.0f"), number(row.LoadedCPU, "%.1f"), number(row.LoadedRatio, "%.2f"), number(row.P50, "%.0f"), number(row.P99, "%.0f"), number(row.P99Ratio, "%.2f"),
-			fmt.Sprint(row.Errors),
+			number(row.P99Tenth, "%.0f"), number(row.TenthRatio, "%.2f"), fmt.Sprint(row.Errors),
 		})
 	}
 	return list
