@@ -27,7 +27,6 @@ var unbuilt = []notBuilt{
 	{"routing.oversize", []string{"refuse"}},
 	{"failover.retry_budget", []string{"20%"}},
 	{"failover.replay", []string{"false"}},
-	{"users", nil},
 	{"admin", nil},
 	{"log.access", []string{"off"}},
 	{"log.slow", []string{"500ms"}},

@@ -27,6 +27,7 @@ func (c *checker) check() {
 	c.decoded = len(c.faults)
 	c.cluster()
 	c.frontends()
+	c.users()
 	if c.config.Failover.Hold > 0 && c.config.Failover.MaxHeld == 0 {
 		c.warn("failover.max_held", "0 lets nothing wait; failover.hold has no effect")
 	}

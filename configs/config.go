@@ -24,7 +24,7 @@ type Config struct {
 	Cluster   Cluster    `key:"cluster"`
 	Failover  Failover   `key:"failover"`
 	Auth      Auth       `key:"auth"`
-	Users     []Later    `key:"users"`
+	Users     []User     `key:"users"`
 	Pool      Pool       `key:"pool"`
 	Admin     Admin      `key:"admin"`
 	Log       Log        `key:"log"`
@@ -158,6 +158,15 @@ type Failover struct {
 type Auth struct {
 	Remember    time.Duration `key:"remember"`              // after a member has verified a login; 0 off
 	MaxInFlight int           `key:"max_in_flight" min:"1"` // log-ons at one member at once
+}
+
+// User is a gate user: the gate verifies its password, and does its work at the members as another user.
+type User struct {
+	Name           string `key:"name"` // unique; it hides a user of that name at the members
+	Password       Secret `key:"password"`
+	Access         string `key:"access" enum:"read-only|any"` // read-only, which is the default, on whatever frontend it comes
+	MemberUser     string `key:"member_user"`
+	MemberPassword Secret `key:"member_password"`
 }
 
 // Pool is our connections to one member.

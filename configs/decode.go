@@ -191,6 +191,8 @@ func (d *decoder) fresh(t reflect.Type) reflect.Value {
 	switch t {
 	case reflect.TypeFor[Frontend]():
 		v.Set(reflect.ValueOf(defaultFrontend(d.config.Routing)))
+	case reflect.TypeFor[User]():
+		v.Set(reflect.ValueOf(defaultUser()))
 	case reflect.TypeFor[Member]():
 		v.Set(reflect.ValueOf(defaultMember()))
 	}

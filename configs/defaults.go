@@ -62,5 +62,8 @@ func defaultFrontend(routing Routing) Frontend {
 	}
 }
 
+// defaultUser is what an entry of users starts from: one that forgets its access cannot do too much.
+func defaultUser() User { return User{Access: "read-only"} }
+
 // defaultMember is what an entry of cluster.members starts from.
 func defaultMember() Member { return Member{Weight: 1} }

@@ -63,9 +63,19 @@ func poolOptions(cfg *configs.Config, tls *tls.Config) pool.Options {
 func proxyOptions(cfg *configs.Config) proxy.Options {
 	return proxy.Options{
 		Hold: atOnce(cfg.Failover.Hold), MaxHeld: cfg.Failover.MaxHeld, MaxHeldBytes: int64(cfg.Failover.MaxHeldBytes),
-		RequestLimit: int(cfg.Limits.Request), Remember: cfg.Auth.Remember, AuthInFlight: cfg.Auth.MaxInFlight,
+		RequestLimit: int(cfg.Limits.Request), Remember: cfg.Auth.Remember, AuthInFlight: cfg.Auth.MaxInFlight, Users: gateUsers(cfg),
 		Learn: proxy.Learn{Every: cfg.Cluster.Check.Interval, Fast: cfg.Cluster.Check.FastInterval, Timeout: cfg.Cluster.Check.Timeout},
 	}
+}
+
+func gateUsers(cfg *configs.Config) (all []proxy.User) {
+	for _, u := range cfg.Users {
+		all = append(all, proxy.User{
+			Name: u.Name, Password: u.Password.Value(), ReadOnly: u.Access != "any",
+			MemberUser: u.MemberUser, MemberPassword: u.MemberPassword.Value(),
+		})
+	}
+	return all
 }
 
 func frontends(cfg *configs.Config) ([]*proxy.Frontend, error) {
