@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
@@ -57,11 +58,13 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // a shutdown lets the present request finish
 	defer cancel(nil)
 	defer c.watch(cancel)()
-	c.wait.begin(nil, cancel)
+	c.waitFor(nil, cancel)
 	defer c.wait.end()
-	ctx, stop := context.WithTimeoutCause(ctx, c.srv.options.Load().Hold, errHoldTime)
-	defer stop()
 	u := &c.w.unit
+	began := time.Now()
+	defer func() { u.waited += time.Since(began) }()
+	ctx, stop := context.WithTimeoutCause(ctx, c.srv.options.Load().Hold-u.waited, errHoldTime) // one hold for all tries together
+	defer stop()
 	place := heldPlace{held: &c.srv.held}
 	defer place.leave()
 	for {
@@ -107,8 +110,9 @@ func (c *httpConn) acquire(ctx context.Context, m *cluster.Member) (*pool.Lease,
 	return l, err
 }
 
-// watch reads the client while run waits for a member, so that one that leaves frees its place. What comes meanwhile (a body,
-// next requests) is kept, as far as the buffer goes. The function returned ends the watch, and waits for it.
+// watch reads the client while run waits for a member, so that one that leaves frees its place; one that only closed its sending
+// side is the look-out's to judge. What comes meanwhile (a body, next requests) is kept, as far as the buffer goes. The function
+// returned ends the watch, and waits for it.
 func (c *httpConn) watch(cancel context.CancelCauseFunc) (stop func()) {
 	done := make(chan struct{})
 	room, n := c.in[c.end:], 0
@@ -119,7 +123,7 @@ func (c *httpConn) watch(cancel context.CancelCauseFunc) (stop func()) {
 			if n += m; err == nil {
 				continue
 			}
-			if !isTimeout(err) {
+			if !isTimeout(err) && (err != io.EOF || !c.link.Raw()) {
 				cancel(fmt.Errorf("%w: %w", errLeft, err))
 			}
 			return

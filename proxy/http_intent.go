@@ -37,7 +37,8 @@ type httpUnit struct {
 	tried     []*cluster.Member
 	triedRoom [4]*cluster.Member
 	tries     int
-	answered  bool // bytes of a final answer are on their way to the client
+	waited    time.Duration // for members, in all tries
+	answered  bool          // bytes of a final answer are on their way to the client
 }
 
 func (u *httpUnit) reset() {

@@ -104,7 +104,7 @@ func (c *httpConn) exchange(lease *pool.Lease) error {
 	if w.unit.streamed || w.rest != nil {
 		return c.exchangeLong(lease)
 	}
-	c.wait.begin(lease, nil)
+	c.waitFor(lease, nil)
 	n, unsent, err := lease.Link.Exchange(w.out, w.answer, true)
 	left := c.wait.end()
 	if n == 0 && err != nil {
@@ -151,7 +151,7 @@ func (c *httpConn) exchangeLong(lease *pool.Lease) error {
 func (c *httpConn) moreAnswer(lease *pool.Lease) error {
 	w := c.w
 	c.limitMember(lease)
-	c.wait.begin(lease, nil)
+	c.waitFor(lease, nil)
 	n, err := lease.Link.Read(w.answer[w.aTo:])
 	left := c.wait.end()
 	w.aTo += n

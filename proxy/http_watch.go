@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/boltgate/boltgate/netio"
 	"github.com/boltgate/boltgate/pool"
 )
 
@@ -61,13 +62,18 @@ func (h *httpShared) lookOut(ended <-chan struct{}) {
 			return
 		}
 		for c := range h.conns {
-			c.wait.look(c.link.Conn)
+			c.wait.look(c.link)
 		}
 		h.mu.Unlock()
 	}
 }
 
 // memberWait is a connection's wait for a member's answer, or for a member at all, as the look-out sees it.
+//
+// A client that has closed its sending side may have left, or may wait for its answer (nc, HTTP clients that half-close): the
+// socket looks the same. It shows when something is sent to it, for the system of one that left answers with a reset. So an
+// interim answer is sent where one may be, which clients of HTTP/1.1 read over (RFC 9110 15.2); where none may be, a client that
+// has been sent nothing since is taken for gone after halfClosedFor.
 type memberWait struct {
 	mu     sync.Mutex
 	waits  uint64                  // guarded by mu: how many there were
@@ -75,12 +81,44 @@ type memberWait struct {
 	lease  *pool.Lease             // guarded by mu: whose answer is waited for; nil when none is
 	cancel context.CancelCauseFunc // guarded by mu: ends the wait for a member; nil when there is none
 	left   bool                    // guarded by mu: the client was gone, so the wait was ended
+
+	stage   answerStage // guarded by mu: of the request that waits
+	halfAt  time.Time   // guarded by mu: when the client was seen to have closed its sending side; zero while it has not
+	unmoved bool        // guarded by mu: nothing was sent to it since
 }
 
-func (w *memberWait) begin(l *pool.Lease, cancel context.CancelCauseFunc) {
+// answerStage is how far a request's answer has come.
+type answerStage uint8
+
+const (
+	mayAskInterim answerStage = iota // nothing of it was sent, and the client takes interim answers
+	noInterim                        // nothing of it was sent, and the client takes none: HTTP/1.0, TLS
+	answerBegun
+)
+
+const halfClosedFor = 10 * time.Second
+
+var interim = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
+// waitFor begins a wait for l's answer, or, with cancel, for a member.
+func (c *httpConn) waitFor(l *pool.Lease, cancel context.CancelCauseFunc) {
+	stage := mayAskInterim
+	switch {
+	case c.w.unit.answered:
+		stage = answerBegun
+	case c.w.req.minor == 0 || !c.link.Raw():
+		stage = noInterim
+	}
+	c.wait.begin(l, cancel, stage)
+}
+
+func (w *memberWait) begin(l *pool.Lease, cancel context.CancelCauseFunc, stage answerStage) {
 	w.mu.Lock()
 	w.waits++
-	w.lease, w.cancel, w.left = l, cancel, false
+	w.lease, w.cancel, w.left, w.stage = l, cancel, false, stage
+	if stage == answerBegun { // what came before was sent on since
+		w.unmoved = false
+	}
 	w.mu.Unlock()
 }
 
@@ -92,8 +130,8 @@ func (w *memberWait) end() bool {
 	return w.left
 }
 
-// look ends a wait that was there the last time already and whose client has closed its connection.
-func (w *memberWait) look(client net.Conn) {
+// look ends a wait that was there the last time already and whose client has left.
+func (w *memberWait) look(client *netio.Link) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	waiting := (w.lease != nil || w.cancel != nil) && !w.left
@@ -101,9 +139,31 @@ func (w *memberWait) look(client net.Conn) {
 		w.seen = w.waits
 		return
 	}
-	if hungUp(client) {
+	half, gone := closedBy(client.Conn)
+	if gone || half && w.hasLeft(client) {
 		w.cut()
 	}
+}
+
+// hasLeft finds out whether a client that has closed its sending side is there. The caller holds mu; run waits, so nobody else
+// writes to the client.
+func (w *memberWait) hasLeft(client *netio.Link) bool {
+	now := time.Now()
+	if w.halfAt.IsZero() {
+		w.halfAt, w.unmoved = now, true
+		if !client.Raw() {
+			return true // a client of TLS closes both sides together
+		}
+	}
+	if w.unmoved && w.stage == mayAskInterim {
+		w.unmoved = false
+		if n, err := client.TryWrite(interim); err != nil || n < len(interim) { // one that reads nothing waits for nothing
+			return true
+		}
+		_, gone := closedBy(client.Conn) // else the next look finds it
+		return gone
+	}
+	return w.unmoved && now.Sub(w.halfAt) > halfClosedFor
 }
 
 // giveUp ends the wait, if there is one.
@@ -127,18 +187,28 @@ func (w *memberWait) cut() {
 // hungUp tells whether the other side of a socket, or of the one beneath TLS, has closed it, even when bytes lie unread
 // before the end. false where that cannot be told.
 func hungUp(conn net.Conn) bool {
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+	half, gone := closedBy(conn)
+	return half || gone
+}
+
+// closedBy tells more: half, that the other side sends no more; gone, that it takes no more either. Both are false where that
+// cannot be told.
+func closedBy(conn net.Conn) (half, gone bool) {
+	for {
+		over, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
 		conn = over.NetConn()
 	}
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
-		return false
+		return false, false
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return false
+		return false, false
 	}
-	gone := false
-	err = raw.Control(func(fd uintptr) { gone = pollHangUp(fd) })
-	return err == nil && gone
+	raw.Control(func(fd uintptr) { half, gone = pollHangUp(fd) }) //nolint:errcheck // a closed connection ends its own use
+	return half, gone
 }

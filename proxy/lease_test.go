@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"testing"
@@ -189,15 +190,20 @@ func TestAClientThatLeaves(t *testing.T) {
 		},
 		"after GOODBYE": func(g *gate, w *wire) { w.ask(run(w.v, oneRow, nil, nil)); w.send(bolt.Goodbye) },
 	} {
-		for _, how := range []string{"", " by reset"} {
+		for _, how := range []string{"", " by reset", " by half"} {
 			t.Run(name+how, func(t *testing.T) {
 				g := startGate(t, gateOptions{standin: single})
 				w := g.logged(bolt.V5_8)
 				do(g, w)
-				if how != "" {
-					w.conn.(*net.TCPConn).SetLinger(0) //nolint:errcheck // it leaves either way
+				conn := w.conn.(*net.TCPConn)
+				switch how {
+				case " by reset":
+					conn.SetLinger(0) //nolint:errcheck // it leaves either way
+				case " by half": // Bolt is a dialogue: who ends its own side is done, as Neo4j sees it
+					conn.CloseWrite()           //nolint:errcheck // as above
+					io.Copy(io.Discard, w.conn) //nolint:errcheck // until the gate has closed as well
 				}
-				w.conn.Close()
+				conn.Close()
 				g.settled()
 				if got := g.marks(); len(got) > 0 {
 					t.Errorf("committed: %v", got)

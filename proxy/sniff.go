@@ -135,6 +135,9 @@ func (r *replay) Read(b []byte) (int, error) {
 	return r.Conn.Read(b)
 }
 
+// NetConn is what lies beneath, as of *tls.Conn: the socket that shows whether the client is there.
+func (r *replay) NetConn() net.Conn { return r.Conn }
+
 // startTLS unwraps TLS and sniffs again.
 func (p *peer) startTLS(ctx context.Context, f *Frontend) (protocol, error) {
 	if f.TLS == nil || p.tls {
