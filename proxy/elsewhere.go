@@ -18,7 +18,7 @@ const maxTries = 8
 func (s *boltSession) again() error {
 	s.recoverLease()
 	s.mu.Lock()
-	s.owed.next = 0 // all that the unit sent is owed once more
+	s.owed.rewind()
 	s.mu.Unlock()
 	u := &s.unit
 	u.begun, u.failed, u.over = false, false, false
@@ -163,7 +163,7 @@ func (s *boltSession) lost(cause error, unsent bool) error {
 			u.tried = append(u.tried, member)
 		}
 		s.mu.Lock()
-		s.owed.next = 0
+		s.owed.rewind()
 		s.mu.Unlock()
 		u.begun = false
 		s.answers.close()
@@ -218,7 +218,8 @@ func (s *boltSession) tellLoss(member string, unsent bool) error {
 }
 
 // inDoubt tells whether something may have been committed whose answer did not come. What left before counts when only
-// the newest requests are unsent: an auto-commit RUN, or the RUN of 1 and 2 whose text is COMMIT.
+// the newest requests are unsent: an auto-commit RUN, or the RUN of 1 and 2 whose text is COMMIT. A request that did not leave to
+// its end cannot have been carried out.
 func (s *boltSession) inDoubt(unsent bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,7 +227,7 @@ func (s *boltSession) inDoubt(unsent bool) bool {
 	if u.explicit {
 		return s.owed.sent(bolt.TagCommit) && (!unsent || s.owed.head().tag == bolt.TagPull && s.owed.head().ends == bolt.TagCommit)
 	}
-	return !s.owed.empty() && !s.harmless() && (!unsent || u.begun)
+	return !s.owed.empty() && !s.harmless() && (!unsent && !s.owed.head().kept || u.begun)
 }
 
 func lossFailure(doubt bool, member string) *bolt.Failure {

@@ -6,7 +6,7 @@ import "github.com/boltgate/boltgate/bolt"
 type owed struct {
 	tag  byte // of the request
 	ends byte // COMMIT or ROLLBACK when the answer ends the explicit transaction; in 1 and 2 that of a PULL_ALL
-	kept bool // it never left: the member had not taken what came before it
+	kept bool // the member cannot have read its request to the end: it did not take it, or what came before it
 	own  bool // the gate answers it itself: IGNORED, or SUCCESS for a RESET that no member has to hear of
 }
 
@@ -52,6 +52,21 @@ func (q *owedQueue) fromMember() int {
 		}
 	}
 	return n
+}
+
+// keepFrom notes that of the requests whose answers are due only the first whole ones left to their end.
+func (q *owedQueue) keepFrom(whole int) {
+	for i := q.next + whole; i < len(q.list); i++ {
+		q.list[i].kept = true
+	}
+}
+
+// rewind makes all due once more, for the requests are sent again.
+func (q *owedQueue) rewind() {
+	q.next = 0
+	for i := range q.list {
+		q.list[i].kept = false
+	}
 }
 
 // sent tells whether the answer to such a request, or one that ends the transaction so, is due, and the request left.

@@ -3,6 +3,8 @@ package proxy
 import (
 	"fmt"
 	"time"
+
+	"github.com/boltgate/boltgate/bolt"
 )
 
 // This file owns what is sent to members that may stop reading: an opening request that no socket takes in one go is bounded
@@ -25,11 +27,30 @@ func (s *boltSession) exchangeLong(send []byte) error {
 		return s.clientLost(gone)
 	}
 	if err != nil {
+		s.mu.Lock()
+		s.owed.keepFrom(wholeMessages(send[:n]))
+		s.mu.Unlock()
 		return s.lost(err, n == 0)
 	}
 	link.Conn.SetWriteDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the read
 	link.SetReadDeadline(time.Now().Add(quick))
 	return s.relay()
+}
+
+// wholeMessages is how many messages b has to their end, which is the empty chunk behind each: before that no server can begin
+// to carry one out.
+func wholeMessages(b []byte) (whole int) {
+	var w bolt.Walk
+	for {
+		if !w.Midway() {
+			b = b[bolt.SkipNoops(b):]
+		}
+		n, done := w.Next(b)
+		if !done {
+			return whole
+		}
+		whole, b = whole+1, b[n:]
+	}
 }
 
 // sendPieces sends b in pieces and tells how much a member took. Each piece has timeouts.server for itself: who reads slowly
