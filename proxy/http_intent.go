@@ -39,6 +39,10 @@ type httpUnit struct {
 	tries     int
 	waited    time.Duration // for members, in all tries
 	answered  bool          // bytes of a final answer are on their way to the client
+
+	txID    string    // of the explicit transaction that it began, as its member knows it
+	txStays bool      // the transaction is open behind the answer,
+	txUntil time.Time // and until then, when nothing more is heard of it
 }
 
 func (u *httpUnit) reset() {

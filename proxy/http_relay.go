@@ -50,7 +50,9 @@ func (c *httpConn) serve(ctx context.Context) error {
 		return err
 	}
 	c.decide()
-	return c.perform(ctx)
+	err := c.perform(ctx)
+	c.noteTransaction()
+	return err
 }
 
 // takeBody holds the body of a request that opens a unit of work, and short ones that are there already; others are

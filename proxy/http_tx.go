@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/pool"
@@ -71,6 +72,10 @@ func (c *httpConn) rewrites() bool {
 		return false
 	}
 	coding := w.ans.value(w.answer[w.aFrom:w.aTo], fContentEncoding)
+	if plain := coding == nil || equalFold(coding, "identity"); !plain && !w.path.commit {
+		w.unit.stays(nil, time.Now()) // it cannot be read
+		return false
+	}
 	return coding == nil || equalFold(coding, "identity")
 }
 
@@ -113,6 +118,9 @@ func (c *httpConn) appendTxURL(dst, url []byte, name string) []byte {
 	} else {
 		dst = append(dst, url[:at]...)
 	}
+	if c.w.path.kind == routeBegin {
+		c.w.unit.txID = string(r.id.of(path))
+	}
 	dst = append(dst, path[:r.id.from]...)
 	dst = append(append(dst, name...), '-')
 	return append(dst, path[r.id.from:]...)
@@ -146,6 +154,7 @@ type bodyEdit struct {
 	held    []byte // the string that is being read, with its quotes
 	holding bool
 	isURL   bool
+	isTime  bool
 }
 
 // append appends p, edited, to dst.
@@ -184,7 +193,8 @@ func (e *bodyEdit) begin(c byte) {
 		return
 	}
 	e.isURL = e.walk.at(kCommit) || e.walk.at(kInfo, kCommit)
-	if e.isURL || e.c.w.path.query && e.walk.at(kTransaction, kID) {
+	e.isTime = e.walk.at(kTransaction, kExpires) || e.walk.at(kInfo, kTransaction, kExpires)
+	if e.isURL || e.isTime || e.c.w.path.query && e.walk.at(kTransaction, kID) {
 		e.holding, e.walk.tellEnd = true, true
 	}
 }
@@ -196,9 +206,14 @@ func (e *bodyEdit) end(dst []byte) []byte {
 	}
 	inside := e.held[1 : len(e.held)-1]
 	dst = append(dst, '"')
-	if e.isURL {
+	switch {
+	case e.isURL:
 		dst = e.c.appendTxURL(dst, inside, e.member)
-	} else {
+	case e.isTime:
+		e.c.w.unit.stays(inside, time.Now())
+		dst = append(dst, inside...)
+	default:
+		e.c.w.unit.txID = string(inside)
 		dst = append(append(append(dst, e.member...), '-'), inside...)
 	}
 	dst = append(dst, '"')

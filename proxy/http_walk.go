@@ -20,11 +20,12 @@ const (
 	kData
 	kValues
 	kResults
+	kExpires
 )
 
 var jsonKeys = [...]string{
 	kCommit: "commit", kTransaction: "transaction", kInfo: "info", kID: "id", kErrors: "errors", kCode: "code", kData: "data",
-	kValues: "values", kResults: "results",
+	kValues: "values", kResults: "results", kExpires: "expires",
 }
 
 func keyOf(b []byte) jsonKey {

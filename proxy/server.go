@@ -37,6 +37,7 @@ type Server struct {
 	auths     limiter    // of log-ons at members
 	held      held
 	learner   *learner
+	open      openTxs // explicit HTTP transactions
 	nextID    atomic.Uint64
 	parkRound atomic.Uint32 // see giveBack
 	outdated  outdating
@@ -363,11 +364,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// working counts the connections with a unit of work.
+// working counts the connections with a unit of work, and the HTTP transactions that wait for their next request.
 func (s *Server) working() int {
+	n := s.open.count("", time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := 0
 	for c := range s.clients {
 		if c.session != nil && !c.session.waits().idle() {
 			n++

@@ -23,8 +23,8 @@ type leaver struct {
 	busy   time.Time // when work was seen on it last
 }
 
-// drainFor is how long a member that left stays without any work to be seen on it: as long as an HTTP transaction may wait for
-// its next request, which nobody sees meanwhile.
+// drainFor is how long a member that left stays without any work to be seen on it: as long as an HTTP transaction that another
+// gate began may wait for its next request here.
 const drainFor = time.Minute
 
 // merge adds to the members of the configuration those that were found and do not stand there already.
@@ -121,7 +121,8 @@ func (d *daemon) setMembers() {
 
 // letGo ends the drain of members that have nothing to do any more.
 func (d *daemon) letGo(now time.Time) {
-	gone := d.members.letGo(d.mayWork, func(m *cluster.Member) bool { return d.pools.Stats(m.Name).InFlight > 0 }, now)
+	busy := func(m *cluster.Member) bool { return d.pools.Stats(m.Name).InFlight > 0 || d.server.Transactions(m) > 0 }
+	gone := d.members.letGo(d.mayWork, busy, now)
 	for _, l := range gone {
 		d.log.Info("member left", "member", l.member.Name, "after", now.Sub(l.since).Round(time.Second))
 	}
