@@ -9,9 +9,14 @@ import (
 
 // This file owns connections that stay with one session between its units of work, for their credential is good for one
 // log-on (kerberos, custom). A kept connection is open and counts in MaxPerMember, takes no slot of the member, and is lent
-// to nobody else.
+// to nobody else. Like others it is closed when it is older than MaxLifetime, and when work waits for a connection and all of
+// MaxPerMember are taken: the one that lay idle longest goes. Its holder finds that out when it resumes.
 
-// ErrLost says that a kept connection is closed: by the member, or because the member left the configuration or moved.
+// keepsFor is how long a kept connection is safe from those who wait: sessions that work do not take theirs from each other.
+const keepsFor = 5 * time.Second
+
+// ErrLost says that a kept connection is closed: by the member, because the member left the configuration or moved, or for its
+// age or others' need.
 var ErrLost = errors.New("pool: the connection that the session kept is closed")
 
 // Keep ends a unit of work of a Bolt lease whose connection stays with its holder: every answer was read and the member is
@@ -21,10 +26,12 @@ func (l *Lease) Keep() {
 	p.mu.Lock()
 	l.Fresh, l.kept, l.idleSince = false, true, time.Now()
 	lost := p.retired || !l.sameTarget(p.member.Load())
-	if l.lost = lost; !lost {
-		p.kept[l] = struct{}{}
+	p.inFlight-- // the slot alone: the connection stays taken
+	p.kept[l] = struct{}{}
+	if lost {
+		p.uncount(l)
 	}
-	p.handOn(HTTP) // the slot alone: the connection stays taken
+	p.grant()
 	p.mu.Unlock()
 	if lost {
 		l.close()
@@ -88,28 +95,79 @@ func (l *Lease) takeUp() {
 func (l *Lease) letGo() {
 	p := l.pool
 	p.mu.Lock()
-	delete(p.kept, l)
 	lost := l.lost
-	p.open--
-	p.bolt--
-	p.grant()
+	if !lost {
+		p.uncount(l)
+		p.grant()
+	}
 	p.mu.Unlock()
 	if !lost {
 		l.close()
 	}
 }
 
-// loseKept closes all kept connections: they lead nowhere any more.
-func (p *memberPool) loseKept() {
+// uncount takes a kept connection out of the books: it is about to be closed. The caller holds mu.
+func (p *memberPool) uncount(l *Lease) {
+	delete(p.kept, l)
+	l.lost = true
+	p.open--
+	p.bolt--
+}
+
+// loseKept closes the kept connections that which names.
+func (p *memberPool) loseKept(which func(*Lease) bool) {
 	p.mu.Lock()
-	gone := make([]*Lease, 0, len(p.kept))
+	var gone []*Lease
 	for l := range p.kept {
-		l.lost = true
-		gone = append(gone, l)
+		if which(l) {
+			p.uncount(l)
+			gone = append(gone, l)
+		}
 	}
-	clear(p.kept)
+	p.grant()
 	p.mu.Unlock()
 	for _, l := range gone {
 		l.close()
 	}
+}
+
+// sweepKept closes the kept connections that are too old, and as many more as work waits for, where that is what it lacks.
+func (p *memberPool) sweepKept(now time.Time, o *Options) {
+	p.loseKept(func(l *Lease) bool { return now.Sub(l.born) > o.MaxLifetime })
+	p.mu.Lock()
+	var gone []*Lease
+	for range p.starved() {
+		l := p.longestKept(now)
+		if l == nil {
+			break
+		}
+		p.uncount(l)
+		gone = append(gone, l)
+	}
+	p.grant()
+	p.mu.Unlock()
+	for _, l := range gone {
+		l.close()
+	}
+}
+
+// starved is how much work has a slot but for a Bolt connection. The caller holds mu.
+func (p *memberPool) starved() int {
+	bolts := 0
+	for _, w := range p.line {
+		if w.id != HTTP {
+			bolts++
+		}
+	}
+	return min(bolts, p.slots()-p.inFlight)
+}
+
+// longestKept is the kept connection that lay idle longest, nil when all were used lately. The caller holds mu.
+func (p *memberPool) longestKept(now time.Time) (longest *Lease) {
+	for l := range p.kept {
+		if now.Sub(l.idleSince) >= keepsFor && (longest == nil || l.idleSince.Before(longest.idleSince)) {
+			longest = l
+		}
+	}
+	return longest
 }

@@ -72,26 +72,28 @@ func TestAKeptConnectionTakesNoSlot(t *testing.T) {
 }
 
 func TestAKeptConnectionIsNobodyElses(t *testing.T) {
-	inWorld(t, Options{MaxPerMember: 2, IdleTimeout: time.Second, MaxLifetime: time.Minute}, v54, func(t *testing.T, w *world) {
+	inWorld(t, Options{MaxPerMember: 2, IdleTimeout: time.Second}, v54, func(t *testing.T, w *world) {
 		id := ticket(t)
 		kept := []*Lease{w.acquire(id), w.acquire(id)}
 		for _, l := range kept {
 			l.Keep()
 		}
-		after(2 * time.Minute) // neither idle nor too old
+		after(2 * time.Minute) // idle_timeout is for connections that nobody would miss
 		if w.set.TryAcquire(w.member, id) != nil {
 			t.Error("a kept connection was lent")
 		}
-		ann := w.wait(t.Context(), user("ann", bolt.V5_4))
-		w.wantStats(Stats{Open: 2, Queued: 1}) // max_per_member counts it
 		w.fake.asked()
-		if r := w.resume(t.Context(), kept[0]); !r.done || r.err != nil {
-			t.Errorf("it had to wait for a connection, which it has: %v, %v", r.done, r.err)
+		for _, l := range kept {
+			if r := w.resume(t.Context(), l); !r.done || r.err != nil {
+				t.Errorf("it had to wait for a connection, which it has: %v, %v", r.done, r.err)
+			}
+			if got := w.fake.asked(); got != "[RESET]" {
+				t.Errorf("after two minutes the member was asked %s; want a RESET", got)
+			}
+			l.Keep()
 		}
-		if got := w.fake.asked(); got != "[RESET]" {
-			t.Errorf("after two minutes the member was asked %s; want a RESET", got)
-		}
-		kept[0].Keep()
+		ann := w.wait(t.Context(), user("ann", bolt.V5_4))
+		w.wantStats(Stats{Open: 2, Queued: 1}) // max_per_member counts it, and both were used just now
 		kept[1].Release(true)
 		settle()
 		if !ann.done || ann.err != nil {
@@ -101,6 +103,88 @@ func TestAKeptConnectionIsNobodyElses(t *testing.T) {
 		w.wantStats(Stats{Open: 2, Idle: 1})
 		kept[0].Release(false)
 		w.wantStats(Stats{Open: 1, Idle: 1})
+	})
+}
+
+func TestTheLongestKeptConnectionGoesWhenOthersWait(t *testing.T) {
+	inWorld(t, Options{MaxPerMember: 3}, v54, func(t *testing.T, w *world) {
+		id := ticket(t)
+		kept := []*Lease{w.acquire(id), w.acquire(id), w.acquire(id)}
+		for _, l := range kept {
+			l.Keep()
+			after(time.Second)
+		}
+		if r := w.resume(t.Context(), kept[0]); r.err != nil { // it is the newest now
+			t.Fatal(r.err)
+		}
+		kept[0].Keep()
+		after(keepsFor - 2500*time.Millisecond)
+		ann, bob := w.wait(t.Context(), user("ann", bolt.V5_4)), w.wait(t.Context(), user("bob", bolt.V5_4))
+		w.wantStats(Stats{Open: 3, Queued: 2}) // nobody's has been idle for long
+		after(time.Second)                     // now the second's has
+		if !ann.done || ann.err != nil || bob.done {
+			t.Fatalf("the first in line: %v, %v; the second: %v", ann.done, ann.err, bob.done)
+		}
+		w.wantStats(Stats{Open: 3, InFlight: 1, Queued: 1})
+		wantErr(t, kept[1].Resume(t.Context()), ErrLost)
+		kept[1].Release(false)
+		w.wantStats(Stats{Open: 3, InFlight: 1, Queued: 1})
+		ann.lease.Release(true) // its connection changes its user, and nobody else has to go
+		settle()
+		if !bob.done || bob.err != nil {
+			t.Fatalf("the next: %v, %v", bob.done, bob.err)
+		}
+		after(time.Minute)
+		for _, l := range []*Lease{kept[0], kept[2]} {
+			if r := w.resume(t.Context(), l); !r.done || r.err != nil {
+				t.Errorf("a connection that nobody needed is gone: %v, %v", r.done, r.err)
+			}
+			l.Release(false)
+		}
+		bob.lease.Release(true)
+		w.wantStats(Stats{Open: 1, Idle: 1})
+		settle()
+		cold := w.acquire(id)
+		cold.Keep()
+		after(keepsFor)
+		next := []*Lease{w.acquire(user("ann", bolt.V5_4)), w.acquire(user("bob", bolt.V5_4)), w.acquire(user("cat", bolt.V5_4))} // at once, by eviction
+		wantErr(t, cold.Resume(canceled(t)), context.Canceled)
+		for _, l := range next {
+			l.Release(false)
+		}
+		wantErr(t, cold.Resume(t.Context()), ErrLost)
+		cold.Release(false)
+		w.wantStats(Stats{})
+	})
+}
+
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
+
+func TestAKeptConnectionHasALifetime(t *testing.T) {
+	inWorld(t, Options{MaxLifetime: time.Minute}, v54, func(t *testing.T, w *world) {
+		old := w.acquire(ticket(t))
+		old.Keep()
+		after(30 * time.Second)
+		young, works := w.acquire(ticket(t)), w.acquire(ticket(t))
+		young.Keep()
+		if err := old.Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after(35 * time.Second) // a unit of work is not cut for it
+		old.Keep()
+		after(2 * time.Second)
+		wantErr(t, old.Resume(t.Context()), ErrLost)
+		old.Release(false)
+		if r := w.resume(t.Context(), young); r.err != nil {
+			t.Errorf("one that is younger: %v", r.err)
+		}
+		young.Release(false)
+		works.Release(false)
+		w.wantStats(Stats{})
 	})
 }
 

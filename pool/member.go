@@ -56,7 +56,7 @@ func (p *memberPool) retarget(m *cluster.Member) {
 	p.mu.Unlock()
 	if moved {
 		p.dropIdle(func(*Lease) bool { return true })
-		p.loseKept()
+		p.loseKept(func(*Lease) bool { return true })
 	}
 }
 
@@ -70,7 +70,7 @@ func (p *memberPool) retire() {
 		close(w.granted)
 	}
 	p.dropIdle(func(*Lease) bool { return true })
-	p.loseKept()
+	p.loseKept(func(*Lease) bool { return true })
 }
 
 // slots is how many units of work the member takes at once.
@@ -145,7 +145,11 @@ func (p *memberPool) waitForSlot(ctx context.Context, id *Identity) error {
 	w := &waiter{granted: make(chan struct{}), id: id}
 	p.line = append(p.line, w)
 	p.grant() // those before may wait for a Bolt connection, and this one not
+	starves := len(p.kept) > 0 && !w.ok
 	p.mu.Unlock()
+	if starves {
+		p.sweepKept(time.Now(), p.set.options.Load())
+	}
 	select {
 	case <-w.granted:
 	case <-ctx.Done():
@@ -326,6 +330,7 @@ func (p *memberPool) sweep(now time.Time) {
 		}
 		return now.Sub(l.idleSince) > limit || now.Sub(l.born) > o.MaxLifetime || l.Link.Raw() && l.Link.Quiet() != nil
 	})
+	p.sweepKept(now, o)
 	p.lookAside()
 }
 
