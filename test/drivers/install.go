@@ -135,6 +135,19 @@ func javascript(pin string) func(context.Context, string) ([]string, error) {
 	}
 }
 
+// BrowserBuild returns the path of the JavaScript driver's build for browsers, a script that defines neo4j.
+func BrowserBuild(ctx context.Context) (string, error) {
+	d := Named("JavaScript 6")
+	if err := d.Available(); err != nil {
+		return "", err
+	}
+	p, err := d.Install(ctx)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(p.argv[len(p.argv)-1], "node_modules", "neo4j-driver", "lib", "browser", "neo4j-web.min.js"), nil
+}
+
 // The Java driver 6 runs on Java 17 and later.
 func javaSet() jars.Set {
 	sums, _ := files.ReadFile("java/java-driver-6.2.1.sha256") // a missing list is empty, which Fetch refuses

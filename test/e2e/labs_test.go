@@ -14,7 +14,7 @@ func TestHA(t *testing.T)          { everything(t, labs.HA, classify, stage{"cla
 func TestCausal(t *testing.T)      { everything(t, labs.Causal, stage{"application", causalGate}) }
 func TestCommunity44(t *testing.T) { everything(t, labs.Community44, classify) }
 func TestCommunity5(t *testing.T) {
-	everything(t, labs.Community5, classify, stage{"life of a member", lifeOfAMember})
+	everything(t, labs.Community5, classify, browser, stage{"life of a member", lifeOfAMember})
 }
 func TestCommunity2026(t *testing.T) { everything(t, labs.Community2026, classify) }
 

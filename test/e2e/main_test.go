@@ -10,7 +10,8 @@
 //	BOLTGATE_WRITE_DOCS=1 go test -timeout 30m ./test/e2e  writes docs/compatibility.md from what it saw
 //
 // This file owns the run as a whole; labs_test.go one test per lab, drivers_test.go the drivers' smoke, raw_test.go the raw client, rehearsal_test.go
-// the same without servers, gate_test.go the gate, matrix_test.go the page that is written; classify_test.go holds cypher.Classify against the servers.
+// the same without servers, gate_test.go the gate, matrix_test.go the page that is written; classify_test.go holds cypher.Classify against the servers,
+// browser_test.go has Chromium run the JavaScript driver.
 package e2e
 
 import (
