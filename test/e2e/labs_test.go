@@ -10,13 +10,13 @@ import (
 	"github.com/boltgate/boltgate/test/labs"
 )
 
-func TestHA(t *testing.T)          { everything(t, labs.HA, classify, stage{"classic", classicHA}) }
+func TestHA(t *testing.T)          { everything(t, labs.HA, classify, readOnly, stage{"classic", classicHA}) }
 func TestCausal(t *testing.T)      { everything(t, labs.Causal, stage{"application", causalGate}) }
-func TestCommunity44(t *testing.T) { everything(t, labs.Community44, classify) }
+func TestCommunity44(t *testing.T) { everything(t, labs.Community44, classify, readOnly) }
 func TestCommunity5(t *testing.T) {
-	everything(t, labs.Community5, classify, browser, stage{"life of a member", lifeOfAMember})
+	everything(t, labs.Community5, classify, browser, readOnly, stage{"life of a member", lifeOfAMember})
 }
-func TestCommunity2026(t *testing.T) { everything(t, labs.Community2026, classify) }
+func TestCommunity2026(t *testing.T) { everything(t, labs.Community2026, classify, readOnly) }
 
 // stage is what one lab goes through beside the rest; it may kill members.
 type stage struct {
@@ -26,6 +26,9 @@ type stage struct {
 
 // classify holds cypher.Classify against the lab's server; it changes nothing there.
 var classify = stage{"classify", classified}
+
+// readOnly holds the lab's data against clients that may only read.
+var readOnly = stage{"read-only", guarded}
 
 // everything is what every lab goes through, and then its own stages.
 func everything(t *testing.T, lab labs.Lab, stages ...stage) {
