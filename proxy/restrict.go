@@ -13,7 +13,7 @@ import (
 
 // This file owns what a client that may only read is refused over Bolt: one of a frontend with access: read-only, or a gate
 // user who may only read (design "Reads and writes"). Nothing of a refused request reaches a member. What is let through is
-// sent with mode "r" besides, where the version has it, so that the member refuses what the look at a text has missed.
+// sent with mode "r" besides, where the version has it (3 on), so that a member of 4.0 or newer refuses what the look at a text has missed.
 // restrict_http.go owns the same for HTTP.
 
 // restricted tells whether the session's client may only read.

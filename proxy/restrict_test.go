@@ -142,7 +142,7 @@ func TestReadOnlyLetsReadsThroughInModeR(t *testing.T) {
 			}
 		}
 		for _, text := range members.texts() {
-			if v >= bolt.V4_0 && !strings.HasPrefix(text, "r ") {
+			if v >= bolt.V3 && !strings.HasPrefix(text, "r ") {
 				t.Errorf("a member got mode %s", text)
 			}
 		}
@@ -162,7 +162,7 @@ func TestReadOnlyLooksAtEachRunOfATransaction(t *testing.T) {
 			}
 		}
 		for _, text := range members.texts() {
-			if rest := strings.TrimPrefix(text, "r "); v >= bolt.V4_0 && rest == text {
+			if rest := strings.TrimPrefix(text, "r "); v >= bolt.V3 && rest == text {
 				t.Errorf("a member got mode %s", text)
 			} else if !strings.HasSuffix(rest, "RETURN 7") {
 				t.Fatalf("a member got %q", text)

@@ -206,7 +206,7 @@ func (s *boltSession) takeOpening(payload []byte, o opening) {
 	end := s.takeFollowing()
 	u.raw = in.buf[from:end]
 	u.send = u.raw
-	if (u.judged || u.readOnly) && s.version >= bolt.V4_0 {
+	if u.judged && s.version >= bolt.V4_0 || u.readOnly && s.version >= bolt.V3 {
 		u.rebuilt = s.appendReadMode(u.rebuilt[:0], payload, o)
 		u.rebuilt = append(u.rebuilt, in.buf[first:end]...)
 		u.send = u.rebuilt
