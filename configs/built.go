@@ -20,7 +20,6 @@ var unbuilt = []notBuilt{
 	{"frontends[].tls.client_ca", nil},
 	{"frontends[].priority", []string{"0"}},
 	{"cluster.generation", []string{"auto", "ha", "causal", "autonomous", "standalone"}},
-	{"cluster.discover.cluster", []string{"false"}},
 	{"routing.max_lag", []string{"0"}},
 	{"routing.causality", []string{"none", "user"}},
 	{"routing.causality_wait", []string{"500ms"}},

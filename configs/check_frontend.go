@@ -121,6 +121,9 @@ func (c *checker) protocols(key string, f *Frontend) {
 	if discovers && (f.Member == "" || checkAddress(f.Member) == nil) {
 		return // whom DNS names shows only when it is asked
 	}
+	if f.Member != "" && c.config.Cluster.Discover.Cluster && checkAddress(f.Member) == nil {
+		return // nor whom members tell of
+	}
 	if f.Member != "" {
 		i := slices.IndexFunc(members, func(m Member) bool { return m.Name == f.Member })
 		if i < 0 {

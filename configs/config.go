@@ -106,7 +106,7 @@ type Discover struct {
 	SRV       []string `key:"srv" one:""`       // names of SRV records
 	DNS       []string `key:"dns" one:""`       // names of hosts whose addresses are members
 	Resolvers []string `key:"resolvers" one:""` // DNS servers, host:port; none: the system's
-	Cluster   bool     `key:"cluster"`
+	Cluster   bool     `key:"cluster"`          // learn members from the members; not given: where one member is listed, and no name
 }
 
 // Check is how members are asked for their roles.

@@ -19,6 +19,7 @@ func Default() *Config {
 		},
 		Cluster: Cluster{
 			Generation: "auto",
+			Discover:   Discover{Cluster: true},
 			Check: Check{
 				Interval:     2 * time.Second,
 				FastInterval: 200 * time.Millisecond,

@@ -151,6 +151,7 @@ func TestThePiClusterExample(t *testing.T) {
 		`frontends[http-in]: added`,
 		`cluster.generation: "auto" -> "ha"`,
 		`cluster.members[s1]: added`, `cluster.members[s2]: added`, `cluster.members[s3]: added`,
+		`cluster.discover.cluster: true -> false`,
 		`cluster.check.user: "" -> "neo4j"`,
 		`cluster.check.password: changed`,
 		`cluster.check.method: "auto" -> "http"`,

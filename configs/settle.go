@@ -13,6 +13,7 @@ func (d *decoder) settle() {
 		d.config.Frontends[0].Routing = d.config.Routing // the default frontend was made before routing was known
 	}
 	d.config.Cluster.Discover.settle()
+	d.settleLearning()
 	for i := range d.config.Cluster.Members {
 		if m := &d.config.Cluster.Members[i]; m.Name == "" && d.at[fmt.Sprintf("cluster.members[%d].name", i)] == nil {
 			m.Name = fmt.Sprintf("s%d", i+1)
@@ -27,6 +28,14 @@ func (d *decoder) settle() {
 		for j, bind := range f.Bind {
 			f.Bind[j] = d.fillBind(fmt.Sprintf("%s.bind[%d]", path, j), bind)
 		}
+	}
+}
+
+// settleLearning decides whether members are learned from members where the file does not say: one member, or none that is named, is
+// where to begin; a list of several, or a name in DNS, is the operator's word on who serves, and who is left out is left out on purpose.
+func (d *decoder) settleLearning() {
+	if c := &d.config.Cluster; d.at["cluster.discover.cluster"] == nil {
+		c.Discover.Cluster = len(c.Members) <= 1 && !c.Discover.On()
 	}
 }
 

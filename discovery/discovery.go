@@ -1,4 +1,5 @@
-// Package discovery finds members by DNS: the addresses behind names, and SRV records, asked for again when their TTL ends.
+// Package discovery finds members by DNS: the addresses behind names, and SRV records, asked for again when their TTL ends; and it
+// learns them from members, which tell checks of each other (learn.go).
 //
 // An answer that is missing or wrong takes no member away: a name that stops resolving keeps its last answer until it resolves
 // again. Whoever asks is a Finder, with one goroutine a name; what follows from answers is decided in pure functions (members.go).
@@ -206,7 +207,7 @@ func (f *Finder) settle() {
 	if slices.EqualFunc(members, f.members, same) {
 		return
 	}
-	f.logChange(members)
+	f.log.Info("members discovered", changes(f.members, members)...)
 	f.members = members
 	notify(f.changed)
 }
@@ -226,17 +227,18 @@ func (f *Finder) forget() {
 	}
 }
 
-func (f *Finder) logChange(members []*cluster.Member) {
+// changes says for the log what becomes of a list of members.
+func changes(were, members []*cluster.Member) []any {
 	args := []any{"members", len(members)}
 	for _, change := range []struct {
 		key string
 		got []string
-	}{{"came", missing(f.members, members)}, {"left", missing(members, f.members)}} {
+	}{{"came", missing(were, members)}, {"left", missing(members, were)}} {
 		if len(change.got) > 0 {
 			args = append(args, change.key, change.got)
 		}
 	}
-	f.log.Info("members discovered", args...)
+	return args
 }
 
 // missing names those of b that a has not.

@@ -189,9 +189,14 @@ func list(sites []site) []*cluster.Member {
 func (s site) member() *cluster.Member {
 	m := &cluster.Member{Weight: s.weight, Bolt: address(s.host, s.bolt), HTTP: address(s.host, s.http)}
 	m.Name = cmp.Or(m.Bolt, m.HTTP)
-	digest := sha256.Sum256([]byte(m.Name))
-	m.Short = hex.EncodeToString(digest[:3])
+	m.Short = short(m.Name)
 	return m
+}
+
+// short is what clients see of a name that is an address.
+func short(name string) string {
+	digest := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(digest[:3])
 }
 
 func address(host string, port uint16) string {

@@ -279,9 +279,11 @@ func (b *boltRoles) askDetails(ctx context.Context) error {
 	case b.id.address != "" || b.id.edition == "community":
 		return nil
 	case major >= 5:
-		b.id.address, err = b.askText(ctx, advertised, "value")
-		return err
-	case b.learn:
+		if b.id.address, err = b.askText(ctx, advertised, "value"); err != nil || b.id.address != "" {
+			return err
+		}
+	}
+	if b.learn {
 		return b.askOwnAddresses(ctx)
 	}
 	return nil

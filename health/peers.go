@@ -172,7 +172,7 @@ func texts(v any) (list []string) {
 func (s *memberState) self() cluster.Server {
 	self := cluster.Server{Bolt: address(s.id.address), HTTP: address(s.id.web)}
 	if s.last != nil {
-		self.ID = orElse(s.last.ids[cluster.AnyDatabase], s.ownID)
+		self.ID = orElse(s.last.ids[cluster.AnyDatabase], orElse(s.ownID, s.last.ids["system"]))
 	}
 	return self
 }
@@ -222,10 +222,10 @@ func (s *memberState) keepPeers(a *answer) {
 	}
 }
 
-// listedAddresses asks a 3.x or 4.x server which addresses it advertises.
+// listedAddresses asks a server before 5.6 which addresses it advertises.
 const listedAddresses = "CALL dbms.listConfig('advertised_address') YIELD name, value RETURN name, value"
 
-// askOwnAddresses learns which addresses a server of 3.x or 4.x advertises; none where the user may not know.
+// askOwnAddresses learns which addresses such a server advertises; none where the user may not know.
 func (b *boltRoles) askOwnAddresses(ctx context.Context) error {
 	res, err := b.query(ctx, listedAddresses, nil)
 	if err != nil {
@@ -238,9 +238,9 @@ func (b *boltRoles) askOwnAddresses(ctx context.Context) error {
 	for _, row := range res.Rows {
 		value, _ := get(row, "value").(string)
 		switch get(row, "name") {
-		case "dbms.connector.bolt.advertised_address":
+		case "dbms.connector.bolt.advertised_address", "server.bolt.advertised_address":
 			b.id.address = value
-		case "dbms.connector.http.advertised_address":
+		case "dbms.connector.http.advertised_address", "server.http.advertised_address":
 			b.id.web = value
 		}
 	}

@@ -92,7 +92,7 @@ func (c *boltConn) logon(m message) *bolt.Failure {
 	c.loggedIn()
 	meta := make(map[string]any)
 	if c.v >= bolt.V5_8 {
-		meta["advertised_address"] = c.m.boltAddr
+		meta["advertised_address"] = c.m.bolt()
 	}
 	if c.m.c.isExpired(user) {
 		meta["credentials_expired"] = true

@@ -35,6 +35,7 @@ type Cluster struct {
 	expired    map[string]bool          // guarded by mu: users whose password is due
 	sides      map[string]int           // guarded by mu: partition side by member; nil when whole
 	lags       map[string]time.Duration // guarded by mu: by member, where it is not Options.Lag
+	tells      map[string][]string      // guarded by mu: the servers that a member tells of, where it was told to lie
 	announcing bool                     // guarded by mu: the first leaders are there
 	changed    chan struct{}            // guarded by mu: closed and replaced when anything above or in a member changed
 }

@@ -23,7 +23,7 @@ func (m *member) haAttributes() map[string]any {
 		role = "master"
 	}
 	var instances []map[string]any
-	for _, other := range m.c.members {
+	for _, other := range m.c.servers(m) {
 		instances = append(instances, m.haInstance(d, other))
 	}
 	return map[string]any{"Role": role, "Alive": true, "Available": true, "LastCommittedTxId": d.applied[m], "InstanceId": m.haID(),
@@ -34,13 +34,13 @@ func (m *member) haID() string { return fmt.Sprint(m.index + 1) }
 
 // haAddress is where others pull from the member. Nobody listens there.
 func (m *member) haAddress() string {
-	host, _, _ := net.SplitHostPort(m.httpAddr)
+	host, _, _ := net.SplitHostPort(m.http())
 	return net.JoinHostPort(host, fmt.Sprint(6001+m.index))
 }
 
 // haInstance is a line of InstancesInCluster: other, as m sees it.
 func (m *member) haInstance(d *database, other *member) map[string]any {
-	heard := m.c.linked(m, other)
+	heard := m.c.member(other.name) != other || m.c.linked(m, other)
 	role := "slave"
 	switch {
 	case !heard:

@@ -228,9 +228,9 @@ func (h *httpRequest) boltHost() string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	_, port, err := net.SplitHostPort(h.m.boltAddr)
+	_, port, err := net.SplitHostPort(h.m.bolt())
 	if err != nil {
-		return h.m.boltAddr
+		return h.m.bolt()
 	}
 	return net.JoinHostPort(strings.Trim(host, "[]"), port)
 }

@@ -57,6 +57,8 @@ type Options struct {
 	Logger        *slog.Logger                                        // nil means none
 	OnElection    func(Election)                                      // called for each change of leader after the first, on a goroutine of its own, in order
 	OnQuery       func(Query)                                         // called before each statement is run, by the goroutine that runs it
+	Tags          map[string][]string                                 // by member: server tags (5.0+) or server groups (before)
+	Advertise     func(member, protocol, address string) string       // the address that a member advertises for "bolt" or "http"; nil means where it listens
 	Listen        func(member, protocol string) (net.Listener, error) // protocol is "bolt" or "http"; nil means a free loopback port
 }
 

@@ -69,6 +69,8 @@ func (t *transaction) call(name, text string, params map[string]any) (*result, *
 		if m.c.opt.Generation == cluster.Autonomous && rel.atLeast(5, 24) {
 			return t.statusCheck(arguments(text, params)), nil
 		}
+	case "DBMS.LISTCONFIG":
+		return t.listConfig(), nil
 	case "DBMS.QUERYJMX":
 		return t.jmx(arguments(text, params)), nil
 	}
@@ -136,11 +138,11 @@ func (t *transaction) overview() *result {
 	if multi {
 		r.fields = []string{"id", "addresses", "databases", "groups"}
 	}
-	for _, m := range c.members {
-		if !c.linked(t.m, m) {
+	for _, m := range c.servers(t.m) {
+		if c.member(m.name) == m && !c.linked(t.m, m) {
 			continue
 		}
-		row := map[string]any{"id": formatUUID(m.id), "addresses": []any{"bolt://" + m.boltAddr, "http://" + m.httpAddr}, "groups": []any{}, "database": "default"}
+		row := map[string]any{"id": formatUUID(m.id), "addresses": []any{"bolt://" + m.bolt(), "http://" + m.http()}, "groups": texts(c.opt.Tags[m.name]), "database": "default"}
 		databases := make(map[string]any)
 		for _, d := range c.dbs {
 			role := d.role(m)
@@ -173,7 +175,7 @@ func (t *transaction) statusCheck(args []any) *result {
 		leader := d.belief[t.m].leader
 		replicates := leader != nil && c.linked(t.m, leader) && c.majority(d, leader)
 		for _, m := range d.voters() {
-			row := map[string]any{"database": d.name, "serverId": formatUUID(m.id), "serverName": formatUUID(m.id), "address": m.boltAddr,
+			row := map[string]any{"database": d.name, "serverId": formatUUID(m.id), "serverName": formatUUID(m.id), "address": m.bolt(),
 				"replicationSuccessful": replicates, "memberStatus": "UNAVAILABLE", "requester": m == t.m}
 			if c.linked(t.m, m) {
 				row["memberStatus"] = "APPLYING"

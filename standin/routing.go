@@ -67,12 +67,12 @@ func (m *member) routingTable(user, db string) (map[string]any, *bolt.Failure) {
 			continue
 		}
 		if d.belief[m].leader == other && d.role(other) == cluster.Leader {
-			writers = append(writers, other.boltAddr)
+			writers = append(writers, other.bolt())
 		} else {
-			readers = append(readers, other.boltAddr)
+			readers = append(readers, other.bolt())
 		}
 		if !other.replica {
-			routers = append(routers, other.boltAddr)
+			routers = append(routers, other.bolt())
 		}
 	}
 	for _, other := range c.members {

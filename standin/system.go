@@ -46,6 +46,8 @@ func (t *transaction) show(what string, list []string, text string, params map[s
 		r = t.showServers()
 	case what == "ALIASES" || what == "ALIAS":
 		r = t.showAliases()
+	case what == "SETTINGS" && t.m.release().atLeast(5, 6):
+		r = t.showSettings()
 	case what == "PROCEDURES" || what == "PROCEDURE":
 		r = t.procedures()
 	case what == "CURRENT" && second == "USER":
@@ -93,7 +95,7 @@ func (c *Cluster) databaseRow(m, host *member, d *database, user string) map[str
 	home := c.opt.Home[user]
 	isHome := home == d.name || home == "" && d == c.dbs[0]
 	return map[string]any{
-		"name": d.name, "type": kind, "aliases": c.aliasesOf(d.name), "access": "read-write", "address": host.boltAddr,
+		"name": d.name, "type": kind, "aliases": c.aliasesOf(d.name), "access": "read-write", "address": host.bolt(),
 		"role": c.shownRole(host, leads, heard), "writer": leads && heard, "requestedStatus": requested, "currentStatus": status,
 		"error": "", "statusMessage": "", "default": d == c.dbs[0], "home": isHome, "constituents": []any{},
 		"databaseID": formatUUID(d.uuid), "serverID": formatUUID(host.id), "currentPrimariesCount": int64(len(d.voters())),
@@ -170,7 +172,7 @@ func (t *transaction) showServers() *result {
 	defer c.mu.Unlock()
 	r := &result{fields: []string{"name", "address", "state", "health", "hosting"}, kind: "r"}
 	r.columns = append(r.fields[:5:5], "serverId", "httpAddress", "httpsAddress", "requestedHosting", "tags", "allowedDatabases", "deniedDatabases", "modeConstraint", "version")
-	for _, m := range c.members {
+	for _, m := range c.servers(t.m) {
 		hosting := []any{}
 		for _, d := range c.dbs {
 			if d.role(m) != cluster.Unknown {
@@ -186,8 +188,8 @@ func (t *transaction) showServers() *result {
 			mode = "SECONDARY"
 		}
 		r.add(map[string]any{
-			"name": formatUUID(m.id), "address": m.boltAddr, "state": "Enabled", "health": health, "hosting": hosting,
-			"serverId": formatUUID(m.id), "httpAddress": m.httpAddr, "httpsAddress": nil, "requestedHosting": hosting, "tags": []any{},
+			"name": formatUUID(m.id), "address": m.bolt(), "state": "Enabled", "health": health, "hosting": hosting,
+			"serverId": formatUUID(m.id), "httpAddress": m.http(), "httpsAddress": nil, "requestedHosting": hosting, "tags": texts(c.opt.Tags[m.name]),
 			"allowedDatabases": []any{}, "deniedDatabases": []any{}, "modeConstraint": mode, "version": m.release().text,
 		})
 	}

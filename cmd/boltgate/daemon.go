@@ -76,6 +76,7 @@ type daemon struct {
 	current *cluster.Current
 	resolve *discovery.Resolver
 	finder  *discovery.Finder
+	learner *discovery.Learner
 	monitor *health.Monitor
 	pools   *pool.Set
 	server  *proxy.Server
@@ -111,8 +112,9 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	d := &daemon{load: load, log: log, current: new(cluster.Current), tls: tls, members: new(roster)}
 	d.resolve = resolverOf(cfg, nil)
 	d.finder = discovery.New(finderOptions(cfg, d.resolve), log.Logger)
+	d.learner = &discovery.Learner{Log: log.Logger}
 	d.members.set(merge(membersOf(cfg), nil), nil, time.Now())
-	d.monitor = health.New(healthOptions(cfg, d.members, tls), d.current, log.Logger)
+	d.monitor = health.New(healthOptions(cfg, d.members, nil, tls), d.current, log.Logger)
 	d.pools = pool.NewSet(poolOptions(cfg, tls), log.Logger)
 	d.server = proxy.New(proxyOptions(cfg), d.current, d.pools, log.Logger)
 	fronts, err := frontends(cfg)
@@ -147,6 +149,10 @@ func (d *daemon) followUntil(ctx context.Context) {
 			}
 		case <-d.finder.Changed():
 			d.setMembers()
+		case <-d.monitor.News():
+			if d.hear() {
+				d.putMembers()
+			}
 		case now := <-tick:
 			d.letGo(now)
 		}

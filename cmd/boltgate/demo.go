@@ -103,6 +103,7 @@ func demoConfig(o demoOptions, c *standin.Cluster) (*configs.Config, error) {
 	cfg := configs.Default()
 	cfg.Frontends[0].Bind = []string{o.bind}
 	cfg.Cluster.Generation = o.generation
+	cfg.Cluster.Discover.Cluster = false // all are named
 	cfg.Cluster.Check.User, cfg.Cluster.Check.Password = standin.DefaultUser, configs.Secret(standin.DefaultPassword)
 	for _, m := range c.Members() {
 		cfg.Cluster.Members = append(cfg.Cluster.Members, configs.Member{Name: m.Name, Bolt: m.Bolt, HTTP: m.HTTP, Weight: 1})

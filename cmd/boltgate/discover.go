@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,20 @@ func finderOptions(cfg *configs.Config, resolver *discovery.Resolver) discovery.
 		o.Services = append(o.Services, discovery.Service{Name: name.Name, HTTP: name.HTTP})
 	}
 	return o
+}
+
+// learns tells whether members are learned from members. A standalone server has no others.
+func learns(cfg *configs.Config) bool {
+	return cfg.Cluster.Discover.Cluster && cfg.Cluster.Generation != "standalone"
+}
+
+// addressesOf are the addresses that members advertise, in lower case, and where we reach them.
+func addressesOf(cfg *configs.Config) map[string]string {
+	all := make(map[string]string, len(cfg.Cluster.Addresses))
+	for from, to := range cfg.Cluster.Addresses {
+		all[strings.ToLower(from)] = to
+	}
+	return all
 }
 
 // dialer dials members whose hosts are names by the DNS servers of the configuration; nil when there are none.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/discovery"
 )
 
 // roster is the members in force. The zero roster has none.
@@ -110,9 +111,26 @@ func (r *roster) letGo(mayWork func(*cluster.Member) bool, busy func(*cluster.Me
 	return gone
 }
 
-// setMembers puts the newest list of members in force.
+// given are the members that do not come from members: listed, or found by DNS.
+func (d *daemon) given() []*cluster.Member { return merge(membersOf(d.cfg), d.finder.Members()) }
+
+// setMembers puts the newest list of members in force, after those that are given may have changed.
 func (d *daemon) setMembers() {
-	left := d.members.set(merge(membersOf(d.cfg), d.finder.Members()), d.mayWork, time.Now())
+	d.hear()
+	d.putMembers()
+}
+
+// hear learns from what members tell of each other, and tells whether that is anything new.
+func (d *daemon) hear() (changed bool) {
+	if !learns(d.cfg) {
+		d.learner.Forget()
+		return false
+	}
+	return d.learner.Hear(discovery.Known{Given: d.given(), Addresses: addressesOf(d.cfg)}, d.monitor.Heard())
+}
+
+func (d *daemon) putMembers() {
+	left := d.members.set(merge(d.given(), d.learner.Members()), d.mayWork, time.Now())
 	for _, name := range left {
 		d.log.Info("member leaves; what began on it may end there", "member", name)
 	}
@@ -133,7 +151,7 @@ func (d *daemon) letGo(now time.Time) {
 
 func (d *daemon) tellMembers() {
 	d.pools.Retain(d.members.all())
-	d.monitor.Update(healthOptions(d.cfg, d.members, d.tls))
+	d.monitor.Update(healthOptions(d.cfg, d.members, d.learner.Candidates(), d.tls))
 }
 
 // mayWork tells whether there can be work on a member that left: not when it is down. A single server is exchanged at once,

@@ -29,13 +29,13 @@ func membersOf(cfg *configs.Config) []*cluster.Member {
 	return all
 }
 
-func healthOptions(cfg *configs.Config, members *roster, tls *tls.Config) health.Options {
+func healthOptions(cfg *configs.Config, members *roster, candidates []*cluster.Member, tls *tls.Config) health.Options {
 	generation, _ := cluster.ParseGeneration(cfg.Cluster.Generation) // configs checked it
 	c := &cfg.Cluster.Check
 	return health.Options{
 		Generation: generation, Members: members.all(), Conditions: members.conditions(), Dial: dialer(cfg),
 		Interval: c.Interval, FastInterval: c.FastInterval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall,
-		User: c.User, Password: c.Password.Value(), Method: c.Method, TLS: tls, Addresses: cfg.Cluster.Addresses,
+		User: c.User, Password: c.Password.Value(), Method: c.Method, TLS: tls, Addresses: addressesOf(cfg), Learn: learns(cfg), Candidates: candidates,
 	}
 }
 

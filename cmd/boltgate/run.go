@@ -76,7 +76,8 @@ func newGateCommand() *cobra.Command {
 		Long: `One address in front of a Neo4j cluster: for every driver, the Browser and HTTP clients.
 
 boltgate neo4j://user@host:7687[,host2:7687…] runs the daemon with defaults; user is who checks the members, and the
-password comes from BOLTGATE_PASSWORD or a prompt. +s and +ssc in the scheme turn on TLS to the members.`,
+password comes from BOLTGATE_PASSWORD or a prompt. The rest of the cluster is learned from these hosts; with bolt:// in place
+of neo4j:// it is not. +s and +ssc in the scheme turn on TLS to the members.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -110,6 +111,7 @@ func configFromURI(text, bind string, password func(user string) (string, error)
 	if base != "neo4j" && base != "bolt" {
 		return nil, usagef("%s: the scheme is neo4j, neo4j+s, neo4j+ssc, or the same with bolt", text)
 	}
+	cfg.Cluster.Discover.Cluster = base == "neo4j" // as with drivers: bolt means these hosts and no others
 	switch secure {
 	case "":
 	case "s":
