@@ -77,7 +77,7 @@ func (m *member) routingTable(user, db string) (map[string]any, *bolt.Failure) {
 	}
 	for _, other := range c.members {
 		if d.virtual && c.linked(m, other) {
-			writers, readers, routers = append(writers, other.boltAddr), append(readers, other.boltAddr), append(routers, other.boltAddr)
+			writers, readers, routers = append(writers, other.bolt()), append(readers, other.bolt()), append(routers, other.bolt())
 		}
 	}
 	if len(readers) == 0 {
