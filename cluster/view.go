@@ -16,14 +16,15 @@ const AnyDatabase = ""
 type Status struct {
 	*Member
 	Condition Condition
-	Up        bool            // by the checks, after rise and fall
-	Since     time.Time       // of Up
-	Roles     map[string]Role // by database name; AnyDatabase where roles are the member's
-	Stopped   map[string]bool // databases that their operator stopped
-	Versions  []bolt.Version  // Bolt versions that it speaks, newest first; nil until a probe told
-	UTC       bool            // accepts patch_bolt ["utc"] (4.3 and 4.4)
-	Agent     string          // "Neo4j/5.26.0"; "" while unknown
-	LastError string          // the last check's failure; "" after a good one
+	Up        bool                // by the checks, after rise and fall
+	Since     time.Time           // of Up
+	Roles     map[string]Role     // by database name; AnyDatabase where roles are the member's
+	Stopped   map[string]bool     // databases that their operator stopped
+	Versions  []bolt.Version      // Bolt versions that it speaks, newest first; nil until a probe told
+	UTC       bool                // accepts patch_bolt ["utc"] (4.3 and 4.4)
+	Agent     string              // "Neo4j/5.26.0"; "" while unknown
+	Progress  map[string]Progress // by database name, as Roles; nil while unknown
+	LastError string              // the last check's failure; "" after a good one
 }
 
 // Role is the member's role for db; a member that is not up, or that the operator took out, has none.
@@ -72,6 +73,9 @@ func (v *View) resolve(db string) string {
 	}
 	return db
 }
+
+// Resolve is the name under which Roles and Progress hold db, "" being the default database.
+func (v *View) Resolve(db string) string { return v.resolve(db) }
 
 // Leader is the member that leads db, "" being the default database; nil while none is known. A View never has two.
 func (v *View) Leader(db string) *Status {

@@ -32,6 +32,9 @@ type Intent struct {
 	// AtLeader is for a read that belongs at the leader all the same: a command that concerns one member, so that the next
 	// one finds what this one saw.
 	AtLeader bool
+
+	Marks []bolt.Position // a read that has to see these; borrowed while Pick runs
+	Since time.Time       // a read that has to see what the leader had committed by then; zero: nothing
 }
 
 // Why no member could be picked.
@@ -49,13 +52,16 @@ type Policy struct {
 	Balance           Balance       // among the members that can serve a read
 	Prefer            []string      // tags: members with the first that any has are taken before all others
 	SlowStart         time.Duration // how long after it came up a member's share of reads grows; 0 it has all at once
+	MaxLag            int64         // transactions that a member may be behind the leader, as far as it is known, and still read; 0 any number
 	Member            string        // this one member only; "" means all
 }
 
 // Router picks members. Safe for concurrent use; its zero value balances round-robin.
 type Router struct {
 	Policy Policy
-	Load   func(member string) cluster.Load // for the balances that ask; nil: they are round-robin
+	Load   func(member string) cluster.Load            // for the balances that ask; nil: they are round-robin
+	Has    func(*cluster.Status, []bolt.Position) bool // the member is known to have these transactions; nil: none is
+	Late   func(m *cluster.Member, now time.Time) bool // reads that waited for a transaction there waited long, of late; nil: none did
 
 	next atomic.Uint64 // reads handed out so far
 }
@@ -111,18 +117,18 @@ func (r *Router) reader(v *cluster.View, in Intent, tried []*cluster.Member) (*c
 	var room [16]*cluster.Status
 	can := room[:0]
 	add := func(s *cluster.Status) {
-		if usable(s, in) && !slices.Contains(tried, s.Member) {
+		if usable(s, in) && !slices.Contains(tried, s.Member) && r.fresh(v, s, in) {
 			can = append(can, s)
 		}
 	}
-	if l := v.Leader(in.DB); l != nil && r.Policy.LeaderAlwaysReads {
-		add(l)
+	if l := v.Leader(in.DB); l != nil && r.Policy.LeaderAlwaysReads && usable(l, in) && !slices.Contains(tried, l.Member) {
+		can = append(can, l)
 	}
 	for s := range v.Readers(in.DB) {
 		add(s)
 	}
 	if len(can) > 0 {
-		return r.choose(preferred(can, r.Policy.Prefer), in.Now), nil
+		return r.choose(preferred(r.ahead(can, in), r.Policy.Prefer), in.Now), nil
 	}
 	s, err := leader(v, in, tried)
 	if errors.Is(err, ErrNoLeader) {

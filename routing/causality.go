@@ -1,0 +1,37 @@
+package routing
+
+import "github.com/boltgate/boltgate/cluster"
+
+// This file owns what a read's transactions and a member's lag have to say in the choice (design "Causality").
+
+// fresh tells whether a member that does not lead may serve the read at all: it is not behind by more than max_lag, and it
+// has what the leader had when Since was. Where a member is, is not known of every version: then no lag is held against it,
+// and it has nothing.
+func (r *Router) fresh(v *cluster.View, s *cluster.Status, in Intent) bool {
+	if r.Policy.MaxLag == 0 && in.Since.IsZero() {
+		return true
+	}
+	p := s.ProgressOf(v.Resolve(in.DB))
+	if r.Policy.MaxLag > 0 && p.Lag > r.Policy.MaxLag {
+		return false
+	}
+	return in.Since.IsZero() || !p.CaughtUp.Before(in.Since)
+}
+
+// ahead keeps the members that are known to have the read's transactions; where none is, those that have not been late to
+// get theirs; else all. It works in place.
+func (r *Router) ahead(can []*cluster.Status, in Intent) []*cluster.Status {
+	if len(in.Marks) == 0 || r.Has == nil {
+		return can
+	}
+	if n := toFront(can, func(s *cluster.Status) bool { return r.Has(s, in.Marks) }); n > 0 {
+		return can[:n]
+	}
+	if r.Late == nil {
+		return can
+	}
+	if n := toFront(can, func(s *cluster.Status) bool { return !r.Late(s.Member, in.Now) }); n > 0 {
+		return can[:n]
+	}
+	return can
+}
