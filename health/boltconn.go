@@ -38,6 +38,7 @@ type boltRoles struct {
 	probed  bool               // id.versions are those of the server that answers now
 	known   bool               // all of id is of the server that answers now
 	plain   bolt.Version       // what it answers to a plain proposal of its newest versions; 0 while not asked
+	brief   bool               // it does not show where its databases are
 	bolt3   cluster.Generation // what a 3.x server turned out to be; UnknownGeneration: not asked, or none of them
 	refused error              // the login was refused; kept until forget or retry
 	list    time.Time          // when procedures are to be listed; zero: at the check after the next
@@ -64,7 +65,7 @@ func (b *budget) Read(p []byte) (int, error) {
 func (b *boltRoles) forget() {
 	b.close()
 	b.doubt()
-	b.bolt3 = cluster.UnknownGeneration
+	b.bolt3, b.brief = cluster.UnknownGeneration, false
 	b.refused = nil
 	b.id.listed = nil
 }

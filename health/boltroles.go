@@ -52,7 +52,7 @@ func (b *boltRoles) alive(err error, a *answer) error {
 }
 
 func (b *boltRoles) askDatabases(ctx context.Context, a *answer, major int, knows bool) error {
-	res, err := b.query(ctx, "SHOW DATABASES", nil)
+	res, err := b.showDatabases(ctx, major)
 	if err != nil {
 		return b.alive(err, a)
 	}

@@ -16,6 +16,7 @@ import (
 // haView is what an instance says of its cluster.
 type haView struct {
 	id        string // its own
+	tx        int64  // the last transaction that it has committed; 0 while unknown
 	instances []haInstance
 }
 
@@ -29,6 +30,7 @@ type haInstance struct {
 
 // add keeps the member's id and whom it names.
 func (h haView) addTo(a *answer) {
+	a.addProgress(cluster.AnyDatabase, cluster.Progress{Tx: h.tx})
 	if h.id != "" {
 		a.ids[cluster.AnyDatabase] = h.id
 	}
@@ -60,6 +62,7 @@ func haOverBolt(attributes map[string]any) (h haView) {
 		return attribute["value"]
 	}
 	h.id, _ = value("InstanceId").(string)
+	h.tx, _ = value("LastCommittedTxId").(int64)
 	list, _ := value("InstancesInCluster").([]any)
 	for _, v := range list {
 		line, _ := v.(map[string]any)
@@ -87,6 +90,10 @@ func haOverHTTP(body []byte) (h haView, ok bool) {
 		switch a.Name {
 		case "InstanceId":
 			ok = json.Unmarshal(a.Value, &h.id) == nil
+		case "LastCommittedTxId":
+			if json.Unmarshal(a.Value, &h.tx) != nil {
+				h.tx = 0
+			}
 		case "InstancesInCluster":
 			var lines []struct {
 				Value []struct {

@@ -38,6 +38,7 @@ type httpRoles struct {
 	version  string       // neo4j_version of the discovery document; "" before 4.0
 	edition  string       // neo4j_edition of the same
 	noStatus bool         // dbFamily: the server has no /dbms/cluster/status
+	noBean   bool         // haFamily: the server does not show its beans
 	core     cluster.Role // ccFamily: Follower for a core, Replica for a read replica, Unknown while not known
 	detected int          // client.dials when the family was found out; another server may stand there after another dial
 }
@@ -79,7 +80,7 @@ func (h *httpRoles) communityEvidence() cluster.Generation {
 
 // detect reads the discovery document and finds the family.
 func (h *httpRoles) detect(ctx context.Context, a *answer) error {
-	h.family, h.version, h.edition, h.noStatus, h.core = undetected, "", "", false, cluster.Unknown
+	h.family, h.version, h.edition, h.noStatus, h.noBean, h.core = undetected, "", "", false, false, cluster.Unknown
 	r, err := h.client.get(ctx, "/")
 	if err != nil {
 		return err
@@ -199,11 +200,16 @@ func (h *httpRoles) askHA(ctx context.Context, a *answer) error {
 	default:
 		return undenied(h.refused(a, manage+"ha/available", r))
 	}
-	if len(h.contested.list()) == 0 {
+	contested := len(h.contested.list()) > 0
+	if h.noBean && !contested {
 		return nil
 	}
-	v, _, err := h.askInstances(ctx) // two masters: whom do the others follow?
-	v.addTo(a)
+	v, ok, err := h.askInstances(ctx)
+	h.noBean = err == nil && !ok
+	a.addProgress(cluster.AnyDatabase, cluster.Progress{Tx: v.tx})
+	if contested { // two masters: whom do the others follow?
+		v.addTo(a)
+	}
 	return err
 }
 
@@ -275,6 +281,7 @@ type status struct {
 	Core     *bool   `json:"core"`
 	Healthy  *bool   `json:"healthy"`
 	Healthy4 *bool   `json:"isHealthy"`
+	Applied  int64   `json:"lastAppliedRaftIndex"`
 }
 
 func parseStatus(r reply) (s status, ok bool) {
@@ -301,8 +308,9 @@ func (s status) role() cluster.Role {
 	return s.kind()
 }
 
-// addStatus keeps whom the member names as leader, by id, and its own id.
+// addStatus keeps whom the member names as leader, by id, its own id, and how far it is.
 func (a *answer) addStatus(db string, s status) {
+	a.addProgress(db, cluster.Progress{Index: s.Applied})
 	if s.MemberID != "" {
 		a.ids[db] = s.MemberID
 	}

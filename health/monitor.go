@@ -38,6 +38,7 @@ type Monitor struct {
 	discovery  []byte
 	procedures procedureTable
 	tables     tables
+	leaders    map[string]*leaderLog // by database: where its leader was
 	watch      lookout
 	verdicts   map[string]verdict // of the newest View, by database
 	said       map[string]bool    // warnings already logged
@@ -69,7 +70,7 @@ func New(o Options, current *cluster.Current, log *slog.Logger) *Monitor {
 	return &Monitor{
 		current: current, log: log, next: &o,
 		answers: make(chan *answer), all: make(chan struct{}, 1), changed: make(chan struct{}, 1), news: make(chan struct{}, 1),
-		o: new(Options), said: make(map[string]bool), watch: newLookout(), tables: newTables(),
+		o: new(Options), said: make(map[string]bool), watch: newLookout(), tables: newTables(), leaders: make(map[string]*leaderLog),
 	}
 }
 
@@ -240,6 +241,9 @@ func (m *Monitor) take(a *answer) {
 		m.log.Debug("check failed", "member", a.member, "error", a.err)
 	}
 	m.learn(a)
+	if s.last == a {
+		m.logLeader(a, m.roles()[a.member])
+	}
 	m.watch.answered(a, s.streak.Up)
 	m.publish()
 	if was && a.err != nil {

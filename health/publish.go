@@ -45,6 +45,9 @@ func (m *Monitor) view() *cluster.View {
 			status.Stopped = s.last.stoppedNames()
 			v.Composites = join(v.Composites, s.last.composites)
 		}
+		if s.last != nil {
+			status.Progress = m.progressOf(s)
+		}
 		if status.Up && s.condition != cluster.Maint {
 			versions = append(versions, s.id.versions)
 		}
@@ -230,7 +233,7 @@ func same(a, b *cluster.View) bool {
 
 func sameStatus(a, b *cluster.Status) bool {
 	return a.Member == b.Member && a.Condition == b.Condition && a.Up == b.Up && a.UTC == b.UTC && a.Agent == b.Agent &&
-		a.LastError == b.LastError && maps.Equal(a.Roles, b.Roles) && maps.Equal(a.Stopped, b.Stopped) && slices.Equal(a.Versions, b.Versions)
+		a.LastError == b.LastError && maps.Equal(a.Roles, b.Roles) && maps.Equal(a.Stopped, b.Stopped) && maps.Equal(a.Progress, b.Progress) && slices.Equal(a.Versions, b.Versions)
 }
 
 // logChanges logs one line for each member and database whose state changed from old to v.

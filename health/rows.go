@@ -21,6 +21,7 @@ type hosting struct {
 	isDefault, addressed bool
 	composite            bool     // its data lie in other databases
 	constituents         []string // of a composite: alias names, with its own in front
+	progress             cluster.Progress
 }
 
 // column returns a function that reads a row's value by the name of its column; nil when there is none such.
@@ -56,6 +57,10 @@ func hostings(r *bolt.Result) []hosting {
 		h.isDefault, _ = get(row, "default").(bool)
 		h.composite = text("type") == "composite"
 		h.aliases, h.constituents = texts(get(row, "aliases")), texts(get(row, "constituents"))
+		h.progress.Tx, _ = get(row, "lastCommittedTxn").(int64)
+		if lag, _ := get(row, "replicationLag").(int64); lag < 0 {
+			h.progress.Lag = -lag
+		}
 		list = append(list, h)
 	}
 	markAmbiguous(list)
@@ -108,6 +113,7 @@ func (a *answer) addHostings(list []hosting, own func(address string) bool) {
 			a.closed[h.db] = true // starting, copying a store, quarantined
 		default:
 			a.setRole(h.db, h.role)
+			a.addProgress(h.db, h.progress)
 		}
 		for _, alias := range h.aliases {
 			a.aliases[alias] = h.db
