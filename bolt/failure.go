@@ -25,6 +25,10 @@ const (
 	CodeTokenExpired        = "Neo.ClientError.Security.TokenExpired"
 	CodeCredentialsExpired  = "Neo.ClientError.Security.CredentialsExpired"
 	CodeProcedureNotFound   = "Neo.ClientError.Procedure.ProcedureNotFound"
+	CodeInvalidBookmark     = "Neo.ClientError.Transaction.InvalidBookmark"
+	CodeBookmarkMixture     = "Neo.ClientError.Transaction.InvalidBookmarkMixture"
+	CodeBookmarkTimeout     = "Neo.TransientError.Transaction.BookmarkTimeout"      // 4.0+
+	CodeStateChanged        = "Neo.TransientError.Transaction.InstanceStateChanged" // the same before
 	CodeDatabaseNotFound    = "Neo.ClientError.Database.DatabaseNotFound"
 	CodeUnknown             = "Neo.DatabaseError.General.UnknownError"
 )

@@ -121,7 +121,7 @@ func TestAMemberThatDiesAtAnyByte(t *testing.T) {
 							standin: standin.Options{Generation: r.kind, ServerVersion: r.server, Seed: 1}, network: network, health: slowChecks,
 							pool: pool.Options{MaxLifetime: time.Nanosecond, Dial: o.dial}, server: Options{Remember: time.Hour},
 						})
-						g.server.fronts["main"].settings.Load().Causality = false
+						g.server.fronts["main"].settings.Load().Causality = CausalityNone
 						w := g.logged(v)
 						w.row(oneRow, nil, nil)
 						for _, up := range []bool{true, false} {

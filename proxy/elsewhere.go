@@ -15,8 +15,11 @@ import (
 const maxTries = 8
 
 // again takes the unit back from a member that refused it before it did anything, so that perform can send it elsewhere.
-func (s *boltSession) again() error {
-	s.recoverLease()
+func (s *boltSession) again() error { return s.againWithin(discardTime) }
+
+// againWithin is again with a limit of its own for the member to answer RESET.
+func (s *boltSession) againWithin(limit time.Duration) error {
+	s.recoverWithin(limit)
 	s.mu.Lock()
 	s.owed.rewind()
 	s.mu.Unlock()
@@ -56,6 +59,9 @@ func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 	u := &s.unit
 	if u.raw == nil || s.pinnedTo == s.lease || s.finalHere(f.Code) || !s.canResend() || !s.patient() {
 		return false
+	}
+	if s.blamesBookmark(o, f.Code) {
+		return true
 	}
 	switch {
 	case u.readOnly && refusedAsWrite(f.Code):
@@ -113,8 +119,16 @@ func (s *boltSession) becomeWrite() {
 	if u.query != nil {
 		s.srv.writes.add(u.query)
 	}
-	u.judged, u.intent.Mode, u.send = false, routing.Write, u.raw
-	u.tried = u.tried[:0]
+	u.verdict.Access = cypher.Write
+	s.toLeader()
+}
+
+// toLeader sends what we took for a read to the leader, as the client wrote it.
+func (s *boltSession) toLeader() {
+	u := &s.unit
+	u.judged, u.moved, u.intent.Mode = false, false, routing.Write
+	u.intent.Marks, u.tried = nil, u.tried[:0]
+	s.sendPlain()
 }
 
 // classify reads the unit's query, if that was not done yet. Only while raw is at hand.
@@ -208,6 +222,7 @@ func (s *boltSession) tellLoss(member string, unsent bool) error {
 		return fmt.Errorf("proxy: member %s broke off", member)
 	}
 	if doubt {
+		s.noteUnmarked()
 		s.srv.log.Warn("outcome in doubt", "session", s.id, "member", member, "db", u.intent.DB, "explicit", u.explicit)
 	}
 	if partial || doubt && !u.explicit && u.delivered {
@@ -270,6 +285,7 @@ func (s *boltSession) garbage(err error) error {
 // clientLost ends a unit of work whose client is not there any more.
 func (s *boltSession) clientLost(err error) error {
 	if s.lease != nil {
+		s.abandonWrite()
 		s.recoverLease()
 	}
 	if !errors.Is(err, errLeft) {

@@ -273,7 +273,7 @@ func TestAJudgedReadThatIsAWriteGoesToTheLeader(t *testing.T) {
 				t.Run(fmt.Sprintf("%s Bolt %v late=%v", r.server, v, late), func(t *testing.T) {
 					o := standin.Options{Generation: r.kind, ServerVersion: r.server, Seed: 1, LateRefusal: late, NoopEvery: time.Millisecond}
 					inBubble(t, gateOptions{standin: o}, func(t *testing.T, g *gate) {
-						g.server.fronts["main"].settings.Load().Causality = false
+						g.server.fronts["main"].settings.Load().Causality = CausalityNone
 						w := g.logged(v)
 						leader := g.cluster.Leader("")
 						first := show(w.ask(run(v, misjudged, m{"mark": "a"}, nil), pull(v)))

@@ -112,7 +112,7 @@ func startGateBlind(t testing.TB, o gateOptions) *gate {
 	go func() { defer close(ended); monitor.Run(ctx) }() //nolint:errcheck // ends with ctx
 	g.pools = pool.NewSet(o.pool, log)
 	g.server = New(o.server, g.current, g.pools, log)
-	f := &Frontend{Name: "main", Bind: []string{"127.0.0.1:0"}, Causality: true, Timeouts: Timeouts{Handshake: 5 * time.Second, Queue: 10 * time.Second}}
+	f := &Frontend{Name: "main", Bind: []string{"127.0.0.1:0"}, Causality: CausalityUser, Timeouts: Timeouts{Handshake: 5 * time.Second, Queue: 10 * time.Second}}
 	if o.network != nil {
 		f.Bind = []string{"gate:7687"}
 		g.server.Listen = func(_, address string) (net.Listener, error) { return o.network.Listen(address) }

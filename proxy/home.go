@@ -107,8 +107,7 @@ func (s *boltSession) doubtHome() bool {
 // result. A command on system inside a transaction answers for system, which is nobody's home.
 func (s *boltSession) noteHome(metadata []byte) {
 	if s.unit.homeless {
-		_, db := s.summaryKeys(metadata)
-		s.learnHome(db)
+		s.learnHome(s.summaryKeys(metadata).db)
 	}
 }
 

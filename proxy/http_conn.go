@@ -306,6 +306,7 @@ func (c *httpConn) makeRoom(limit int) {
 func (c *httpConn) finish() {
 	if w := c.w; w != nil {
 		c.posted = w.req.len > 0 && w.unit.post
+		w.unit.endWrite()
 		w.release()
 		c.w = nil
 	}

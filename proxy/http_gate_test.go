@@ -122,7 +122,7 @@ func queryBody(text string) string {
 }
 
 func TestHTTPWorkGoesWhereItBelongs(t *testing.T) {
-	g := startWhole(t, gateOptions{standin: lab, frontend: func(f *Frontend) { f.Causality = false }})
+	g := startWhole(t, gateOptions{standin: lab, frontend: func(f *Frontend) { f.Causality = CausalityNone }})
 	leader := g.cluster.Leader("neo4j")
 	const read, write = "MATCH (n) RETURN n", "CREATE (n) RETURN n"
 	for _, c := range []struct {

@@ -37,6 +37,7 @@ type httpUnit struct {
 	tried     []*cluster.Member
 	triedRoom [4]*cluster.Member
 	tries     int
+	writing   *marks        // of the user whose write this is, until its end is noted
 	waited    time.Duration // for members, in all tries
 	answered  bool          // bytes of a final answer are on their way to the client
 
@@ -122,17 +123,14 @@ func (c *httpConn) judge() {
 	u.intent.Mode, u.judged = routing.Read, !u.safe
 }
 
-// mayMove tells whether an undeclared read may leave the leader on our own judgement: not when its user wrote moments ago,
-// for the member might not have it yet, and not when this very body was refused as a write before.
+// mayMove tells whether an undeclared read may leave the leader on our own judgement: not when this very body was refused as a write
+// before, and not when nothing could tell a member what the read has to see. It notes what that is.
 func (c *httpConn) mayMove() bool {
 	u := &c.w.unit
 	if c.w.set.Access == AccessRead {
 		return true
 	}
-	if c.w.set.Causality && c.user().wroteLately(c.w.unit.intent.Now) {
-		return false
-	}
-	return !u.held || !c.srv.writes.contains(u.body)
+	return (!u.held || !c.srv.writes.contains(u.body)) && c.remember()
 }
 
 // declaration reads X-Write, Access-Mode and, of the Query API, accessMode.

@@ -79,7 +79,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 			return c.notServed(err)
 		}
 		if u.intent.Mode == routing.Write && !u.safe && !u.readOnly {
-			c.user().wrote(time.Now())
+			c.beginWrite()
 		}
 		u.member = lease.Member.ID()
 		c.buildRequest(lease.Member)

@@ -62,7 +62,7 @@ func TestTooManyLoginsShareOne(t *testing.T) {
 	l := newLogins(func() time.Duration { return 0 })
 	for i := range maxLogins {
 		u, _ := l.enter(bolt.Basic(fmt.Sprint("user", i), ""), nil)
-		u.wrote(time.Now())
+		u.marks.loosen(time.Now())
 	}
 	a, _ := l.enter(bolt.Basic("a", ""), nil)
 	b, known := l.enter(bolt.Basic("b", ""), nil)
@@ -71,7 +71,7 @@ func TestTooManyLoginsShareOne(t *testing.T) {
 	if _, again := l.enter(bolt.Basic("a", ""), nil); a != b || known || again || a.homeDatabase(time.Now()) != "" {
 		t.Error("logins beyond the limit do not share one of which nothing is remembered")
 	}
-	if b.wrote(time.Now()); !a.wroteLately(time.Now()) {
+	if b.marks.loosen(time.Now()); a.marks.since(true, time.Now()).IsZero() {
 		t.Error("a write of one of many must count for each of them")
 	}
 	if len(l.known) != maxLogins {

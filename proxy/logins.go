@@ -14,10 +14,10 @@ import (
 
 // login is what the gate knows of one credential. All sessions with equal credentials share one.
 type login struct {
-	key       [sha256.Size]byte
-	lastWrite atomic.Int64           // UnixNano of the newest write sent; 0 never
-	home      atomic.Pointer[string] // the user's home database; nil while unknown
-	homeAt    atomic.Int64           // UnixNano of when home was learned
+	key    [sha256.Size]byte
+	marks  marks                  // what this user has seen
+	home   atomic.Pointer[string] // the user's home database; nil while unknown
+	homeAt atomic.Int64           // UnixNano of when home was learned
 
 	shared   bool      // stands for many: it has no home database; set before use, never changed
 	sessions int       // guarded by logins.mu
@@ -124,7 +124,7 @@ func (l *logins) leave(u *login) (useless bool) {
 }
 
 func (l *logins) dropStale(u *login) {
-	if !u.shared && u.sessions == 0 && time.Since(u.checked) >= l.remember() && time.Since(time.Unix(0, u.lastWrite.Load())) > recentWrite {
+	if !u.shared && u.sessions == 0 && time.Since(u.checked) >= l.remember() && !u.marks.fresh(time.Now()) {
 		delete(l.known, u.key)
 	}
 }
@@ -189,18 +189,6 @@ func (s *boltSession) leaveLogin() {
 		s.srv.pools.Forget(s.identity)
 	}
 	s.login = nil
-}
-
-// recentWrite is how long after a write through the gate a user's undeclared reads stay on the leader.
-const recentWrite = time.Minute
-
-// wrote notes that a write of this user leaves for the leader now.
-func (u *login) wrote(now time.Time) { u.lastWrite.Store(now.UnixNano()) }
-
-// wroteLately tells whether an undeclared read might miss the user's own write at another member.
-func (u *login) wroteLately(now time.Time) bool {
-	last := u.lastWrite.Load()
-	return last != 0 && now.Sub(time.Unix(0, last)) < recentWrite
 }
 
 const homeFor = 5 * time.Minute

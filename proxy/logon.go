@@ -354,7 +354,7 @@ func plain(err error) string {
 func (s *boltSession) logoff() {
 	s.leaveLogin()
 	s.unpin()
-	s.identity, s.routedIdentity = nil, nil
+	s.identity, s.routedIdentity, s.seen = nil, nil, nil
 	s.state = stateLogon
 	s.startStep()
 }

@@ -68,7 +68,8 @@ type Frontend struct {
 	Keepalive      time.Duration
 	Access         Access
 	Undeclared     Undeclared
-	Causality      bool // reads that we judged stay on the leader after a write of the same user
+	Causality      Causality     // what a read has to see that we judged to be one
+	CausalityWait  time.Duration // for a member to get the transactions that a read has to see; 0 means 500 ms
 	ServerSide     ServerSide
 	Policy         routing.Policy
 	Procedures     *cypher.Procedures // the operator's word on procedures; nil adds nothing to the built-in table

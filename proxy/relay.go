@@ -183,6 +183,12 @@ func (s *boltSession) relay() error {
 			if errors.Is(err, errLeft) {
 				return s.clientLost(err)
 			}
+			if err == errLate {
+				if s.mayLeaveLate() {
+					return s.leaveLate()
+				}
+				continue
+			}
 			return s.lost(err, false)
 		}
 	}
@@ -378,6 +384,9 @@ func (s *boltSession) waitLonger(now, started time.Time) error {
 	if s.pump == nil {
 		s.startPump(nil)
 	}
+	if s.tooLate(now) {
+		return errLate
+	}
 	if s.leftUpload() {
 		return fmt.Errorf("%w in the middle of a request that the member does not take", errLeft)
 	}
@@ -387,6 +396,9 @@ func (s *boltSession) waitLonger(now, started time.Time) error {
 	}
 	if limit > 0 && started.Add(limit).Before(next) {
 		next = started.Add(limit)
+	}
+	if at := s.unit.lateAt; !at.IsZero() && !s.unit.begun && at.Before(next) {
+		next = at
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -435,6 +447,7 @@ func (s *boltSession) success(o owed, payload []byte) {
 		if u.homeless && s.version >= bolt.V5_8 {
 			s.noteHome(payload[2:])
 		}
+		s.wasInTime()
 		if s.mayStillMove() {
 			s.answers.hold = true
 			return
@@ -442,12 +455,18 @@ func (s *boltSession) success(o owed, payload []byte) {
 		s.accepted()
 	case bolt.TagPull, bolt.TagDiscard:
 		s.accepted()
-		more, db := s.summaryKeys(payload[2:])
+		k := s.summaryKeys(payload[2:])
 		if u.homeless {
-			s.learnHome(db)
+			s.learnHome(k.db)
 		}
-		u.over = !more && (!u.explicit || o.ends != 0) // 1 and 2 end a transaction by RUN and PULL_ALL
-	case bolt.TagCommit, bolt.TagRollback:
+		u.over = !k.more && (!u.explicit || o.ends != 0) // 1 and 2 end a transaction by RUN and PULL_ALL
+		if u.over && o.ends != bolt.TagRollback {
+			s.noteEnd(k)
+		}
+	case bolt.TagCommit:
+		u.over = true
+		s.noteEnd(s.summaryKeys(payload[2:]))
+	case bolt.TagRollback:
 		u.over = true
 	case bolt.TagReset:
 		u.over, u.failed = true, false
@@ -481,23 +500,32 @@ func (s *boltSession) mayStillMove() bool {
 	return s.owed.anyPull()
 }
 
-var keyHasMore, keyDB = []byte("has_more"), []byte("db")
+var keyHasMore, keyDB, keyBookmark = []byte("has_more"), []byte("db"), []byte("bookmark")
 
-// summaryKeys reads from the metadata of a result's end what decisions need.
-func (s *boltSession) summaryKeys(metadata []byte) (more bool, db []byte) {
+// summaryKeys is what decisions need from the metadata of a result's or a transaction's end. db and bookmark are borrowed, and
+// nil when absent.
+type summaryKeys struct {
+	more     bool
+	db       []byte
+	bookmark []byte
+}
+
+func (s *boltSession) summaryKeys(metadata []byte) (k summaryKeys) {
 	d := packstream.NewDecoder(metadata)
 	for range d.Map() {
 		key := d.String()
 		switch {
 		case bytes.Equal(key, keyHasMore) && d.Kind() == packstream.KindBool:
-			more = d.Bool()
+			k.more = d.Bool()
 		case bytes.Equal(key, keyDB) && d.Kind() == packstream.KindString:
-			db = d.String()
+			k.db = d.String()
+		case bytes.Equal(key, keyBookmark) && d.Kind() == packstream.KindString:
+			k.bookmark = d.String()
 		default:
 			d.Skip()
 		}
 	}
-	return more, db
+	return k
 }
 
 // failure decides what a member's FAILURE means: the unit goes elsewhere, or the client is told.
@@ -510,6 +538,9 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 		return errAgain
 	}
 	s.accepted()
+	if u.verdict.SelfCommitting || o.tag == bolt.TagCommit || o.ends == bolt.TagCommit { // part of it, or all, may be there
+		s.noteUnmarked()
+	}
 	u.failed, u.over = true, true
 	u.violated = f.Code == bolt.CodeInvalidRequest || f.Code == bolt.CodeInvalidFormat || f.Code == bolt.CodeAuthExpired
 	u.misplaced = wrongMember
@@ -644,7 +675,9 @@ func (s *boltSession) clientGone() error {
 
 // recoverLease brings the member's connection back to READY by RESET, reading over what is still to come, within limits;
 // else it is closed. Either way the lease ends.
-func (s *boltSession) recoverLease() bool {
+func (s *boltSession) recoverLease() bool { return s.recoverWithin(discardTime) }
+
+func (s *boltSession) recoverWithin(limit time.Duration) bool {
 	s.stopPump()
 	if s.cut {
 		s.giveBack(false)
@@ -655,16 +688,16 @@ func (s *boltSession) recoverLease() bool {
 	s.mu.Lock()
 	due := s.owed.fromMember()
 	s.mu.Unlock()
-	err := s.resetMember(due)
+	err := s.resetMember(due, limit)
 	s.giveBack(err == nil)
 	s.answers.close()
 	return err == nil
 }
 
-// resetMember sends RESET and reads until its SUCCESS, with due answers in front of it.
-func (s *boltSession) resetMember(due int) error {
+// resetMember sends RESET and reads until its SUCCESS, with due answers in front of it, for as long as limit.
+func (s *boltSession) resetMember(due int, limit time.Duration) error {
 	link := s.lease.Link
-	link.SetDeadline(time.Now().Add(discardTime))
+	link.SetDeadline(time.Now().Add(limit))
 	defer link.SetDeadline(time.Time{})
 	if _, err := link.Write(bolt.Reset); err != nil {
 		return err

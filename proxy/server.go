@@ -34,6 +34,8 @@ type Server struct {
 	http      httpShared // what HTTP connections share
 	writes    *textSet   // texts that Classify took for reads and a member for writes
 	routed    nameSet    // databases whose work needs server-side routing, as members said
+	databases databases  // their names in bookmarks
+	progress  progress   // of members
 	auths     limiter    // of log-ons at members
 	held      held
 	learner   *learner
@@ -96,6 +98,7 @@ func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger)
 		current: current, pools: pools, log: log, throttle: newThrottle(), writes: newTextSet(), learner: newLearner(),
 		fronts: map[string]*frontend{}, clients: map[*client]struct{}{}, Listen: net.Listen,
 	}
+	s.progress.current, s.progress.databases = current, &s.databases
 	o = o.withDefaults()
 	s.options.Store(&o)
 	s.users.Store(newGateUsers(o.Users, nil))
@@ -185,7 +188,7 @@ func (s *Server) applyOne(set *Frontend, opened map[string]net.Listener) {
 	}
 	old := f.settings.Swap(set)
 	if old == nil || !reflect.DeepEqual(old.Policy, set.Policy) {
-		f.balance.Store(&routing.Router{Policy: set.Policy, Load: s.pools.Load})
+		f.balance.Store(&routing.Router{Policy: set.Policy, Load: s.pools.Load, Has: s.progress.has, Late: s.progress.late})
 	}
 	if old == nil || old.MaxConnections != set.MaxConnections {
 		f.open = nil

@@ -62,6 +62,7 @@ type boltSession struct {
 	gateUser *gateUser      // whom the gate itself has verified; nil: a user of the members
 	pinnedTo *pool.Lease    // kerberos, custom: the one connection that was logged on
 
+	seen           *marks         // with CausalitySession: what this session has seen; nil until it has
 	routedIdentity *pool.Identity // identity with server-side routing; nil until needed
 	loginBy        time.Time      // until the login: when the present step has to be there
 	cut            bool           // the lease's connection is not in step any more: it is closed, not RESET
@@ -88,6 +89,9 @@ type busy struct {
 	unit    unit
 	answers answers
 	scratch []byte // for building what is sent in place of a request
+
+	marksRoom [maxMarks]bolt.Position // of unit.intent.Marks
+	ownRoom   [maxMarks]ownMark       // of unit.own
 }
 
 // run serves the client until it leaves, fails the protocol, or ctx ends between units of work; or until it parks.
@@ -123,6 +127,7 @@ func (s *boltSession) serveRequests(ctx context.Context) (err error) {
 // end lets go of everything. A lease that is still held is not clean.
 func (s *boltSession) end() {
 	if s.lease != nil {
+		s.abandonWrite()
 		s.recoverLease()
 	}
 	s.unpin()

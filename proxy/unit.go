@@ -20,6 +20,7 @@ type unit struct {
 	explicit bool // BEGIN, not an auto-commit RUN
 	declared bool // the client said mode "r"
 	judged   bool // we took it for a read, and sent mode "r" where the version has it
+	moved    bool // we judged, not the operator: it has to see what its user has seen
 	homeless bool // the client named no database
 	readOnly bool // the client may only read: sent with mode "r" wherever it goes
 	routed   bool // wants a connection with server-side routing (USE)
@@ -39,7 +40,9 @@ type unit struct {
 	rebuilt   []byte // the buffer of a rebuilt send, kept for the next unit
 	tried     []*cluster.Member
 	triedRoom [4]*cluster.Member
-	sent      int // how often a member may have got it
+	sent      int       // how often a member may have got it
+	own       []ownMark // what we add to the client's bookmarks
+	lateAt    time.Time // when a member without an answer was too late to get the unit's transactions; zero: whenever it comes
 
 	until     time.Time // when a refused unit stops looking for a member that takes it; zero before the first refusal
 	begun     bool      // the opening request was answered with SUCCESS
@@ -68,6 +71,8 @@ type opening struct {
 	db     []byte
 	as     []byte // imp_user: whom the client impersonates
 	length int    // of all that was read, counted from the payload's start
+
+	bookmarks []byte // encoded, of whatever kind; nil: none given
 }
 
 func (s *boltSession) parseOpening(tag byte, payload []byte) (o opening, err error) {
@@ -98,6 +103,8 @@ func (s *boltSession) parseOpening(tag byte, payload []byte) (o opening, err err
 			o.db = e.String()
 		case string(key) == "imp_user" && e.Kind() == packstream.KindString:
 			o.as = e.String()
+		case string(key) == "bookmarks" && e.Kind() != packstream.KindNull:
+			o.bookmarks = e.Raw()
 		default:
 			e.Skip()
 		}
@@ -138,6 +145,9 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	if err := s.resolveHome(ctx, o.as); err != nil {
 		return s.notServed(err)
 	}
+	if err := s.carry(ctx, o); err != nil {
+		return s.notServed(err)
+	}
 	s.takeOpening(payload, o)
 	return s.perform(ctx)
 }
@@ -169,18 +179,17 @@ func (s *boltSession) decide(o opening) {
 	switch {
 	case u.verdict.System && s.manyDatabases(): // at its leader
 	case f.Access == AccessWrite || f.Undeclared == UndeclaredLeader || u.verdict.OneMember:
-	case u.verdict.Access == cypher.Read && (f.Access == AccessRead || s.mayMove()):
+	case u.verdict.Access == cypher.Read && f.Access == AccessRead:
 		u.intent.Mode, u.judged = routing.Read, true
+	case u.verdict.Access == cypher.Read && s.mayMove():
+		u.intent.Mode, u.judged, u.moved = routing.Read, true, true
 	}
 }
 
-// mayMove tells whether an undeclared read may leave the leader on our own judgement: not when the user wrote moments ago,
-// for the member might not have it yet, and not when this very text was refused as a write before.
+// mayMove tells whether an undeclared read may leave the leader on our own judgement: not when this very text was refused as a
+// write before, and not when nothing could tell a member what the read has to see.
 func (s *boltSession) mayMove() bool {
-	if s.front.settings.Load().Causality && s.login.wroteLately(s.now) {
-		return false
-	}
-	return !s.srv.writes.contains(s.unit.query)
+	return !s.srv.writes.contains(s.unit.query) && (s.front.settings.Load().Causality != CausalityCluster || s.takesBookmarks())
 }
 
 // bytesToName avoids a copy for the names that come again and again.
@@ -206,8 +215,8 @@ func (s *boltSession) takeOpening(payload []byte, o opening) {
 	end := s.takeFollowing()
 	u.raw = in.buf[from:end]
 	u.send = u.raw
-	if u.judged && s.version >= bolt.V4_0 || u.readOnly && s.version >= bolt.V3 {
-		u.rebuilt = s.appendReadMode(u.rebuilt[:0], payload, o)
+	if s.saysRead() || len(u.own) > 0 {
+		u.rebuilt = s.appendRebuilt(u.rebuilt[:0], payload, o)
 		u.rebuilt = append(u.rebuilt, in.buf[first:end]...)
 		u.send = u.rebuilt
 	}
@@ -295,35 +304,6 @@ func isText(query []byte, word string) bool {
 	return len(q) == len(word) && bytes.EqualFold(q, []byte(word))
 }
 
-// appendReadMode appends the RUN or BEGIN with mode "r" in its extra, in chunks.
-func (s *boltSession) appendReadMode(dst, payload []byte, o opening) []byte {
-	head := payload[:o.length-len(o.extra)]
-	pairs := 1
-	for d := packstream.NewDecoder(o.extra); d.Len() > 0; { // the client said "w", as drivers do when nobody said anything
-		if d.Offset() == 0 {
-			pairs += d.Map()
-			continue
-		}
-		if string(d.String()) == "mode" {
-			pairs--
-		}
-		d.Skip()
-	}
-	body := packstream.AppendMap(s.scratch[:0], pairs)
-	body = packstream.AppendString(packstream.AppendString(body, "mode"), "r")
-	d := packstream.NewDecoder(o.extra)
-	d.Map()
-	for start := d.Offset(); d.Len() > 0; start = d.Offset() {
-		key := d.String()
-		d.Skip()
-		if string(key) != "mode" {
-			body = append(body, o.extra[start:d.Offset()]...)
-		}
-	}
-	s.scratch = body
-	return appendChunks2(dst, head, body)
-}
-
 // appendChunks2 appends a message whose payload is a followed by b.
 func appendChunks2(dst, a, b []byte) []byte {
 	if n := len(a) + len(b); n <= bolt.MaxChunk {
@@ -349,9 +329,7 @@ func (s *boltSession) perform(ctx context.Context) error {
 			return s.notServed(err)
 		}
 		s.setLease(lease)
-		if s.unit.intent.Mode == routing.Write && !s.unit.readOnly {
-			s.login.wrote(s.now)
-		}
+		s.limitLateness()
 		s.unit.sent++
 		switch err := s.exchange(s.unit.send); {
 		case errors.Is(err, errAgain):

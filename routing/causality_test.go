@@ -43,7 +43,9 @@ func TestReadsGoWhereTheirTransactionsAre(t *testing.T) {
 			return false
 		}
 		r := &Router{
-			Has:  func(s *cluster.Status, got []bolt.Position) bool { return len(got) == 1 && got[0] == marks[0] && in(c.has, s.Name) },
+			Has: func(s *cluster.Status, got []bolt.Position) bool {
+				return len(got) == 1 && got[0] == marks[0] && in(c.has, s.Name)
+			},
 			Late: func(m *cluster.Member, _ time.Time) bool { return in(c.late, m.Name) },
 		}
 		var tried []*cluster.Member

@@ -113,11 +113,11 @@ func frontendOf(c *configs.Frontend) (*proxy.Frontend, error) {
 		},
 		Access:     map[string]proxy.Access{"read": proxy.AccessRead, "write": proxy.AccessWrite, "read-only": proxy.AccessReadOnly}[c.Access],
 		Undeclared: map[string]proxy.Undeclared{"leader": proxy.UndeclaredLeader, "read": proxy.UndeclaredRead}[c.Routing.Undeclared],
-		Causality:  c.Routing.Causality != "none",
+		Causality:  causalities[c.Routing.Causality], CausalityWait: c.Routing.CausalityWait,
 		ServerSide: map[string]proxy.ServerSide{"always": proxy.ServerSideAlways, "never": proxy.ServerSideNever}[c.Routing.ServerSide],
 		Policy: routing.Policy{
 			LeaderAlwaysReads: c.Routing.LeaderReads == "always", Balance: balances[c.Routing.Balance], Prefer: c.Routing.Prefer,
-			SlowStart: c.Routing.SlowStart, Member: c.Member,
+			SlowStart: c.Routing.SlowStart, MaxLag: int64(c.Routing.MaxLag), Member: c.Member,
 		},
 		Procedures: procedures,
 	}, nil
@@ -164,4 +164,8 @@ func memberTLS(c configs.ClusterTLS) (*tls.Config, error) {
 		t.Certificates = []tls.Certificate{cert}
 	}
 	return t, nil
+}
+
+var causalities = map[string]proxy.Causality{
+	"none": proxy.CausalityNone, "session": proxy.CausalitySession, "user": proxy.CausalityUser, "cluster": proxy.CausalityCluster,
 }
