@@ -36,7 +36,9 @@ func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
 func (s *boltSession) askHome(ctx context.Context, as []byte, v *cluster.View) error {
 	u := &s.unit
 	saved := *u
+	s.in.held = true // the question is no unit of work whose end would let go of the request that waits
 	name, err := s.homeByMember(ctx, as, v)
+	s.in.held = false
 	*u = saved
 	u.tried = u.triedRoom[:0]
 	switch {

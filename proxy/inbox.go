@@ -21,6 +21,7 @@ type inbox struct {
 	rest   bool      // what stands at start is the rest of a message that was passed on in part
 
 	pinned bool // bytes before start may be sent again: they stay where they are
+	held   bool // pinned stays, whoever lifts it meanwhile
 }
 
 // head tells the tag of the message at start; ok is false when more bytes are needed. NOOPs in front are dropped.
@@ -78,7 +79,7 @@ func (in *inbox) release() {
 
 // unpin allows bytes before start to be overwritten.
 func (in *inbox) unpin() {
-	if in.pinned {
+	if in.pinned && !in.held {
 		in.pinned = false
 		in.tidy()
 	}

@@ -170,7 +170,7 @@ func (s *boltSession) decide(o opening) {
 		return
 	}
 	if u.explicit {
-		if f.Access == AccessRead || u.readOnly && s.mayMove() { // the frontend's word for what nobody declared
+		if u.moved = f.Access != AccessRead && u.readOnly && s.mayMove(); u.moved || f.Access == AccessRead { // the frontend's word for what nobody declared
 			u.intent.Mode, u.judged = routing.Read, s.version >= bolt.V4_0
 		}
 		return
