@@ -83,7 +83,7 @@ func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verif
 	if until.IsZero() {
 		until = time.Now().Add(s.srv.options.Load().Hold)
 	}
-	ctx, stop := context.WithDeadlineCause(ctx, until, errHoldTime)
+	hold, stop := context.WithDeadlineCause(ctx, until, errHoldTime)
 	defer stop()
 	s.startPump(cancel)
 	silence := s.noops()
@@ -91,7 +91,7 @@ func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verif
 	if s.pinnedTo != nil {
 		search = s.resume
 	}
-	l, err := search(ctx, in, verify, first)
+	l, err := search(ctx, hold, in, verify, first)
 	silence()
 	s.stopPump()
 	s.now = time.Now()
@@ -140,8 +140,9 @@ func (s *boltSession) noops() (stop func()) {
 	}
 }
 
-// search goes on from the first choice, which keeps its turn, until there is a connection or ctx ends.
-func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool, c choice) (*pool.Lease, error) {
+// search goes on from the first choice, which keeps its turn, until there is a connection, ctx ends, or an attempt failed and hold
+// has ended: failover.hold counts waiting for a member, connecting to one that is there has limits of its own.
+func (s *boltSession) search(ctx, hold context.Context, in routing.Intent, verify bool, c choice) (*pool.Lease, error) {
 	place := heldPlace{held: &s.srv.held}
 	defer place.leave()
 	for {
@@ -152,14 +153,14 @@ func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool
 				return l, nil
 			}
 		}
-		if err := s.whether(ctx, err, in); err != nil {
+		if err := s.whether(ctx, hold, err); err != nil {
 			return nil, err
 		}
 		if c.status == nil || errors.Is(err, pool.ErrClosed) {
 			if err := place.take(s.srv.options.Load(), int64(len(s.unit.send))); err != nil {
 				return nil, err
 			}
-			if err := holdFor(ctx, c.view); err != nil {
+			if err := holdFor(hold, c.view); err != nil {
 				return nil, err
 			}
 			s.unit.tried = s.unit.tried[:0]
@@ -170,14 +171,14 @@ func (s *boltSession) search(ctx context.Context, in routing.Intent, verify bool
 }
 
 // whether decides after a failed attempt if there is another; nil means go on.
-func (s *boltSession) whether(ctx context.Context, err error, in routing.Intent) error {
+func (s *boltSession) whether(ctx, hold context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	if _, refused := errors.AsType[*bolt.Failure](err); refused || errors.Is(err, routing.ErrVersion) || errors.Is(err, pool.ErrFull) || errors.Is(err, errQueueTime) {
 		return err
 	}
-	return nil
+	return context.Cause(hold)
 }
 
 // acquire lends a connection to the member, waiting in its line for as long as timeouts.queue allows. A member that cannot

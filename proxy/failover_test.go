@@ -536,3 +536,21 @@ func TestKerberosKeepsItsConnection(t *testing.T) {
 		})
 	}
 }
+
+// A hold of nothing is for those who would rather hear at once that no leader is there; connecting to members that are takes its
+// time all the same.
+func TestWithoutAHoldMembersAreConnectedAllTheSame(t *testing.T) {
+	g := startGate(t, gateOptions{standin: single, server: Options{Hold: time.Nanosecond}})
+	w := g.logged(bolt.V5_8)
+	w.row(aWrite, nil, nil)
+	if a := g.web("POST", "/db/neo4j/tx/commit", stmt("CREATE (n) RETURN n")); a.status != 200 || a.code() != "" {
+		t.Errorf("over HTTP: %v", a)
+	}
+	if err := g.cluster.Kill(g.cluster.Leader("neo4j")); err != nil {
+		t.Fatal(err)
+	}
+	g.await(func(v *cluster.View) bool { return v.Leader("") == nil })
+	if got := w.ask(write(w.v, "x", nil))[0].code(); got != bolt.CodeLeaderSwitch {
+		t.Errorf("without a leader: got %s at once; want LeaderSwitch", got)
+	}
+}

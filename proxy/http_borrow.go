@@ -63,7 +63,7 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 	u := &c.w.unit
 	began := time.Now()
 	defer func() { u.waited += time.Since(began) }()
-	ctx, stop := context.WithTimeoutCause(ctx, c.srv.options.Load().Hold-u.waited, errHoldTime) // one hold for all tries together
+	hold, stop := context.WithTimeoutCause(ctx, c.srv.options.Load().Hold-u.waited, errHoldTime) // one for all tries together
 	defer stop()
 	place := heldPlace{held: &c.srv.held}
 	defer place.leave()
@@ -79,11 +79,13 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 			return nil, context.Cause(ctx)
 		case errors.Is(err, errTxMember), errors.Is(err, errNoHTTP), errors.Is(err, pool.ErrFull), errors.Is(err, errQueueTime), errors.Is(err, pool.ErrClosed):
 			return nil, err
+		case context.Cause(hold) != nil:
+			return nil, context.Cause(hold)
 		case m == nil:
 			if err := place.take(c.srv.options.Load(), int64(len(u.body))); err != nil {
 				return nil, err
 			}
-			if err := holdFor(ctx, view); err != nil {
+			if err := holdFor(hold, view); err != nil {
 				return nil, err
 			}
 			u.tried = u.tried[:0]

@@ -28,7 +28,7 @@ func (s *boltSession) unpin() {
 
 // resume is search for such a session: it waits for a slot, for timeouts.queue at most. When the connection is closed the
 // credential is spent.
-func (s *boltSession) resume(ctx context.Context, _ routing.Intent, _ bool, _ choice) (*pool.Lease, error) {
+func (s *boltSession) resume(ctx, _ context.Context, _ routing.Intent, _ bool, _ choice) (*pool.Lease, error) {
 	ctx, cancel := s.queueTime(ctx)
 	defer cancel()
 	err := s.pinnedTo.Resume(ctx)
