@@ -21,7 +21,7 @@ test: test-unit test-servers ## all tests
 test-unit: ## unit tests, and everything that runs on stand-ins
 	$(GO) test -timeout 15m $(UNITS)
 
-test-servers: ## real servers and real drivers; wants Java, Maven, Python and Node, and says loudly what it skips without them
+test-servers: ## real servers and real drivers; wants Java, Maven, Python, Node and Chromium, and says loudly what it skips without them
 	$(GO) test -timeout 45m -count 1 -v ./test/e2e
 
 check: lint race fuzz cross ## what a reviewer runs

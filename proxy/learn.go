@@ -96,29 +96,39 @@ func (l *learner) wanted() []string {
 
 // learn runs until the server ends. While the checks are not blind it only waits.
 func (s *Server) learn() {
-	l := s.learner
 	for s.work.Err() == nil {
 		v := s.current.View()
-		var pause <-chan time.Time
-		if v.Blind {
-			o := s.options.Load().Learn
-			s.askAll(v, o.Timeout)
+		if !v.Blind {
 			select {
-			case <-time.After(o.Fast): // the least between two questions, whoever waits
+			case <-v.Replaced():
 			case <-s.work.Done():
 			}
-			if v = s.current.View(); !l.hurry(v, time.Now()) {
-				pause = time.After(o.Every - o.Fast)
-			} else {
-				continue
-			}
+			continue
 		}
+		o := s.options.Load().Learn
+		s.askAll(v, o.Timeout)
 		select {
-		case <-pause:
-		case <-l.wake:
-		case <-v.Replaced():
+		case <-time.After(o.Fast): // the least between two questions, whoever waits
 		case <-s.work.Done():
 		}
+		s.breather(o.Every - o.Fast)
+	}
+}
+
+// breather waits for the next question's time, unless a leader is missing or somebody has something new to ask for.
+func (s *Server) breather(d time.Duration) {
+	l := s.learner
+	over := time.NewTimer(d)
+	defer over.Stop()
+	for v := s.current.View(); v.Blind && !l.hurry(v, time.Now()); v = s.current.View() {
+		select {
+		case <-v.Replaced():
+			continue
+		case <-over.C:
+		case <-l.wake:
+		case <-s.work.Done():
+		}
+		return
 	}
 }
 

@@ -3,7 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -154,13 +154,7 @@ func TestATableWithASingleAddressLetsWorkWait(t *testing.T) {
 
 // A wrong password that clients send must not be repeated by us, and one that is changed must not be tried for ever.
 func TestALoginThatIsRefusedIsNotAskedBy(t *testing.T) {
-	var mu sync.Mutex
-	seen := map[string]int{}
-	g := blindGate(t, standin.Options{Seed: 2, Databases: []string{"neo4j"}, OnQuery: func(q standin.Query) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen[q.User]++
-	}}, nil)
+	g := blindGate(t, standin.Options{Seed: 2, Databases: []string{"neo4j"}}, nil)
 	if _, err := g.tryDial(bolt.V5_8, bolt.Basic(standin.DefaultUser, "wrong")); err == nil {
 		t.Fatal("a wrong password was accepted")
 	}
@@ -194,4 +188,35 @@ func TestNobodyIsAskedByTheLoginOfAClientThatLeft(t *testing.T) {
 			t.Fatal("the credential of a client that left is kept")
 		}
 	}
+}
+
+func TestMembersAreAskedOnceAnInterval(t *testing.T) {
+	const fast = 20 * time.Millisecond
+	var asked atomic.Int64
+	g := blindGate(t, standin.Options{Generation: cluster.Causal, ServerVersion: "3.5.35", Seed: 4, OnQuery: func(q standin.Query) {
+		if isRoutingCall([]byte(q.Text)) {
+			asked.Add(1)
+		}
+	}}, func(o *gateOptions) { o.server.Learn = Learn{Every: time.Hour, Fast: fast} })
+	w := g.dial(bolt.V3)
+	g.await(g.agrees(""))
+	settled := func() int64 { // what was under way has come
+		n := asked.Load()
+		time.Sleep(10 * fast)
+		return asked.Load() - n
+	}
+	waitFor(t, "the questions pause", func() bool { return settled() == 0 })
+	before := asked.Load()
+	for range 50 {
+		query(t, w, "MATCH (n) RETURN n", nil, nil)
+	}
+	g.dial(bolt.V3) // a new session is no reason, but that there was none
+	if more := asked.Load() - before + settled(); more > 3 {
+		t.Errorf("%d questions in an hour's pause; want one a member at most", more)
+	}
+	if err := g.cluster.Elect("", map[bool]string{true: "s2", false: "s1"}[g.cluster.Leader("") == "s1"]); err != nil {
+		t.Fatal(err)
+	}
+	query(t, w, "CREATE (n) RETURN n", nil, nil) // refused by the old leader: that is a reason
+	g.await(g.agrees(""))
 }
