@@ -27,6 +27,12 @@ type User struct {
 	MemberPassword string // secret
 }
 
+// Format shows who it is, never a password.
+func (u User) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%s as %s", u.Name, u.MemberUser) }
+
+// MarshalText is Format, for encoders and structured logs.
+func (u User) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(u)), nil }
+
 // gateUser is a User as it is kept. It never changes: a reload keeps those that stay the same, and makes others anew, so that
 // a session can tell by the pointer whether it is still welcome.
 type gateUser struct {

@@ -201,6 +201,17 @@ func TestAReloadChangesGateUsers(t *testing.T) {
 	logged("agent").row("RETURN 7", nil, nil)
 }
 
+func TestAGateUserShowsNoPassword(t *testing.T) {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, gateUserList[0]); strings.Contains(got, "of agent") || strings.Contains(got, "of reports") || strings.Contains(got, "6f66") {
+			t.Errorf("%s shows %s", verb, got)
+		}
+	}
+	if got, err := gateUserList[0].MarshalText(); err != nil || string(got) != "agent as reports" {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
 func basicHeader(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
