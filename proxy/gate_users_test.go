@@ -327,34 +327,3 @@ func TestGateUsersHTTPLogins(t *testing.T) {
 		client.want("GET", 200, basicHeader("agent", "of agent")+"|GET")
 	})
 }
-
-// A read of a gate user sees what another client of its member user wrote, over any protocol (design rule 5), and is told to
-// be a read at the leader as well.
-func TestGateUsersShareTheLoginOfTheirMemberUser(t *testing.T) {
-	behind := lab
-	behind.Lag = 50 * time.Millisecond
-	g, _ := startUsers(t, behind)
-	w := g.open(bolt.V5_4)
-	w.logOn("editor", "of editor")
-	w.row("CREATE (n) RETURN n", nil, nil)
-	agent := g.open(bolt.V5_4)
-	agent.logOn("agent", "of agent")
-	const read = "MATCH (n) RETURN n"
-	rows := []m{agent.row(read, nil, nil), agent.row(read, nil, m{"mode": "w"})}
-	agent.expect("SUCCESS()", beginTx(agent.v, m{"db": "neo4j", "mode": "w"})...)
-	row, err := firstRow(agent.ask(run(agent.v, read, nil, m{}), pull(agent.v)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := g.web("POST", "/db/neo4j/tx/commit", stmt(read), "Authorization", basicHeader("agent", "of agent"))
-	q := g.web("POST", "/db/neo4j/query/v2", queryBody(read), "Authorization", basicHeader("agent", "of agent"))
-	rows = append(rows, row)
-	for _, over := range []webAnswer{a, q} {
-		rows = append(rows, m{"member": over.field("member"), "mode": over.field("mode"), "applied": over.field("applied")})
-	}
-	for i, row := range rows {
-		if fmt.Sprint(row["applied"]) != "2" || row["mode"] != "r" {
-			t.Errorf("undeclared read %d, right after a write of the same member user, was answered by %v with mode %v, which has transaction %v; want r, 2", i, row["member"], row["mode"], row["applied"])
-		}
-	}
-}

@@ -88,7 +88,8 @@ func FuzzRestrictedExtra(f *testing.F) {
 		if err != nil || o.length != len(payload) || refusesExtra(o.extra) != "" {
 			return
 		}
-		sent, _ := bolt.Payload(s.appendReadMode(nil, payload, o), nil)
+		s.unit.readOnly = true
+		sent, _ := bolt.Payload(s.appendRebuilt(nil, payload, o), nil)
 		if !bytes.Equal(sent[:head], payload[:head]) {
 			t.Fatalf("%x is sent as %x", payload, sent)
 		}

@@ -410,6 +410,28 @@ func TestReadOnlyIsEnforcedByMembersToo(t *testing.T) {
 	}
 }
 
+// Work that goes to the leader all the same is told to be a read there as well.
+func TestReadOnlySaysSoAtTheLeaderToo(t *testing.T) {
+	g, _ := readOnlyGate(t, gateOptions{standin: lab, frontend: func(f *Frontend) { f.Undeclared = UndeclaredLeader }})
+	leader := g.cluster.Leader("neo4j")
+	const read = "MATCH (n) RETURN n"
+	w := g.logged(bolt.V5_4)
+	rows := []m{w.row(read, nil, nil), w.row(read, nil, m{"mode": "w"})}
+	for _, at := range []struct{ path, body string }{{"/db/neo4j/tx/commit", stmt(read)}, {"/db/neo4j/query/v2", queryBody(read)}} {
+		a := g.web("POST", at.path, at.body, "X-Write", "1")
+		rows = append(rows, m{"member": a.field("member"), "mode": a.field("mode")})
+	}
+	for i, row := range rows {
+		if row["member"] != leader || row["mode"] != "r" {
+			t.Errorf("read %d was answered by %v with mode %v; want the leader %s, r", i, row["member"], row["mode"], leader)
+		}
+	}
+	w.expect("SUCCESS()", beginTx(w.v, m{"db": "neo4j", "mode": "w"})...)
+	if row, err := firstRow(w.ask(run(w.v, read, nil, m{}), pull(w.v))); err != nil || row["mode"] != "r" {
+		t.Errorf("a transaction that was declared a write has %v, %v", row, err)
+	}
+}
+
 // inNeo4j is a BEGIN in the database neo4j.
 func inNeo4j(v bolt.Version) [][]byte { return beginTx(v, m{"db": "neo4j"}) }
 
