@@ -24,7 +24,6 @@ var unbuilt = []notBuilt{
 	{"failover.retry_budget", []string{"20%"}},
 	{"failover.replay", []string{"false"}},
 	{"admin", nil},
-	{"log.access", []string{"off"}},
 	{"log.slow", []string{"500ms"}},
 	{"log.otlp", nil},
 	{"shutdown.handover", []string{"1h"}},

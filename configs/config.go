@@ -200,7 +200,7 @@ type AdminUser struct {
 type Log struct {
 	Level  string        `key:"level" enum:"debug|info|warn|error"`
 	Format string        `key:"format" enum:"auto|text|json"` // auto: text on a terminal and in the journal, else JSON
-	Access string        `key:"access"`
+	Access string        `key:"access" enum:"off|on"`         // a line for each unit of work
 	Slow   time.Duration `key:"slow"`
 	OTLP   string        `key:"otlp"`
 }

@@ -12,6 +12,20 @@ import (
 // shownLine is how many characters of the query's line Underline shows.
 const shownLine = 120
 
+// Place is line:column of the token that decided v, counted from 1, columns in characters; "" when no single token did.
+func Place(query []byte, v Verdict) string {
+	if v.End <= v.Start || v.End > len(query) {
+		return ""
+	}
+	line, column := 1, 1
+	for _, r := range string(query[:v.Start]) {
+		if column++; r == '\n' {
+			line, column = line+1, 1
+		}
+	}
+	return fmt.Sprintf("%d:%d", line, column)
+}
+
 // Underline shows where in query the token lies that decided v: its line of the query, the token underlined below it, and
 // line:column with the reason; lines and columns count from 1, columns in characters. A verdict without a token gives its
 // reason alone. Of a long line the part around the token is shown, and control characters appear as a dot, so that the result

@@ -121,12 +121,14 @@ func (s *boltSession) becomeWrite() {
 	}
 	u.verdict.Access = cypher.Write
 	s.toLeader()
+	u.line.corrected()
 }
 
 // toLeader sends what we took for a read to the leader, as the client wrote it.
 func (s *boltSession) toLeader() {
 	u := &s.unit
 	u.judged, u.moved, u.intent.Mode = false, false, routing.Write
+	u.line.kept()
 	u.intent.Marks, u.tried = nil, u.tried[:0]
 	s.sendPlain()
 }
@@ -255,6 +257,7 @@ func lossFailure(doubt bool, member string) *bolt.Failure {
 
 // owedFail answers what is owed with f first. A ROLLBACK alone succeeded: the transaction died with its connection.
 func (s *boltSession) owedFail(f *bolt.Failure) {
+	s.unit.line.failed(f.Code)
 	for s.owesRollback() {
 		s.mu.Lock()
 		o := s.owed.pop()

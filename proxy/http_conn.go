@@ -121,6 +121,7 @@ func (c *httpConn) run(ctx context.Context) (err error) {
 			c.closing, c.unread = true, true
 			err = errors.Join(fmt.Errorf("proxy: request refused: %w", bad), c.answerBad(bad))
 		}
+		c.endLine(err)
 		c.finish()
 		if err != nil || c.closing {
 			if c.unread {

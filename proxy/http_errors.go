@@ -35,6 +35,9 @@ var statusText = map[int]string{
 
 // answerFailure answers with an error. A 503 says when to come back.
 func (c *httpConn) answerFailure(f httpFailure) error {
+	if c.w.unit.line.failed(f.code); c.w.unit.line != nil {
+		c.w.unit.line.status = f.status
+	}
 	body := append([]byte(nil), `{"errors":[{"code":`...)
 	body = appendQuoted(body, f.code)
 	body = append(body, `,"message":`...)

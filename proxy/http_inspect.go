@@ -119,6 +119,7 @@ func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 			c.srv.current.Report(m.Name, u.intent.DB, cluster.NotALeader)
 		}
 		u.judged, u.intent.Mode = false, routing.Write
+		u.line.corrected()
 		u.tried = u.tried[:0]
 		return true
 	}

@@ -44,6 +44,8 @@ type httpUnit struct {
 	txID    string    // of the explicit transaction that it began, as its member knows it
 	txStays bool      // the transaction is open behind the answer,
 	txUntil time.Time // and until then, when nothing more is heard of it
+
+	line *accessLine // nil while the access log is off
 }
 
 func (u *httpUnit) reset() {
@@ -188,6 +190,10 @@ type statements struct {
 	mode      declaration // Query API: accessMode
 
 	procedures *cypher.Procedures // by which texts are judged
+
+	explain bool   // reason and at are wanted
+	reason  string // what decided in the first text that is no read, else in the last
+	at      string // and where
 }
 
 // readTexts reads the statements of a held body; once.
@@ -195,7 +201,7 @@ func (u *httpUnit) readTexts(r httpRoute) statements {
 	if u.texts.known {
 		return u.texts
 	}
-	u.texts = statements{known: true, procedures: u.procedures}
+	u.texts = statements{known: true, procedures: u.procedures, explain: u.line != nil}
 	if u.held && !u.texts.scan(u.body, r) {
 		u.texts = statements{known: true, mode: u.texts.mode}
 	}
@@ -286,6 +292,9 @@ func (t *statements) text(s *jsonScan) {
 		raw = text
 	}
 	v := cypher.Classify(raw, t.procedures)
+	if t.explain && t.read {
+		t.reason, t.at = v.Reason, cypher.Place(raw, v)
+	}
 	t.read = t.read && v.Access == cypher.Read
 	t.use(v, raw)
 	t.clean = t.clean && !v.SelfCommitting

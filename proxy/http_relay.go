@@ -37,6 +37,7 @@ func (c *httpConn) serve(ctx context.Context) error {
 	if done, err := c.serveLocally(ctx); done || err != nil {
 		return err
 	}
+	u.line = c.srv.accessLine(time.Now())
 	if users := c.srv.users.Load(); users == nil {
 		c.gate = nil
 	} else if refused, err := c.admit(ctx, users); refused || err != nil {
@@ -50,6 +51,7 @@ func (c *httpConn) serve(ctx context.Context) error {
 		return err
 	}
 	c.decide()
+	c.decided()
 	err := c.perform(ctx)
 	c.noteTransaction()
 	return err
@@ -82,6 +84,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 			c.beginWrite()
 		}
 		u.member = lease.Member.ID()
+		u.line.went(lease.Member)
 		c.buildRequest(lease.Member)
 		if err = c.exchange(lease); err != errAgain {
 			if w := c.w; w.path.kind == routeStatements && u.texts.changes {

@@ -323,5 +323,6 @@ func (s *boltSession) resetUnit() error {
 	s.owed.push(owed{tag: bolt.TagReset})
 	s.mu.Unlock()
 	s.unit.ending = bolt.TagReset
+	s.unit.line.failed("reset")
 	return s.exchange(slices.Clip(bolt.Reset))
 }

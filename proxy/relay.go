@@ -473,6 +473,7 @@ func (s *boltSession) success(o owed, payload []byte) {
 		s.mu.Lock()
 		s.reset = false
 		s.mu.Unlock()
+		u.line.failed("reset")
 	}
 	if u.over && u.mayChangeUsers() {
 		s.srv.logins.forgetAll()
@@ -551,21 +552,25 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 	}
 	switch {
 	case s.deniedAfterAll(f):
-		s.stage()
-		s.out = bolt.AppendFailure(s.out, s.version, bolt.CodeForbidden, forbidden("a member took it for a write ("+f.Code+")"))
-		a.pos += size
-		a.out = a.pos
-		return nil
+		s.insteadOf(size, bolt.CodeForbidden, forbidden("a member took it for a write ("+f.Code+")"))
 	case wrongMember && !s.passedOn(o, f):
-		s.stage()
-		s.out = bolt.AppendFailure(s.out, s.version, bolt.CodeLeaderSwitch,
+		s.insteadOf(size, bolt.CodeLeaderSwitch,
 			"boltgate: the member was not the right one any more ("+s.lease.Member.Name+" said "+f.Code+"); please try again")
+	default:
+		u.line.failed(f.Code)
 		a.pos += size
-		a.out = a.pos
-		return nil
 	}
-	a.pos += size
 	return nil
+}
+
+// insteadOf tells the client another failure than the member's, which has size bytes at pos.
+func (s *boltSession) insteadOf(size int, code, message string) {
+	a := &s.answers
+	s.unit.line.failed(code)
+	s.stage()
+	s.out = bolt.AppendFailure(s.out, s.version, code, message)
+	a.pos += size
+	a.out = a.pos
 }
 
 // report tells the checks what a failure says about the member, and whether it is of the kind that clients do not get.

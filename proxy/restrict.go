@@ -155,6 +155,9 @@ func (s *boltSession) refuseInside(why string) error {
 func (s *boltSession) refuse(why string) error {
 	s.srv.log.Debug("refused: only reads are allowed", "session", s.id, "client", s.remote, "user", s.userName(), "why", why)
 	s.fail(bolt.CodeForbidden, forbidden(why))
+	if s.unit.line.failed(bolt.CodeForbidden); s.unit.line == nil {
+		s.refusedLine(bolt.CodeForbidden, why)
+	}
 	return nil
 }
 

@@ -113,6 +113,7 @@ func (s *boltSession) serveRequests(ctx context.Context) (err error) {
 		tag, err := s.nextRequest(ctx)
 		if err == nil {
 			err = s.serve(ctx, tag)
+			s.endLine(err)
 		}
 		if err == errParked {
 			return err
@@ -129,6 +130,7 @@ func (s *boltSession) end() {
 	if s.lease != nil {
 		s.abandonWrite()
 		s.recoverLease()
+		s.endLine(errLeft)
 	}
 	s.unpin()
 	s.leaveLogin()

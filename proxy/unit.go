@@ -54,6 +54,8 @@ type unit struct {
 	violated  bool      // the FAILURE is of those after which servers close the connection
 	misplaced bool      // the FAILURE was that this is the wrong member
 	forwarded bool      // a pump sent requests beyond send: the unit cannot be sent again as a whole
+
+	line *accessLine // nil while the access log is off, and once it is written
 }
 
 func (u *unit) reset() {
@@ -142,6 +144,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	u.query = o.query
 	s.decide(o)
 	s.place()
+	s.startLine()
 	if err := s.resolveHome(ctx, o.as); err != nil {
 		return s.notServed(err)
 	}
@@ -331,6 +334,7 @@ func (s *boltSession) perform(ctx context.Context) error {
 		s.setLease(lease)
 		s.limitLateness()
 		s.unit.sent++
+		s.unit.line.went(lease.Member)
 		switch err := s.exchange(s.unit.send); {
 		case errors.Is(err, errAgain):
 			s.now = time.Now()
@@ -345,6 +349,7 @@ func (s *boltSession) notServed(err error) error {
 	s.in.unpin()
 	s.unit.raw, s.unit.send = nil, nil
 	if errors.Is(err, errReset) {
+		s.unit.line.failed("reset")
 		return s.settle()
 	}
 	f := failureFor(err)

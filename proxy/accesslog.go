@@ -1,0 +1,247 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// This file owns the access log (log.access): one line for each unit of work, which says where it went and why, how long
+// it took and how it ended. It never holds text of a query, nor a parameter. While it is off no unit has a line, and the
+// places that note something for it ask a nil pointer.
+
+// accessLine is what is noted for the line of a unit of work while that runs.
+type accessLine struct {
+	began  time.Time
+	why    string // what decided: see docs/access-log.md
+	reason string // of a text that was looked at: what decided there,
+	at     string // and where
+	member string // that served it at last
+	sent   int    // to how many members it went, one after the other
+	wait   time.Duration
+	end    string // what the client was told in the end, when that was no success
+	status int    // HTTP: of the gate's own answer
+}
+
+// accessLine starts a line, nil while the access log is off.
+func (s *Server) accessLine(now time.Time) *accessLine {
+	if !s.options.Load().AccessLog {
+		return nil
+	}
+	return &accessLine{began: now}
+}
+
+// went notes the member that a connection was had to.
+func (l *accessLine) went(m *cluster.Member) {
+	if l != nil {
+		l.member, l.wait = m.Name, time.Since(l.began)
+		l.sent++
+	}
+}
+
+// failed notes what the client is told; the first counts.
+func (l *accessLine) failed(code string) {
+	if l != nil && l.end == "" {
+		l.end = code
+	}
+}
+
+// corrected notes that what was taken for a read was refused as a write.
+func (l *accessLine) corrected() {
+	if l != nil {
+		l.why = "refused"
+	}
+}
+
+// kept notes that what would be a read goes to the leader, for what it has to see.
+func (l *accessLine) kept() {
+	if l != nil {
+		l.why = "causality"
+	}
+}
+
+// judged notes what a text says.
+func (l *accessLine) judged(text []byte, v cypher.Verdict) {
+	l.reason, l.at = v.Reason, cypher.Place(text, v)
+}
+
+// ended is the line's last word, where err is how the session or connection goes on.
+func (l *accessLine) ended(err error) string {
+	switch {
+	case l.end != "":
+		return l.end
+	case errors.Is(err, errLeft):
+		return "client left"
+	case err != nil:
+		return "connection broken"
+	}
+	return "ok"
+}
+
+// tail is what the lines of all protocols end with.
+func (l *accessLine) tail(in routing.Intent, err error) []slog.Attr {
+	access := "write"
+	if in.Mode == routing.Read {
+		access = "read"
+	}
+	attrs := []slog.Attr{slog.String("access", access), slog.String("why", l.why)}
+	if l.reason != "" {
+		attrs = append(attrs, slog.String("reason", l.reason))
+	}
+	if l.at != "" {
+		attrs = append(attrs, slog.String("at", l.at))
+	}
+	return append(attrs, slog.String("db", in.DB), slog.String("member", l.member), slog.Int("sent", l.sent),
+		slog.Duration("wait", l.wait.Round(time.Microsecond)), slog.Duration("took", time.Since(l.began).Round(time.Microsecond)),
+		slog.String("end", l.ended(err)))
+}
+
+// startLine starts the line of the unit that was just decided on; its text must still be at hand.
+func (s *boltSession) startLine() {
+	u := &s.unit
+	if u.line = s.srv.accessLine(s.now); u.line == nil {
+		return
+	}
+	u.line.why = s.why()
+	if u.verdict.Reason != "" && !u.declared {
+		u.line.judged(u.query, u.verdict)
+	}
+}
+
+// why says in a word what decided where the unit goes: decide, once more, for people.
+func (s *boltSession) why() string {
+	u, f := &s.unit, s.front.settings.Load()
+	switch {
+	case u.declared:
+		return "declared"
+	case u.explicit && u.intent.Mode == routing.Read:
+		return "frontend"
+	case u.explicit:
+		return "transaction"
+	case u.verdict.System && s.manyDatabases():
+		return "system"
+	case f.Access == AccessWrite:
+		return "frontend"
+	case f.Undeclared == UndeclaredLeader:
+		return "undeclared"
+	case u.verdict.OneMember:
+		return "one member"
+	case u.verdict.Access == cypher.Write, u.intent.Mode == routing.Read:
+		return "text"
+	case s.srv.writes.contains(u.query):
+		return "refused before"
+	}
+	return "causality"
+}
+
+// endLine writes the line of a unit that is over; one that holds a lease goes on.
+func (s *boltSession) endLine(err error) {
+	u := &s.unit
+	l := u.line
+	if l == nil {
+		return
+	}
+	if s.lease != nil {
+		if err != nil { // the session ends, and with it the lease
+			l.failed(l.ended(err))
+		}
+		return
+	}
+	u.line = nil
+	unit := "auto-commit"
+	if u.explicit {
+		unit = "transaction"
+	}
+	if u.explicit && u.ends() == bolt.TagRollback {
+		l.failed("rollback")
+	}
+	attrs := append([]slog.Attr{slog.String("frontend", s.front.settings.Load().Name), slog.String("client", s.remote), slog.String("session", s.id),
+		slog.String("protocol", "bolt "+s.version.String()), slog.String("unit", unit)}, l.tail(u.intent, err)...)
+	s.srv.log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
+}
+
+// refusedLine is the whole line of an opening request that a client which may only read was refused.
+func (s *boltSession) refusedLine(code, why string) {
+	if l := s.srv.accessLine(s.now); l != nil {
+		s.unit.reset()
+		l.why, l.reason, l.end, s.unit.line = "read-only", why, code, l
+	}
+}
+
+// why is the same for a request.
+func (c *httpConn) why() string {
+	w := c.w
+	u, set := &w.unit, w.set
+	switch {
+	case w.path.kind == routeStatic:
+		return "any member"
+	case u.pinned != nil:
+		return "transaction"
+	case u.declared != undeclared:
+		return "declared"
+	case set.Access == AccessWrite:
+		return "frontend"
+	case set.Undeclared != UndeclaredDetect && set.Access == AccessAny:
+		return "undeclared"
+	case w.path.kind == routeBegin && u.intent.Mode == routing.Read:
+		return "frontend"
+	case w.path.kind == routeBegin:
+		return "transaction"
+	case w.path.kind != routeStatements:
+		return "method"
+	}
+	t := u.readTexts(w.path)
+	switch {
+	case !t.read, u.intent.Mode == routing.Read:
+		return "text"
+	case t.oneMember:
+		return "one member"
+	case t.strays():
+		return "several databases"
+	case u.held && c.srv.writes.contains(u.body):
+		return "refused before"
+	}
+	return "causality"
+}
+
+// decided completes the line of a request that was just decided on.
+func (c *httpConn) decided() {
+	w := c.w
+	l := w.unit.line
+	if l == nil {
+		return
+	}
+	l.why = c.why()
+	if w.unit.texts.known && w.unit.declared == undeclared {
+		l.reason, l.at = w.unit.texts.reason, w.unit.texts.at
+	}
+}
+
+var httpUnits = map[routeKind]string{routeBegin: "begin", routeInside: "inside a transaction"}
+
+// endLine writes the line of the request that was just served.
+func (c *httpConn) endLine(err error) {
+	w := c.w
+	if w == nil || w.unit.line == nil {
+		return
+	}
+	u := &w.unit
+	l := u.line
+	u.line = nil
+	unit := "request"
+	if name, ok := httpUnits[w.path.kind]; ok {
+		unit = name
+	}
+	if l.status == 0 && u.answered {
+		l.status = w.ans.status
+	}
+	attrs := append([]slog.Attr{slog.String("frontend", w.set.Name), slog.String("client", c.remote), slog.String("protocol", "http"),
+		slog.String("unit", unit), slog.Int("status", l.status)}, l.tail(u.intent, err)...)
+	c.srv.log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
+}
