@@ -96,6 +96,14 @@ func (s *boltSession) mayNotKnow(m *cluster.Member) bool {
 	return leader != nil && leader.Member != m
 }
 
+// unheardOf tells whether a member refused the unit because it has not heard of a database that is new to the gate too, and
+// that there may be all the same: it did not get as far as the text then. The leader of system knows.
+func (s *boltSession) unheardOf(code string) bool {
+	u := &s.unit
+	return code == bolt.CodeDatabaseNotFound && (u.used || !u.verdict.UsesUse) && !u.verdict.System &&
+		s.mayNotKnow(s.lease.Member) && !routing.Known(s.srv.current.View(), routing.Fold(u.intent.DB))
+}
+
 // finalHere tells whether a member's refusal is the client's to hear, whatever others might say: this frontend reaches one
 // member only, or the database's operator stopped it.
 func (s *boltSession) finalHere(code string) bool {

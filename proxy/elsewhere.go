@@ -71,7 +71,10 @@ func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 		return true
 	}
 	opens := o.tag == bolt.TagBegin || o.tag == bolt.TagRun && !u.begun
-	if !opens || !u.explicit && (u.classify().SelfCommitting || !refusedBeforeRunning(f.Code, s.version)) || !aboutTheMember(f.Code) {
+	if !opens || !u.explicit && u.classify().SelfCommitting {
+		return false
+	}
+	if !s.unheardOf(f.Code) && (!aboutTheMember(f.Code) || !u.explicit && !refusedBeforeRunning(f.Code, s.version)) {
 		return false
 	}
 	if u.declared && !u.explicit && u.classify().Access == cypher.Write {

@@ -203,8 +203,11 @@ func (s *boltSession) askMember(ctx context.Context, db string, ask func(*bolt.C
 		switch {
 		case err == nil, refused && s.finalAnswer(f.Code, db), len(u.tried) >= maxTries:
 			return answer, err
-		case refused && f.Code == bolt.CodeDatabaseNotFound && known && s.mayNotKnow(lease.Member) && in.DB != routing.System:
-			in.DB = routing.System // others serve it: this member may not have heard of it yet
+		case refused && f.Code == bolt.CodeDatabaseNotFound && s.mayNotKnow(lease.Member): // there may be one all the same
+			if known {
+				in.DB = routing.System
+			}
+			u.tried = append(u.tried, lease.Member)
 		case refused && f.Code != bolt.CodeDatabaseUnavailable && f.Code != bolt.CodeAuthExpired:
 			return answer, err
 		default:

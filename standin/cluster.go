@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -30,6 +31,7 @@ type Cluster struct {
 	dbs        []*database              // guarded by mu; in the order of their creation
 	aliases    []alias                  // guarded by mu
 	composites []*database              // guarded by mu
+	homes      map[string]string        // guarded by mu: home databases by user
 	remotes    map[string]*database     // guarded by mu: behind remote aliases, by alias
 	users      map[string]string        // guarded by mu
 	expired    map[string]bool          // guarded by mu: users whose password is due
@@ -48,8 +50,11 @@ func Start(o Options) (*Cluster, error) {
 	}
 	c := &Cluster{
 		opt: o, log: o.Logger, nudge: make(chan struct{}, 1), news: make(chan Election, 64), changed: make(chan struct{}),
-		random: rand.New(rand.NewPCG(uint64(o.Seed), 0x7374616e64696e)), users: make(map[string]string), remotes: make(map[string]*database),
+		random: rand.New(rand.NewPCG(uint64(o.Seed), 0x7374616e64696e)), users: make(map[string]string), remotes: make(map[string]*database), homes: maps.Clone(o.Home),
 		lags: make(map[string]time.Duration), expired: make(map[string]bool),
+	}
+	if c.homes == nil {
+		c.homes = make(map[string]string)
 	}
 	for user, password := range o.Users {
 		c.users[user] = password

@@ -138,6 +138,9 @@ func (c *Cluster) SetAlias(name, target string) {
 	c.change(func() { c.putAlias(alias{name: name, target: target}) })
 }
 
+// SetHome changes a user's home database.
+func (c *Cluster) SetHome(user, db string) { c.change(func() { c.homes[user] = foldName(db) }) }
+
 // DropAlias takes a name away.
 func (c *Cluster) DropAlias(name string) { c.change(func() { c.dropAlias(name) }) }
 

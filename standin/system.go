@@ -92,7 +92,7 @@ func (c *Cluster) databaseRow(m, host *member, d *database, user string) map[str
 	if d.name == systemDB {
 		kind = "system"
 	}
-	home := c.opt.Home[user]
+	home := c.homes[user]
 	isHome := home == d.name || home == "" && d == c.dbs[0]
 	return map[string]any{
 		"name": d.name, "type": kind, "aliases": c.aliasesOf(d.name), "access": "read-write", "address": host.bolt(),

@@ -126,11 +126,11 @@ func (c *Cluster) place(t *transaction, d *database) *bolt.Failure {
 
 // home is the user's home database.
 func (c *Cluster) home(user string) string {
-	if db, ok := c.opt.Home[user]; ok {
-		return db
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if db, ok := c.homes[user]; ok {
+		return db
+	}
 	return c.dbs[0].name
 }
 

@@ -1,0 +1,385 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/standin"
+)
+
+// several is a cluster of three databases, each led by another member: neo4j by s1, orders by s2, stock by s3, system by s1;
+// stock is on s2 and s3 alone. It has server-side routing.
+func several() standin.Options {
+	return standin.Options{
+		Seed: 4, SSR: true, Databases: []string{"neo4j", "orders", "stock"}, Hosting: map[string][]string{"stock": {"s2", "s3"}},
+		Aliases: map[string]string{"sales": "orders"}, Composites: map[string][]string{"all": {"neo4j", "orders"}},
+		Users: map[string]string{standin.DefaultUser: standin.DefaultPassword, "olga": "o"}, Home: map[string]string{"olga": "orders"},
+	}
+}
+
+// lead makes members the leaders of databases and waits until the gate knows.
+func (g *gate) lead(by map[string]string) {
+	g.t.Helper()
+	for db, member := range by {
+		if err := g.cluster.Elect(db, member); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	g.await(func(v *cluster.View) bool {
+		for db, member := range by {
+			if l := v.Leader(db); l == nil || l.Name != member {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+var severalLeaders = map[string]string{"neo4j": "s1", "orders": "s2", "stock": "s3", "system": "s1"}
+
+// inSeveral runs f with a gate before such a cluster, in memory.
+func inSeveral(t *testing.T, o gateOptions, f func(t *testing.T, g *gate)) {
+	t.Helper()
+	if o.standin.Databases == nil {
+		o.standin = several()
+	}
+	inBubble(t, o, func(t *testing.T, g *gate) {
+		g.lead(severalLeaders)
+		f(t, g)
+	})
+}
+
+// placed is one unit of work and where it belongs.
+type placed struct {
+	name, text string
+	extra      m
+	want       string // members that may serve it
+	db         string
+}
+
+func TestWorkGoesByTheDatabaseThatItNames(t *testing.T) {
+	r := func(db string) m { return m{"mode": "r", "db": db} }
+	for _, v := range []bolt.Version{bolt.V4_1, bolt.V4_4, bolt.V5_8} {
+		inSeveral(t, gateOptions{frontend: func(f *Frontend) { f.Causality = false }}, func(t *testing.T, g *gate) {
+			w := g.logged(v)
+			for _, tt := range []placed{
+				{"no database: the home", aWrite, nil, "s1", "neo4j"},
+				{"a database", aWrite, m{"db": "orders"}, "s2", "orders"},
+				{"in any case", aWrite, m{"db": "ORDERS"}, "s2", "orders"},
+				{"a read", oneRow, r("orders"), "s1 s3", "orders"},
+				{"a database on two members", oneRow, r("stock"), "s2", "stock"},
+				{"its leader", aWrite, m{"db": "stock"}, "s3", "stock"},
+				{"an alias", aWrite, m{"db": "sales"}, "s2", "orders"},
+				{"USE", "USE orders CREATE (n) RETURN n", nil, "s2", "orders"},
+				{"USE from another database", "USE stock CREATE (n) RETURN n", m{"db": "orders"}, "s3", "stock"},
+				{"USE in any case", "use `Stock` CREATE (n) RETURN n", nil, "s3", "stock"},
+				{"USE of an alias", "USE sales CREATE (n) RETURN n", nil, "s2", "orders"},
+				{"USE in a judged read", "USE orders MATCH (n) RETURN n", nil, "s1 s3", "orders"},
+				{"USE in a declared read", "USE stock MATCH (n) RETURN n", r("neo4j"), "s2", "stock"},
+				{"a part of a composite", "USE all.orders CREATE (n) RETURN n", m{"db": "all"}, "s2", "orders"},
+				{"a command of one member", "SHOW TRANSACTIONS", m{"db": "orders"}, "s2", "orders"},
+				{"the same, declared a read", "SHOW TRANSACTIONS", r("orders"), "s2", "orders"},
+				{"TERMINATE", "TERMINATE TRANSACTIONS 'orders-transaction-1'", m{"db": "orders"}, "s2", "orders"},
+				{"a procedure of one member", "CALL dbms.listConnections()", r("stock"), "s3", "stock"},
+				{"kill", "CALL dbms.killQuery('query-1')", m{"db": "stock"}, "s3", "stock"},
+				{"SHOW SETTINGS", "SHOW SETTINGS", r("orders"), "s2", "orders"},
+			} {
+				for range 4 {
+					row := w.row(tt.text, nil, tt.extra)
+					if member, _ := row["member"].(string); !strings.Contains(tt.want, member) || row["db"] != tt.db {
+						t.Errorf("Bolt %v, %s: got %v; want %s on %s", v, tt.name, row, tt.db, tt.want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestSystemIsAskedAtItsLeader: a member of its own mind shows who was asked.
+func TestSystemIsAskedAtItsLeader(t *testing.T) {
+	o, seen := several(), new(record)
+	o.OnQuery = seen.note
+	inSeveral(t, gateOptions{standin: o}, func(t *testing.T, g *gate) {
+		w := g.logged(bolt.V5_8)
+		for i, member := range []string{"s2", "s3", "s1"} {
+			g.lead(map[string]string{"system": member})
+			for _, tt := range []struct {
+				text  string
+				extra m
+			}{
+				{oneRow, m{"db": "system"}}, {oneRow, m{"db": "System", "mode": "r"}}, {"USE system " + oneRow, nil},
+			} {
+				if row := w.row(tt.text, nil, tt.extra); row["member"] != member {
+					t.Errorf("%s %v: %v; want %s", tt.text, tt.extra, row, member)
+				}
+			}
+			for _, extra := range []m{nil, {"mode": "r"}, {"db": "orders"}} {
+				w.row("SHOW DATABASES"+ours, nil, extra)
+				if seen.last() != member {
+					t.Errorf("SHOW DATABASES %v was served by %s; want %s", extra, seen.last(), member)
+				}
+			}
+			w.row(fmt.Sprintf("CREATE DATABASE new%d"+ours, i), nil, nil)
+			if seen.last() != member {
+				t.Errorf("CREATE DATABASE was served by %s; want %s", seen.last(), member)
+			}
+		}
+	})
+}
+
+func TestHomeDatabasesOfEveryVersion(t *testing.T) {
+	for _, tt := range []struct {
+		server  string
+		v       bolt.Version
+		want    string
+		queries int // about the home, for two units of work of a user and two of another session
+	}{
+		{"5.26.30", bolt.V5_8, "orders", 0}, {"5.26.30", bolt.V4_4, "orders", 0}, {"5.26.30", bolt.V4_1, "orders", 1},
+		{"4.4.48", bolt.V4_0, "orders", 1}, {"4.4.48", bolt.V3, "orders", 1}, {"4.3.20", bolt.V4_3, "orders", 1},
+	} {
+		o := several()
+		o.ServerVersion = tt.server
+		if tt.server < "5" {
+			o.Generation = cluster.Causal
+		}
+		asked := 0
+		o.OnQuery = func(q standin.Query) {
+			if strings.HasPrefix(q.Text, "SHOW HOME") || strings.HasPrefix(q.Text, "SHOW DEFAULT") {
+				asked++
+			}
+		}
+		inSeveral(t, gateOptions{standin: o}, func(t *testing.T, g *gate) {
+			for range 2 {
+				w := g.open(tt.v)
+				w.logOn("olga", "o")
+				for range 2 {
+					if row := w.row(aWrite, nil, nil); row["db"] != tt.want || row["member"] != "s2" {
+						t.Errorf("server %s, Bolt %v: got %v; want %s at s2", tt.server, tt.v, row, tt.want)
+					}
+				}
+			}
+		})
+		if asked != tt.queries {
+			t.Errorf("server %s, Bolt %v: asked %d times; want %d", tt.server, tt.v, asked, tt.queries)
+		}
+	}
+}
+
+// TestAHomeThatMoves: the gate follows what answers say, and asks anew when the home that it remembers is wrong.
+func TestAHomeThatMoves(t *testing.T) {
+	for _, v := range []bolt.Version{bolt.V4_4, bolt.V5_8} {
+		o, seen := several(), new(record)
+		o.OnQuery = seen.note
+		inSeveral(t, gateOptions{standin: o}, func(t *testing.T, g *gate) {
+			w := g.open(v)
+			w.logOn("olga", "o")
+			w.row(aWrite, nil, nil)
+			for _, home := range []string{"stock", "neo4j", "orders"} {
+				g.cluster.SetHome("olga", home)
+				began := time.Now()
+				for range 3 {
+					if row := w.row(aWrite+ours, nil, nil); row["db"] != home || row["member"] != severalLeaders[home] {
+						t.Errorf("Bolt %v: got %v; want %s at its leader", v, row, home)
+					}
+				}
+				if took := time.Since(began); took > 100*time.Millisecond {
+					t.Errorf("Bolt %v: the move to %s cost %v", v, home, took)
+				}
+			}
+			if n := seen.count(); n > 9+3 {
+				t.Errorf("Bolt %v: %d tries for 9 writes and 3 moves", v, n)
+			}
+			list := w.ask(join(beginTx(v, nil), [][]byte{run(v, "SHOW DATABASES", nil, nil), pull(v)}, commitTx(v))...)
+			if _, err := firstRow(list); err != nil {
+				t.Fatal(err)
+			}
+			if row := w.row(oneRow, nil, nil); row["db"] != "orders" || row["member"] != "s2" {
+				t.Errorf("Bolt %v: after a command on system: got %v; want orders, still the home", v, row)
+			}
+		})
+	}
+}
+
+func TestDatabasesComeAndGo(t *testing.T) {
+	o := several()
+	o.CreateTime, o.Lag = time.Second, 200*time.Millisecond
+	inSeveral(t, gateOptions{standin: o}, func(t *testing.T, g *gate) {
+		w := g.logged(bolt.V5_8)
+		for i := range 4 {
+			db := fmt.Sprint("new", i)
+			w.row("CREATE DATABASE "+db, nil, nil)
+			began := time.Now()
+			table := w.ask(message(bolt.TagRoute, m{}, []any{}, m{"db": strings.ToUpper(db)}))
+			if rt, _ := table[0].meta()["rt"].(m); rt["db"] != db {
+				t.Errorf("ROUTE for %s: %v", db, table[0].value)
+			}
+			if row := w.row(aWrite, nil, m{"db": db}); row["db"] != db || row["member"] != g.cluster.Leader(db) {
+				t.Errorf("the first write to %s: %v; its leader is %s", db, row, g.cluster.Leader(db))
+			}
+			if took := time.Since(began); took > 1500*time.Millisecond {
+				t.Errorf("%s was usable after %v; it was created within 1 s", db, took)
+			}
+			g.await(func(v *cluster.View) bool { return v.Leader(db) != nil })
+		}
+		w.row("CREATE ALIAS other FOR DATABASE new1", nil, nil)
+		if row := w.row(aWrite, nil, m{"db": "other"}); row["db"] != "new1" {
+			t.Errorf("a new alias: %v", row)
+		}
+		w.row("STOP DATABASE new1", nil, nil)
+		for _, db := range []string{"new1", "NEW1", "other"} {
+			began := time.Now()
+			w.expect("FAILURE("+bolt.CodeDatabaseUnavailable+") IGNORED", run(w.v, aWrite, nil, m{"db": db}), pull(w.v))
+			w.expect("SUCCESS()", bolt.Reset)
+			w.expect("FAILURE("+bolt.CodeDatabaseUnavailable+")", message(bolt.TagRoute, m{}, []any{}, m{"db": db}))
+			w.expect("SUCCESS()", bolt.Reset)
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%s, which was stopped, was said to be so after %v", db, took)
+			}
+		}
+		w.row("START DATABASE new1", nil, nil)
+		if row := w.row(aWrite, nil, m{"db": "new1"}); row["db"] != "new1" {
+			t.Errorf("a started database: %v", row)
+		}
+		w.row("DROP DATABASE new2", nil, nil)
+		for range 2 { // the View still has it the first time
+			began := time.Now()
+			w.expect("FAILURE("+bolt.CodeDatabaseNotFound+") IGNORED", run(w.v, aWrite, nil, m{"db": "new2"}), pull(w.v))
+			w.expect("SUCCESS()", bolt.Reset)
+			if took := time.Since(began); took > 100*time.Millisecond {
+				t.Errorf("a dropped database was said to be gone after %v", took)
+			}
+			g.await(func(v *cluster.View) bool { return !v.Hosted("new2") })
+		}
+		w.expect("FAILURE("+bolt.CodeDatabaseNotFound+")", message(bolt.TagRoute, m{}, []any{}, m{"db": "nowhere"}))
+	})
+}
+
+// TestADatabaseThatNobodyServes: a ROUTE for it ends, and so does its work, after failover.hold.
+func TestADatabaseThatNobodyServes(t *testing.T) {
+	o := several()
+	o.CreateTime = time.Hour
+	inSeveral(t, gateOptions{standin: o, server: Options{Hold: 3 * time.Second}}, func(t *testing.T, g *gate) {
+		w := g.logged(bolt.V5_8)
+		w.row("CREATE DATABASE slow", nil, nil)
+		for _, ask := range [][][]byte{
+			{message(bolt.TagRoute, m{}, []any{}, m{"db": "slow"})}, {run(w.v, aWrite, nil, m{"db": "slow"}), pull(w.v)},
+		} {
+			began := time.Now()
+			list := w.ask(ask...)
+			took := time.Since(began)
+			if list[0].code() != bolt.CodeLeaderSwitch || took < 2*time.Second || took > 5*time.Second {
+				t.Errorf("got %s after %v; want LeaderSwitch after failover.hold", show(list), took)
+			}
+			w.expect("SUCCESS()", bolt.Reset)
+		}
+	})
+}
+
+func TestServerSideRouting(t *testing.T) {
+	for _, side := range []ServerSide{ServerSideWhenNeeded, ServerSideAlways, ServerSideNever} {
+		o := several()
+		inSeveral(t, gateOptions{standin: o, frontend: func(f *Frontend) { f.ServerSide = side }}, func(t *testing.T, g *gate) {
+			w := g.logged(bolt.V5_8)
+			// A transaction that turns out to belong elsewhere: its client tries again, and then it works.
+			begin := beginTx(w.v, m{"db": "orders"})
+			inside := run(w.v, "USE stock CREATE (n) RETURN n", nil, nil)
+			g.lead(map[string]string{"orders": "s1"}) // which does not host stock
+			list := w.ask(join(begin, [][]byte{inside, pull(w.v)}, commitTx(w.v))...)
+			code := list[1].code()
+			switch {
+			case side == ServerSideAlways && code != "", side == ServerSideWhenNeeded && code != bolt.CodeLeaderSwitch,
+				side == ServerSideNever && code != bolt.CodeRouting:
+				t.Fatalf("server_side %v: got %s", side, show(list))
+			case code != "":
+				w.expect("SUCCESS()", bolt.Reset)
+			}
+			if side != ServerSideWhenNeeded {
+				return
+			}
+			list = w.ask(join(begin, [][]byte{inside, pull(w.v)}, commitTx(w.v))...)
+			if row, err := firstRow(list); err != nil || row["db"] != "stock" || row["member"] != "s3" {
+				t.Errorf("the second try: %v, %v", row, err)
+			}
+		})
+	}
+}
+
+// TestOneMemberFrontends: what such a frontend says is what its member says, whatever its role.
+func TestOneMemberFrontends(t *testing.T) {
+	inSeveral(t, gateOptions{frontend: func(f *Frontend) { f.Policy.Member = "s2" }}, func(t *testing.T, g *gate) {
+		for _, v := range []bolt.Version{bolt.V4_4, bolt.V5_8} {
+			w := g.logged(v)
+			for _, extra := range []m{{"mode": "r"}, nil, {"db": "orders"}, {"db": "stock", "mode": "r"}} {
+				if row := w.row(oneRow, nil, extra); row["member"] != "s2" {
+					t.Errorf("Bolt %v, %v: got %v; want s2", v, extra, row)
+				}
+			}
+			w.row("SHOW TRANSACTIONS", nil, nil)
+			began := time.Now()
+			w.expect("FAILURE("+bolt.CodeNotALeader+") IGNORED", auto(v, aWrite)...)
+			w.expect("SUCCESS()", bolt.Reset)
+			list := w.ask(join(beginTx(v, nil), auto(v, aWrite))...)
+			if got := list[1].code(); got != bolt.CodeNotALeader {
+				t.Errorf("Bolt %v, in a transaction: %s", v, show(list))
+			}
+			w.expect("SUCCESS()", bolt.Reset)
+			w.expect("FAILURE("+bolt.CodeDatabaseNotFound+")", message(bolt.TagRoute, m{}, []any{}, m{"db": "nowhere"}))
+			w.expect("SUCCESS()", bolt.Reset)
+			list = w.ask(message(bolt.TagRoute, m{"address": "gate.example:7687"}, []any{}, m{"db": "stock"}))
+			rt, _ := list[0].meta()["rt"].(m)
+			if servers, _ := rt["servers"].([]any); len(servers) != 3 || !strings.Contains(fmt.Sprint(servers), "gate.example:7687") || strings.Contains(fmt.Sprint(servers), "s2:") {
+				t.Errorf("Bolt %v: ROUTE said %v", v, list[0].value)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("Bolt %v: the member's refusals took %v", v, took)
+			}
+			g.kill("s2")
+			w.send(run(v, oneRow, nil, nil), pull(v))
+			time.Sleep(2 * time.Second)
+			g.restart("s2")
+			if row, err := firstRow(w.answers(2)); err != nil || row["member"] != "s2" {
+				t.Errorf("Bolt %v: after its restart: %v, %v", v, row, err)
+			}
+			g.lead(severalLeaders)
+		}
+	})
+}
+
+// ours marks the texts of a test, for checks ask the same things.
+const ours = " /* ours */"
+
+// record keeps what members ran for a test.
+type record struct {
+	mu   sync.Mutex
+	seen []standin.Query
+}
+
+func (r *record) note(q standin.Query) {
+	if !strings.Contains(q.Text, ours) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = append(r.seen, q)
+}
+
+func (r *record) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.seen)
+}
+
+// last is the member that ran the newest of them.
+func (r *record) last() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.seen) == 0 {
+		return ""
+	}
+	return r.seen[len(r.seen)-1].Runs
+}
