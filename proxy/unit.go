@@ -25,6 +25,7 @@ type unit struct {
 	readOnly bool // the client may only read: sent with mode "r" wherever it goes
 	routed   bool // wants a connection with server-side routing (USE)
 
+	refusals   int    // how often a member said that the database is not its to serve, since the home was asked for
 	remembered bool   // intent's database is the home that an earlier answer named
 	unsettled  bool   // that was wrong: the home has to be asked for anew
 	used       bool   // intent's database is the one that USE names

@@ -12,11 +12,13 @@ import (
 
 func TestHA(t *testing.T)          { everything(t, labs.HA, classify, readOnly, stage{"classic", classicHA}) }
 func TestCausal(t *testing.T)      { everything(t, labs.Causal, stage{"application", causalGate}) }
-func TestCommunity44(t *testing.T) { everything(t, labs.Community44, classify, readOnly) }
+func TestCommunity44(t *testing.T) { everything(t, labs.Community44, classify, readOnly, byDatabase) }
 func TestCommunity5(t *testing.T) {
-	everything(t, labs.Community5, classify, browser, readOnly, stage{"life of a member", lifeOfAMember})
+	everything(t, labs.Community5, classify, browser, readOnly, byDatabase, stage{"life of a member", lifeOfAMember})
 }
-func TestCommunity2026(t *testing.T) { everything(t, labs.Community2026, classify, readOnly) }
+func TestCommunity2026(t *testing.T) {
+	everything(t, labs.Community2026, classify, readOnly, byDatabase)
+}
 
 // stage is what one lab goes through beside the rest; it may kill members.
 type stage struct {
@@ -29,6 +31,9 @@ var classify = stage{"classify", classified}
 
 // readOnly holds the lab's data against clients that may only read.
 var readOnly = stage{"read-only", guarded}
+
+// byDatabase holds work that names databases against the lab's server.
+var byDatabase = stage{"databases", databases}
 
 // everything is what every lab goes through, and then its own stages.
 func everything(t *testing.T, lab labs.Lab, stages ...stage) {
