@@ -18,14 +18,14 @@ import (
 // place completes the unit's intent by what its text says, and tells whether it needs server-side routing.
 func (s *boltSession) place() {
 	u := &s.unit
-	if !s.manyDatabases() {
-		return
-	}
-	view := s.srv.current.View()
 	if u.declared && !u.explicit && mayNamePlace(u.query) {
 		u.classify()
 	}
 	u.intent.AtLeader = u.verdict.OneMember
+	if !s.manyDatabases() {
+		return
+	}
+	view := s.srv.current.View()
 	switch {
 	case u.verdict.System:
 		u.intent.DB = routing.System
