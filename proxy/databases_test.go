@@ -65,7 +65,7 @@ type placed struct {
 func TestWorkGoesByTheDatabaseThatItNames(t *testing.T) {
 	r := func(db string) m { return m{"mode": "r", "db": db} }
 	for _, v := range []bolt.Version{bolt.V4_1, bolt.V4_4, bolt.V5_8} {
-		inSeveral(t, gateOptions{frontend: func(f *Frontend) { f.Causality = false }}, func(t *testing.T, g *gate) {
+		inSeveral(t, gateOptions{frontend: func(f *Frontend) { f.Causality = CausalityNone }}, func(t *testing.T, g *gate) {
 			w := g.logged(v)
 			for _, tt := range []placed{
 				{"no database: the home", aWrite, nil, "s1", "neo4j"},

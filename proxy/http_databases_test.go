@@ -16,12 +16,12 @@ func startSeveral(t *testing.T, ssr bool, f func(*Frontend)) *gate {
 	o := several()
 	o.SSR = ssr
 	g := startGate(t, gateOptions{standin: o, frontend: func(front *Frontend) {
-		front.Causality = false
+		front.Causality = CausalityNone
 		if f != nil {
 			f(front)
 		}
 	}})
-	g.lead(severalLeaders)
+	g.leaders(severalLeaders)
 	return g
 }
 
