@@ -73,18 +73,26 @@ func (c *httpConn) noteTransaction() {
 	if u.member == "" || !u.answered || w.path.kind != routeBegin && w.path.kind != routeInside {
 		return
 	}
-	id := u.txID
-	if w.path.kind == routeInside && u.pinned != nil {
-		id = string(u.memberID(w.path.id.of(w.req.target.of(c.head()))))
+	tx := openTx{u.member, u.txID}
+	if w.path.kind == routeInside {
+		tx = c.insideTx()
 	}
-	tx := openTx{u.member, id}
 	switch {
-	case id == "":
+	case tx.id == "":
 	case u.txStays && w.ans.status < 300:
 		c.srv.open.keep(tx, u.txUntil)
 	case w.ans.status == 404, w.ans.status < 300, w.ans.status == 400 && w.path.query: // the Query API rolls back what fails
 		c.srv.open.drop(tx)
 	}
+}
+
+// insideTx is the transaction that the request names.
+func (c *httpConn) insideTx() openTx {
+	w := c.w
+	if w.unit.pinned == nil {
+		return openTx{}
+	}
+	return openTx{w.unit.pinned.ID(), string(w.unit.memberID(w.path.id.of(w.req.target.of(c.head()))))}
 }
 
 // stays notes until when the member keeps the transaction, as the text of its answer says it.

@@ -68,6 +68,16 @@ func TestOpenHTTPTransactionsAreCounted(t *testing.T) {
 	}
 }
 
+func TestATransactionThatTheGateEndsCountsNoMore(t *testing.T) {
+	g := startWhole(t, gateOptions{standin: lab, frontend: func(f *Frontend) { f.Access = AccessReadOnly }})
+	a := g.web("POST", "/db/neo4j/tx", stmt("MATCH (n) RETURN n"))
+	waitFor(t, "it is counted", func() bool { return g.openAt() == a.field("member")+"=1" })
+	if a := g.web("POST", a.header.Get("Location"), stmt("CREATE (n) RETURN n")); a.status != 403 {
+		t.Fatalf("a write: got %v", a)
+	}
+	waitFor(t, "it counts no more", func() bool { return g.openAt() == "" })
+}
+
 func TestATransactionCountsUntilItsMemberGivesItUp(t *testing.T) {
 	g := startWhole(t, gateOptions{standin: standin.Options{Members: 1, Seed: 1, TxIdle: 5 * time.Second}})
 	g.web("POST", "/db/neo4j/tx", stmt("CREATE (n) RETURN n"))

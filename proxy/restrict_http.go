@@ -336,7 +336,11 @@ func (c *httpConn) rollBack(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	lease.Release(c.askRollBack(lease))
+	clean := c.askRollBack(lease)
+	if status := c.w.ans.status; clean && (status < 300 || status == 404) {
+		c.srv.open.drop(c.insideTx())
+	}
+	lease.Release(clean)
 }
 
 // askRollBack sends the DELETE and reads over its answer; clean tells whether the connection can be used again.
