@@ -75,7 +75,6 @@ type application struct {
 	version map[string]bolt.Version // by mark: that of the session which sent it
 	done    map[string]bool         // acknowledged writes
 	never   map[string]bool         // attempts of which it was said, or is plain, that they did nothing
-	moves   int                     // sessions that came back on another version
 	errs    []error
 }
 
