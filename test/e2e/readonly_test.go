@@ -247,7 +247,11 @@ func refusedByHTTP(t *testing.T, g *gate, c *labs.Cluster, user, password string
 	if !enforcesMode(c) {
 		return
 	}
-	if status, answer := ask(tx+"/commit", statements(slip)); !strings.Contains(answer, bolt.CodeAccessMode) {
+	refusal := bolt.CodeAccessMode
+	if query == "" { // 4.4 takes it for a write that would have to be routed
+		refusal = bolt.CodeInvalidRequest
+	}
+	if status, answer := ask(tx+"/commit", statements(slip)); !strings.Contains(answer, refusal) {
 		t.Fatalf("a write that the gate lets through: HTTP %d %s", status, answer)
 	}
 	if query == "" {
