@@ -189,6 +189,23 @@ func refusedByMember(t *testing.T, client *bolt.Client, v bolt.Version) {
 	if _, err := client.Query(slip, nil, map[string]any{"mode": "w"}); !errors.As(err, &f) || f.Code != bolt.CodeAccessMode {
 		t.Fatalf("Bolt %v: a write that the gate lets through: %v", v, err)
 	}
+	_, err := client.Ask(bolt.AppendMessage(nil, bolt.TagBegin, map[string]any{"mode": "w"}))
+	if err == nil {
+		_, err = client.Ask(bolt.AppendMessage(nil, bolt.TagRun, slip, map[string]any{}, map[string]any{}))
+	}
+	if err == nil { // it fails with its first row
+		pull := bolt.AppendMessage(nil, bolt.TagPull)
+		if v >= bolt.V4_0 {
+			pull = bolt.AppendMessage(nil, bolt.TagPull, map[string]any{"n": -1})
+		}
+		_, err = client.Ask(pull)
+	}
+	if f = nil; !errors.As(err, &f) || f.Code != bolt.CodeAccessMode {
+		t.Fatalf("Bolt %v: a write in a transaction that the gate lets through: %v", v, err)
+	}
+	if err := client.Reset(0); err != nil {
+		t.Fatalf("RESET: %v", err)
+	}
 }
 
 // slip is a write that the gate in these tests is told to take for a read.
