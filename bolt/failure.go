@@ -21,6 +21,7 @@ const (
 	CodeInvalidFormat       = "Neo.ClientError.Request.InvalidFormat"
 	CodeForbidden           = "Neo.ClientError.Security.Forbidden"
 	CodeUnauthorized        = "Neo.ClientError.Security.Unauthorized"
+	CodeAuthRate            = "Neo.ClientError.Security.AuthenticationRateLimit"
 	CodeAuthExpired         = "Neo.ClientError.Security.AuthorizationExpired"
 	CodeTokenExpired        = "Neo.ClientError.Security.TokenExpired"
 	CodeCredentialsExpired  = "Neo.ClientError.Security.CredentialsExpired"

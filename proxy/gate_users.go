@@ -98,7 +98,7 @@ func (s *Server) verifyUser(ctx context.Context, g *gateUsers, name, password, r
 	if u == nil {
 		return nil, nil
 	}
-	if err := s.throttle.wait(ctx, remote); err != nil {
+	if err := s.throttle.turn(ctx, remote); err != nil {
 		return nil, err
 	}
 	given := g.sum(password)
@@ -123,19 +123,24 @@ func (s *boltSession) admit(ctx context.Context, auth bolt.Auth) (bolt.Auth, err
 	if err == nil && (!ok || auth.Scheme != "basic") { // by another scheme it is no user of the members' either
 		err = errWrongPassword
 	}
-	if errors.Is(err, errWrongPassword) {
+	switch {
+	case errors.Is(err, errWrongPassword):
 		s.out = bolt.AppendFailure(s.out, s.version, bolt.CodeUnauthorized, unauthorized)
-		return auth, fmt.Errorf("%w (session %s)", err, s.id)
+	case errors.Is(err, errTooMany):
+		s.out = bolt.AppendFailure(s.out, s.version, bolt.CodeAuthRate, tooMany)
 	}
 	if err != nil {
-		return auth, err
+		return auth, fmt.Errorf("%w (session %s)", err, s.id)
 	}
 	s.gateUser = u
 	return u.auth, nil
 }
 
-// unauthorized is what servers say of a wrong password, word for word.
-const unauthorized = "The client is unauthorized due to authentication failure."
+// What servers say of a wrong password, and of the next after too many, word for word.
+const (
+	unauthorized = "The client is unauthorized due to authentication failure."
+	tooMany      = "The client has provided incorrect authentication details too many times in a row."
+)
 
 // userChanged ends the session of a gate user that a reload changed or took away. Drivers come back with a
 // new connection, which is judged anew.

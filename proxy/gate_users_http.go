@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+
+	"github.com/boltgate/boltgate/bolt"
 )
 
 // This file owns gate users over HTTP: each request's Basic login is looked at, and members get the other user's instead.
@@ -43,6 +45,8 @@ func (c *httpConn) admit(ctx context.Context, users *gateUsers) (refused bool, e
 	switch {
 	case errors.Is(err, errWrongPassword):
 		return true, c.unauthorized()
+	case errors.Is(err, errTooMany):
+		return true, c.answerFailure(httpFailure{429, bolt.CodeAuthRate, tooMany})
 	case err != nil:
 		return true, err
 	case u != nil:

@@ -2,11 +2,15 @@ package proxy
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -199,6 +203,44 @@ func TestAReloadChangesGateUsers(t *testing.T) {
 	refusesLogin(t, g, v, m{"scheme": "basic", "principal": "agent", "credentials": "of agent"}, bolt.CodeUnauthorized)
 	reload(gateUserList...)
 	logged("agent").row("RETURN 7", nil, nil)
+}
+
+// However many guess at once, their guesses come one after the other; who knows the password gets in as soon as they pause.
+func TestGuessesAtAGateUserTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{throttle: newThrottle(), log: slog.New(slog.DiscardHandler)}
+		users := newGateUsers(gateUserList, nil)
+		s.verifyUser(t.Context(), users, "agent", "guess", "10.0.0.1:1") //nolint:errcheck // the first is never slow
+		var guesses, refused atomic.Int64
+		var wg sync.WaitGroup
+		end := time.Now().Add(time.Minute)
+		for range 500 {
+			wg.Go(func() {
+				for time.Now().Before(end) {
+					switch _, err := s.verifyUser(t.Context(), users, "agent", "guess", "10.0.0.1:1"); {
+					case errors.Is(err, errWrongPassword):
+						guesses.Add(1)
+					case errors.Is(err, errTooMany):
+						refused.Add(1)
+						time.Sleep(time.Second)
+					default:
+						t.Errorf("got %v", err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if n := guesses.Load(); n < 10 || n > 20 || refused.Load() == 0 {
+			t.Errorf("500 at once made %d guesses in a minute, %d were turned away", n, refused.Load())
+		}
+		begun := time.Now()
+		if u, err := s.verifyUser(t.Context(), users, "agent", "of agent", "10.0.0.1:2"); u == nil || err != nil || time.Since(begun) > longestDelay {
+			t.Errorf("got %v, %v after %v", u, err, time.Since(begun))
+		}
+		if u, err := s.verifyUser(t.Context(), users, "agent", "of agent", "10.0.0.2:1"); u == nil || err != nil {
+			t.Errorf("from another address: %v, %v", u, err)
+		}
+	})
 }
 
 func TestAGateUserShowsNoPassword(t *testing.T) {

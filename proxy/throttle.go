@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type refusals struct {
 const (
 	firstDelay    = 100 * time.Millisecond
 	longestDelay  = 5 * time.Second
+	longestTurn   = 2 * longestDelay
 	forgivenAfter = time.Minute
 	maxAddresses  = 10000 // more refused addresses than this and the table starts anew
 )
@@ -54,6 +56,44 @@ func (t *throttle) delay(host string) time.Duration {
 		return 0
 	}
 	return min(firstDelay<<min(r.n-1, 10), longestDelay)
+}
+
+// errTooMany says that others from the same address keep failing, so that the turn of this log-on does not come.
+var errTooMany = errors.New("proxy: too many failed log-ons from this address")
+
+// turn is wait for passwords that the gate verifies itself, which costs a guesser nothing: each guess puts off whoever waits
+// already, so that those made at once come one after the other. errTooMany after longestTurn.
+func (t *throttle) turn(ctx context.Context, address string) error {
+	for begun := time.Now(); ; {
+		left := t.claim(host(address))
+		switch {
+		case left <= 0:
+			return nil
+		case time.Since(begun)+left > longestTurn:
+			return errTooMany
+		}
+		select {
+		case <-time.After(left):
+		case <-ctx.Done():
+			return errClosed
+		}
+	}
+}
+
+// claim takes the address's turn, if that has come; else it tells in how long to ask again.
+func (t *throttle) claim(host string) time.Duration {
+	d := t.delay(host)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.refused[host]
+	if r == nil || d == 0 {
+		return 0
+	}
+	left := d - time.Since(r.last)
+	if left <= 0 {
+		r.last = time.Now()
+	}
+	return left
 }
 
 func (t *throttle) bad(address string) {
