@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 
 	"github.com/boltgate/boltgate/bolt/packstream"
@@ -141,4 +142,26 @@ func AppendBookmark(dst []byte, format BookmarkFormat, p Position) []byte {
 	b := packstream.AppendBytes(packstream.AppendList(room[:0], 1), p.DB[:])
 	b = packstream.AppendList(packstream.AppendInt(b, p.Tx), 0)
 	return base64.StdEncoding.AppendEncode(append(dst, bookmarkFabric...), b)
+}
+
+// Bookmark has a server say which transaction of a database it has: it begins and commits a transaction that reads (3 and newer).
+// db is left out when it is "". After a *Failure the connection has been RESET and can be used again.
+func (c *Client) Bookmark(db string) (string, error) {
+	extra := map[string]any{"mode": "r"}
+	if db != "" && c.Version >= V4_0 {
+		extra["db"] = db
+	}
+	c.out = AppendMessage(AppendMessage(c.out[:0], TagBegin, extra), TagCommit)
+	if _, err := c.Conn.Write(c.out); err != nil {
+		return "", fmt.Errorf("bolt: sending BEGIN: %w", err)
+	}
+	if _, err := c.Success(); err != nil {
+		return "", c.afterFailure(err, 1)
+	}
+	end, err := c.Success()
+	if err != nil {
+		return "", c.afterFailure(err, 0)
+	}
+	text, _ := end["bookmark"].(string)
+	return text, nil
 }

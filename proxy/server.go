@@ -36,6 +36,7 @@ type Server struct {
 	routed    nameSet    // databases whose work needs server-side routing, as members said
 	databases databases  // their names in bookmarks
 	progress  progress   // of members
+	newest    newest     // questions for leaders' bookmarks
 	auths     limiter    // of log-ons at members
 	held      held
 	learner   *learner
