@@ -1,36 +1,364 @@
 package proxy
 
-import "time"
+import (
+	"bytes"
+	"time"
 
-// This file owns what reads over HTTP have to see (design "Causality").
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// This file owns what reads over HTTP have to see (design "Causality"). From 5.0 on members give bookmarks over HTTP and take
+// them, in a body of the Query API or a header; before that, and where an answer shows none, time stands for them.
 
 // remember notes what a read that we move has to see; false when it has to stay at the leader.
 func (c *httpConn) remember() bool {
 	u := &c.w.unit
 	switch c.w.set.Causality {
 	case CausalityNone:
+		return true
 	case CausalityCluster:
 		return false
-	default:
-		u.intent.Since = c.user().marks.since(false, u.intent.Now)
 	}
+	m := &c.user().marks
+	marked := c.takesBookmarks()
+	u.intent.Since = m.since(marked, u.intent.Now)
+	if !marked {
+		return true
+	}
+	id, known := c.target()
+	u.own = u.ownRoom[:0]
+	for _, k := range m.all() {
+		switch {
+		case k.db == [16]byte{}, len(u.own) == cap(u.own): // what cannot be said by a bookmark is said by time
+			if at := time.Unix(0, k.at.Load()); at.After(u.intent.Since) {
+				u.intent.Since = at
+			}
+		case !known || k.db == id:
+			u.own = append(u.own, ownMark{bolt.Position{DB: k.db, Tx: k.tx.Load()}, bolt.BookmarkFormat(k.format.Load())})
+		}
+	}
+	return true
+}
+
+// takesBookmarks tells whether the request can be given a bookmark, whichever member gets it: statements that commit with it, which the
+// client gave none that we cannot add to.
+func (c *httpConn) takesBookmarks() bool {
+	w := c.w
+	u := &w.unit
+	if w.path.kind != routeStatements || w.path.legacy || !u.held || u.readOnly {
+		return false
+	}
+	if w.path.query {
+		if t := u.readTexts(w.path); t.open == 0 || t.marks && t.given.from == 0 {
+			return false
+		}
+	} else if c.header("bookmarks") != nil {
+		return false
+	}
+	for s := range c.srv.current.View().Up() {
+		if s.HTTP != "" && !c.takesMode(s.Member) {
+			return false
+		}
+	}
+	return true
+}
+
+// header is the value of a header that the parser does not know; nil when there is none. Seldom used.
+func (c *httpConn) header(name string) []byte {
+	head := c.head()
+	for i := range c.w.req.fields {
+		if f := &c.w.req.fields[i]; f.known == fOther && equalFold(f.name.of(head), name) {
+			return f.value.of(head)
+		}
+	}
+	return nil
+}
+
+// target is the UUID of the request's database, as far as it is known.
+func (c *httpConn) target() (id [16]byte, known bool) {
+	var room [64]byte
+	return c.srv.databases.id(appendLower(room[:0], c.w.unit.intent.DB))
+}
+
+// carry makes the bookmarks that a read has, the client's and ours, what its member is chosen by.
+func (c *httpConn) carry() {
+	w := c.w
+	u := &w.unit
+	if u.intent.Mode != routing.Read || w.path.kind != routeStatements || !u.held {
+		return
+	}
+	u.intent.Marks = u.markRoom[:0]
+	id, known := c.target()
+	var room [maxMarks]bolt.Position
+	for _, p := range c.givenMarks(room[:0]) {
+		if len(u.intent.Marks) < cap(u.intent.Marks) && (known && p.DB == id || !known && p.DB != bolt.SystemDB) {
+			u.intent.Marks = append(u.intent.Marks, p)
+		}
+	}
+	for _, own := range u.own {
+		if len(u.intent.Marks) < cap(u.intent.Marks) {
+			u.intent.Marks = append(u.intent.Marks, own.at)
+		}
+	}
+}
+
+// givenMarks is what the client's own bookmarks say.
+func (c *httpConn) givenMarks(dst []bolt.Position) []bolt.Position {
+	w := c.w
+	list := []byte(nil)
+	if w.path.query {
+		if t := w.unit.readTexts(w.path); t.given.from > 0 {
+			list = w.unit.body[t.given.from-1 : t.given.to+1]
+		}
+	} else if !w.path.legacy {
+		list = c.header("bookmarks")
+	}
+	return marksOf(dst, list)
+}
+
+// marksOf reads a JSON list of bookmarks. What is none says nothing.
+func marksOf(dst []bolt.Position, list []byte) []bolt.Position {
+	if len(list) == 0 {
+		return dst
+	}
+	s := jsonScan{b: list}
+	all := dst
+	s.elements(func() {
+		if raw, escaped := s.str(); !escaped {
+			all, _ = bolt.ParseBookmark(all, raw)
+		}
+	})
+	if s.bad {
+		return dst
+	}
+	return all
+}
+
+// additions are what is put into a held body, in the order of their places.
+type additions [2]struct {
+	at   int
+	text []byte
+}
+
+func (a *additions) length() int { return len(a[0].text) + len(a[1].text) }
+
+func (a *additions) appendTo(dst, body []byte) []byte {
+	from := 0
+	for _, add := range a {
+		if len(add.text) > 0 {
+			dst = append(append(dst, body[from:add.at]...), add.text...)
+			from = add.at
+		}
+	}
+	return append(dst, body[from:]...)
+}
+
+// additions are what a body of the Query API gets that we judged a read: its access mode, and our bookmarks, in the list that the
+// client gave or in one of their own.
+func (c *httpConn) additions() (a additions) {
+	w := c.w
+	u := &w.unit
+	first := append(w.texts[0][:0], queryReadMode...)
+	second := w.texts[1][:0]
+	if len(u.own) > 0 {
+		if given := u.texts.given; given.from == 0 {
+			first = append(u.appendBookmarkList(append(first, `"bookmarks":[`...)), `],`...)
+		} else {
+			second = u.appendBookmarkList(second)
+			if len(bytes.TrimSpace(given.of(u.body))) > 0 {
+				second = append(second, ',')
+			}
+			a[1].at = int(given.from)
+		}
+	}
+	w.texts = [2][]byte{first, second}
+	a[0].at, a[0].text, a[1].text = u.texts.open, first, second
+	return a
+}
+
+func (u *httpUnit) appendBookmarkList(dst []byte) []byte {
+	for i, own := range u.own {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(bolt.AppendBookmark(append(dst, '"'), own.format, own.at), '"')
+	}
+	return dst
+}
+
+// appendBookmarksHeader appends the header by which the transactional endpoint takes bookmarks.
+func (u *httpUnit) appendBookmarksHeader(dst []byte) []byte {
+	if len(u.own) == 0 {
+		return dst
+	}
+	return append(u.appendBookmarkList(append(dst, "Bookmarks: ["...)), "]\r\n"...)
+}
+
+// limitLateness gives a member its time to get what the request has to see, as for Bolt.
+func (c *httpConn) limitLateness(lease *pool.Lease) {
+	u := &c.w.unit
+	u.lateAt = time.Time{}
+	if len(u.intent.Marks) == 0 || c.w.rest != nil || !u.resendable(c.w.path) {
+		return
+	}
+	v := c.srv.current.View()
+	status := v.Member(lease.Member.Name)
+	if l := v.Leader(u.intent.DB); l == nil || l.Member == lease.Member || status == nil || c.srv.progress.has(status, u.intent.Marks) {
+		return
+	}
+	u.lateAt = time.Now().Add(c.front.wait())
+}
+
+// tooLate tells whether a wait for the answer ended because the member had its time.
+func (c *httpConn) tooLate(err error) bool {
+	u := &c.w.unit
+	return !u.lateAt.IsZero() && isTimeout(err) && !time.Now().Before(u.lateAt)
+}
+
+// leaveLate takes the request back from a member that is late. HTTP has no RESET: the connection is closed.
+func (c *httpConn) leaveLate(lease *pool.Lease) error {
+	u := &c.w.unit
+	c.srv.progress.wasLate(lease.Member, time.Now())
+	u.tried, u.lateAt = append(u.tried, lease.Member), time.Time{}
+	lease.Release(false)
+	return errAgain
+}
+
+// wasInTime lifts the limit when the member began to answer.
+func (c *httpConn) wasInTime(lease *pool.Lease) {
+	u := &c.w.unit
+	if u.lateAt.IsZero() {
+		return
+	}
+	if time.Until(u.lateAt) < c.front.wait()/2 {
+		c.srv.progress.wasLate(lease.Member, time.Now())
+	} else {
+		c.srv.progress.wasInTime(lease.Member)
+	}
+	u.lateAt = time.Time{}
+	lease.Link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in its next use
+	c.limitMember(lease)
+}
+
+// blamesBookmark tells whether a refusal may be about a bookmark that we added, and sends the request to the leader without it.
+func (c *httpConn) blamesBookmark(m *cluster.Member, code string) bool {
+	u := &c.w.unit
+	if len(u.own) == 0 || !aboutBookmarks(code) {
+		return false
+	}
+	c.srv.log.Warn("a bookmark of ours was refused", "client", c.remote, "member", m.Name, "db", u.intent.DB, "code", code)
+	if leader := c.srv.current.View().Leader(u.intent.DB); !waitedInVain(code) || leader == nil || leader.Member == m {
+		c.user().marks.forget(time.Now())
+	}
+	u.own, u.intent.Marks = nil, nil
+	u.judged, u.intent.Mode, u.tried = false, routing.Write, u.tried[:0]
 	return true
 }
 
 // beginWrite notes that a write leaves for the leader. Until its end is noted, reads of its user have to stay there: its client
 // may know of it before we do.
 func (c *httpConn) beginWrite() {
-	if u := &c.w.unit; u.writing == nil {
-		u.writing = &c.user().marks
-		u.writing.open.Add(1)
+	u := &c.w.unit
+	if u.writing != nil || u.onlyReads(c.w.path) {
+		return
 	}
+	u.writing = &c.user().marks
+	u.writing.open.Add(1)
 }
 
-// endWrite notes the end of a write, whatever became of it.
+// onlyReads tells whether what we took for a write only reads: a bookmark of ours was refused.
+func (u *httpUnit) onlyReads(r httpRoute) bool {
+	if r.kind != routeStatements || !u.held {
+		return false
+	}
+	t := u.readTexts(r)
+	return t.known && t.read && t.clean && !t.users
+}
+
+// endWrite notes the end of a write: by the transaction that its answer told, else by time.
 func (u *httpUnit) endWrite() {
-	if u.writing != nil {
-		u.writing.loosen(time.Now())
-		u.writing.open.Add(-1)
-		u.writing = nil
+	if u.writing == nil {
+		return
+	}
+	now := time.Now()
+	if len(u.wrote) == 0 {
+		u.writing.loosen(now)
+	}
+	u.writing.written(now)
+	u.writing.open.Add(-1)
+	u.writing, u.wrote = nil, nil
+}
+
+// noteAnswer looks for the bookmark in the answer of a write, or of the commit of a transaction, when all of it came with its head, as
+// answers of writes usually do.
+func (c *httpConn) noteAnswer(lease *pool.Lease, n int) {
+	w := c.w
+	u := &w.unit
+	commits := w.path.kind == routeStatements || w.path.kind == routeInside && w.path.commit
+	if u.writing == nil || !commits || w.path.legacy || w.ans.status >= 300 || w.ans.has(fContentEncoding) {
+		return
+	}
+	text := getBuffer()
+	defer putBuffer(text)
+	body, out := w.body, text[:0]
+	for at := w.aFrom + n; at < w.aTo && !body.over(); {
+		piece := w.answer[at:w.aTo]
+		if len(out)+len(piece) > cap(out) {
+			return
+		}
+		more, took, err := body.decode(out, piece)
+		if err != nil || took == 0 {
+			return
+		}
+		out, at = more, at+took
+	}
+	if !body.over() {
+		return
+	}
+	c.noteMarks(lease, answerMarks(out))
+}
+
+// answerMarks finds the list of bookmarks in an answer; nil when it has errors, or none.
+func answerMarks(body []byte) (list []byte) {
+	s := jsonScan{b: body}
+	failed := false
+	s.members(func(key []byte) {
+		from := s.i
+		s.skip()
+		value := bytes.TrimSpace(s.b[from:s.i])
+		switch string(key) {
+		case "bookmarks", "lastBookmarks":
+			list = value
+		case "errors":
+			failed = string(value) != "[]"
+		}
+	})
+	if !s.end() || failed {
+		return nil
+	}
+	return list
+}
+
+// noteMarks notes the transactions that a write's answer told. It ends the write: the client has nothing of the answer yet.
+func (c *httpConn) noteMarks(lease *pool.Lease, list []byte) {
+	u := &c.w.unit
+	var room [maxMarks]bolt.Position
+	got := marksOf(room[:0], list)
+	for _, p := range got {
+		u.writing.raise(p, bolt.BookmarkFabric, u.intent.Now)
+	}
+	u.wrote = append(u.wrote[:0], got...)
+	if len(got) > 0 {
+		u.endWrite()
+	}
+	if len(got) == 1 && got[0].DB != [16]byte{} {
+		c.srv.progress.note(lease.Member, got[0])
+		var name [64]byte
+		if u.intent.DB != "" {
+			c.srv.databases.learn(appendLower(name[:0], u.intent.DB), got[0].DB, false)
+		}
 	}
 }

@@ -59,8 +59,9 @@ type httpWork struct {
 	answer     []byte // the member's bytes
 	aFrom, aTo int    // of them, those not dealt with
 	body       bodyEnd
-	upload     *upload // sends a long body while the answer is awaited; nil for short ones
-	bulk       bool    // answer is a large buffer
+	upload     *upload   // sends a long body while the answer is awaited; nil for short ones
+	bulk       bool      // answer is a large buffer
+	texts      [2][]byte // of additions; kept for the next request
 }
 
 var works = sync.Pool{New: func() any { return new(httpWork) }}

@@ -112,6 +112,9 @@ func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 	if u.readOnly && refusedAsWrite(code) {
 		return false
 	}
+	if c.blamesBookmark(m, code) {
+		return true
+	}
 	if u.judged && refusedAsWrite(code) {
 		if code == bolt.CodeAccessMode {
 			c.srv.writes.add(u.body)

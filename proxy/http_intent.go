@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/cypher"
 	"github.com/boltgate/boltgate/routing"
@@ -37,9 +38,14 @@ type httpUnit struct {
 	tried     []*cluster.Member
 	triedRoom [4]*cluster.Member
 	tries     int
-	writing   *marks        // of the user whose write this is, until its end is noted
-	waited    time.Duration // for members, in all tries
-	answered  bool          // bytes of a final answer are on their way to the client
+	own       []ownMark // bookmarks that we add, where the member takes them
+	ownRoom   [4]ownMark
+	markRoom  [maxMarks]bolt.Position // of intent.Marks
+	lateAt    time.Time               // when a member without an answer is too late to get them; zero: whenever it comes
+	wrote     []bolt.Position         // what the answer said that the write committed; nil: nothing
+	writing   *marks                  // of the user whose write this is, until its end is noted
+	waited    time.Duration           // for members, in all tries
+	answered  bool                    // bytes of a final answer are on their way to the client
 
 	txID    string    // of the explicit transaction that it began, as its member knows it
 	txStays bool      // the transaction is open behind the answer,
@@ -96,6 +102,7 @@ func (c *httpConn) decide() {
 	default:
 		c.judge()
 	}
+	c.carry()
 }
 
 // judge decides for work that nobody declared.
@@ -118,8 +125,7 @@ func (c *httpConn) judge() {
 			c.srv.logins.forgetAll()
 		}
 	}
-	if !read || w.req.has(fAccessMode) || w.path.kind != routeBegin && !c.mayMove() { // an access mode that we do not know stays
-
+	if !read || w.req.has(fAccessMode) || !c.mayMove() { // an access mode that we do not know stays
 		return
 	}
 	u.intent.Mode, u.judged = routing.Read, !u.safe
@@ -187,6 +193,8 @@ type statements struct {
 	useless   bool        // a text has no USE
 	unsure    bool        // a USE names its database in a way that only a server can read, or another than the one before
 	open      int         // Query API: where in the body members may be added; 0 nowhere
+	given     span        // Query API: the elements of bookmarks, in the body; empty: none
+	marks     bool        // Query API: there is a member bookmarks
 	mode      declaration // Query API: accessMode
 
 	procedures *cypher.Procedures // by which texts are judged
@@ -228,6 +236,9 @@ func (t *statements) scan(body []byte, r httpRoute) bool {
 		case r.query && string(key) == "accessMode":
 			once(1)
 			t.readMode(&s)
+		case r.query && string(key) == "bookmarks":
+			once(4)
+			t.readMarks(&s)
 		case r.query && string(key) == "statement", r.legacy && string(key) == "query":
 			once(2)
 			texts++
@@ -255,6 +266,20 @@ func (t *statements) readMode(s *jsonScan) {
 		t.mode = declaredRead
 	case bytes.EqualFold(raw, []byte("write")):
 		t.mode = declaredWrite
+	}
+}
+
+// readMarks finds the elements of bookmarks; they stay the member's to judge.
+func (t *statements) readMarks(s *jsonScan) {
+	t.marks = true
+	if s.space() != '[' {
+		s.skip()
+		return
+	}
+	from := s.i + 1
+	s.skip()
+	if !s.bad {
+		t.given = span{uint32(from), uint32(s.i - 1)}
 	}
 }
 

@@ -105,6 +105,7 @@ func (c *httpConn) exchange(lease *pool.Lease) error {
 	if w.answer == nil {
 		w.answer = getBuffer()
 	}
+	c.limitLateness(lease)
 	c.limitMember(lease)
 	if w.unit.streamed || w.rest != nil {
 		return c.exchangeLong(lease)
@@ -116,8 +117,12 @@ func (c *httpConn) exchange(lease *pool.Lease) error {
 		if left {
 			return c.clientGone(lease, errLeft)
 		}
+		if c.tooLate(err) {
+			return c.leaveLate(lease)
+		}
 		return c.lost(lease, unsent, err)
 	}
+	c.wasInTime(lease)
 	if left {
 		lease.Link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // the answer came at the same moment
 	}
@@ -129,6 +134,8 @@ func (c *httpConn) exchange(lease *pool.Lease) error {
 func (c *httpConn) limitMember(lease *pool.Lease) {
 	limit := c.w.set.Timeouts.Server
 	switch {
+	case !c.w.unit.lateAt.IsZero():
+		lease.Link.Conn.SetReadDeadline(c.w.unit.lateAt) //nolint:errcheck // a closed connection shows in its next use
 	case limit <= 0:
 	case c.w.upload != nil:
 		c.w.upload.limitAnswer(lease)
@@ -237,6 +244,7 @@ func (c *httpConn) passInterim(head []byte) error {
 func (c *httpConn) deliver(lease *pool.Lease, n int) error {
 	w := c.w
 	w.body.start(&w.ans)
+	c.noteAnswer(lease, n)
 	if c.inspects() {
 		if again, err := c.inspect(lease, n); again || err != nil {
 			return err

@@ -109,17 +109,16 @@ func (c *httpConn) appendHeld(out []byte, m *cluster.Member) []byte {
 		return c.appendRestricted(out)
 	}
 	tell := u.judged && c.takesMode(m)
-	body, open := u.body, 0
+	body := u.body
+	var added additions
 	switch {
-	case tell && w.path.query:
-		open = u.texts.open
-	case tell:
+	case tell && w.path.query && u.texts.open > 0:
+		added = c.additions()
+	case tell && !w.path.query:
 		out = append(out, "Access-Mode: READ\r\n"...)
+		out = u.appendBookmarksHeader(out)
 	}
-	length := len(body)
-	if open > 0 {
-		length += len(queryReadMode)
-	}
+	length := len(body) + added.length()
 	if length > 0 || u.post {
 		out = append(out, "Content-Length: "...)
 		out = strconv.AppendInt(out, int64(length), 10)
@@ -128,9 +127,9 @@ func (c *httpConn) appendHeld(out []byte, m *cluster.Member) []byte {
 	out = append(out, "\r\n"...)
 	switch {
 	case len(out)+length <= bufferSize:
-		return appendOpened(out, body, open)
-	case open > 0:
-		w.rest = appendOpened(make([]byte, 0, length), body, open)
+		return added.appendTo(out, body)
+	case added.length() > 0:
+		w.rest = added.appendTo(make([]byte, 0, length), body)
 	default:
 		w.rest = body
 	}
@@ -224,13 +223,3 @@ func forwardable(host []byte) bool {
 
 // queryReadMode is added to a Query API body that we judged a read; the member then refuses to write.
 const queryReadMode = `"accessMode":"Read",`
-
-// appendOpened appends body with queryReadMode at open, where it is to have it.
-func appendOpened(dst, body []byte, open int) []byte {
-	if open == 0 {
-		return append(dst, body...)
-	}
-	dst = append(dst, body[:open]...)
-	dst = append(dst, queryReadMode...)
-	return append(dst, body[open:]...)
-}

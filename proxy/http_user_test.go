@@ -3,13 +3,11 @@ package proxy
 import (
 	"encoding/base64"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
-	"github.com/boltgate/boltgate/standin"
 )
 
 func TestCredentialsAreTheSameOverHTTPAndBolt(t *testing.T) {
@@ -26,35 +24,6 @@ func TestCredentialsAreTheSameOverHTTPAndBolt(t *testing.T) {
 	}
 	if httpAuth([]byte("Basic !")).Entries == httpAuth([]byte("Basic ?")).Entries {
 		t.Error("two headers that cannot be read are taken for one user")
-	}
-}
-
-func TestReadsOverHTTPSeeWritesOverBolt(t *testing.T) {
-	g := startGate(t, gateOptions{standin: lab})
-	leader := g.cluster.Leader("neo4j")
-	read := func() string {
-		body := strings.NewReader(`{"statements":[{"statement":"MATCH (n) RETURN n"}]}`)
-		r, err := http.NewRequest("POST", "http://"+g.address+"/db/neo4j/tx/commit", body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.SetBasicAuth(standin.DefaultUser, standin.DefaultPassword)
-		r.Header.Set("Content-Type", "application/json")
-		answer, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		return answer.Header.Get("X-Standin-Member")
-	}
-	if who := read(); who == leader || who == "" {
-		t.Fatalf("before any write an undeclared read was answered by %q; the leader is %s", who, leader)
-	}
-	query(t, g.dial(bolt.V5_8), "CREATE (n) RETURN n", nil, nil)
-	for range 4 {
-		if who := read(); who != leader {
-			t.Fatalf("after a write over Bolt an undeclared read over HTTP was answered by %s; want the leader %s", who, leader)
-		}
 	}
 }
 

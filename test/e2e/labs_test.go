@@ -10,8 +10,10 @@ import (
 	"github.com/boltgate/boltgate/test/labs"
 )
 
-func TestHA(t *testing.T)          { everything(t, labs.HA, classify, readOnly, stage{"classic", classicHA}) }
-func TestCausal(t *testing.T)      { everything(t, labs.Causal, stage{"causality", causality}, stage{"application", causalGate}) }
+func TestHA(t *testing.T) { everything(t, labs.HA, classify, readOnly, stage{"classic", classicHA}) }
+func TestCausal(t *testing.T) {
+	everything(t, labs.Causal, stage{"causality", causality}, stage{"application", causalGate})
+}
 func TestCommunity44(t *testing.T) { everything(t, labs.Community44, classify, readOnly, byDatabase) }
 func TestCommunity5(t *testing.T) {
 	everything(t, labs.Community5, classify, browser, readOnly, byDatabase, stage{"life of a member", lifeOfAMember})
