@@ -19,6 +19,7 @@ type word struct {
 	roles  map[string]cluster.Role // what it says of itself, by database
 	names  map[string]string       // whom it names as leader, by database; the member's name
 	since  map[string]time.Time    // since when it names that one, by database
+	leads  map[string]time.Time    // since when it says that it leads, by database
 	terms  map[string]int64        // the term in which it knows that leader, by database, where it was asked
 }
 
@@ -45,8 +46,8 @@ func (w *word) votes(db string) bool {
 type verdict struct {
 	leader    string   // "": nobody gets writes
 	claimants []string // who says that it leads
-	rival     string   // who is named too, does not claim, and has not had its say since
-	outvoted  bool     // rival has more votes than any claimant
+	rival     string   // who is named too, and is not heard to claim
+	outvoted  bool     // rival has as many votes as any claimant
 }
 
 // disputed tells whether members disagree, so that soon one of them will say something else.
@@ -74,8 +75,8 @@ func leaders(words []word) map[string]verdict {
 }
 
 // judge decides who leads db. Of several claimants it is the one that more of the answering voters name, then the one with
-// the higher term, else nobody until one steps down. Nobody does either while more voters name another, who has not had its
-// say since they do: then what the claimant says may be of the time before a partition.
+// the higher term, else nobody until one steps down. Nobody does either while as many voters name another, who is not heard to
+// claim: what the claimant says may be of the time before a partition.
 func judge(db string, words []word) verdict {
 	v := verdict{claimants: claimants(db, words)}
 	votes := tally(db, words, func(w *word) bool { return slices.Contains(v.claimants, w.vote(db)) })
@@ -83,13 +84,13 @@ func judge(db string, words []word) verdict {
 	if tied {
 		best, tied = first(v.claimants, func(m string) int64 { return term(db, m, words) })
 	}
-	others := rivals(db, v.claimants, words)
+	others := rivals(db, v.claimants, leads(db, best, words), words)
 	for _, m := range slices.Sorted(maps.Keys(others)) {
 		if v.rival == "" || others[m] > others[v.rival] {
 			v.rival = m
 		}
 	}
-	v.outvoted = others[v.rival] > votes[best]
+	v.outvoted = v.rival != "" && others[v.rival] >= votes[best]
 	if !tied && !v.outvoted {
 		v.leader = best
 	}
@@ -107,16 +108,29 @@ func tally(db string, words []word, counts func(*word) bool) map[string]int64 {
 	return votes
 }
 
-// rivals are those who are named, do not claim, and have not answered since somebody began to name them.
-func rivals(db string, claimants []string, words []word) map[string]int64 {
-	answered := make(map[string]time.Time, len(words))
+// rivals are those who are named and not heard to claim. A vote for one is void when it has answered since and does not claim,
+// and when it is older than the claim that it would contradict, for a new leader's followers need a moment to hear of it.
+func rivals(db string, claimants []string, claimed time.Time, words []word) map[string]int64 {
+	denied := make(map[string]time.Time, len(words))
 	for _, w := range words {
-		answered[w.member] = w.at
+		if !w.claims(db) {
+			denied[w.member] = w.at
+		}
 	}
 	return tally(db, words, func(w *word) bool {
 		named := w.vote(db)
-		return named != "" && !slices.Contains(claimants, named) && !answered[named].After(w.since[db])
+		return named != "" && !slices.Contains(claimants, named) && !denied[named].After(w.since[db]) && !w.at.Before(claimed)
 	})
+}
+
+// leads is since when a member says that it leads db.
+func leads(db, member string, words []word) time.Time {
+	for _, w := range words {
+		if w.member == member {
+			return w.leads[db]
+		}
+	}
+	return time.Time{}
 }
 
 // claimants are those who say that they lead db. One that has stopped answering counts only where no answering one claims.

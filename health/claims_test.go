@@ -23,10 +23,10 @@ func (w word) in(term int64) word {
 	return w
 }
 
-// when adds when it answered, and since when it names whom it names, in seconds.
+// when adds when it answered, and since when it names whom it names, or claims, in seconds.
 func (w word) when(answered, since int) word {
 	second := func(n int) time.Time { return time.Unix(int64(n), 0) }
-	w.at, w.since = second(answered), map[string]time.Time{"neo4j": second(since)}
+	w.at, w.since, w.leads = second(answered), map[string]time.Time{"neo4j": second(since)}, map[string]time.Time{"neo4j": second(since)}
 	return w
 }
 
@@ -62,8 +62,11 @@ func TestLeaders(t *testing.T) {
 			says("s3", true, f, "s2").when(11, 11), says("s4", true, f, "s2").when(11, 11), says("s5", true, f, "s2").when(11, 11)}, "", true},
 		"who is named has answered since, and does not claim": {[]word{says("s1", true, l, "s1").when(12, 0), says("s2", true, f, "s1").when(13, 0),
 			says("s3", true, f, "s2").when(11, 11), says("s4", true, f, "s2").when(11, 11), says("s5", true, f, "s2").when(11, 11)}, "s1", false},
-		"as many for another: they are asked again, and writes go on": {[]word{says("s1", true, l, "s1").when(12, 0),
-			says("s3", true, f, "s2").when(11, 11)}, "s1", true},
+		"as many for another": {[]word{says("s1", true, l, "s1").when(12, 0), says("s3", true, f, "s2").when(11, 11)}, "", true},
+		"one for another, two for the claimant: they are asked again, and writes go on": {[]word{says("s1", true, l, "s1").when(12, 0),
+			says("s2", true, f, "s1").when(10, 0), says("s3", true, f, "s2").when(11, 11)}, "s1", true},
+		"the new leader was heard to claim, and is not heard any more": {[]word{says("s1", true, l, "s1").when(14, 0), says("s2", false, l, "s2").when(12, 11),
+			says("s3", true, f, "s2").when(14, 11)}, "", true},
 		"more name one that nobody reaches": {[]word{says("s1", true, l, "s1").when(12, 0), says("s2", true, f, "s9").when(12, 5), says("s3", true, f, "s9").when(12, 5)}, "", true},
 		"the lost leader's old followers do not hold up its successor": {[]word{says("s1", false, l, "s1").when(10, 0), says("s2", true, l, "s2").when(15, 15),
 			says("s3", true, f, "s1").when(9, 1), says("s4", true, f, "s1").when(9, 1)}, "s2", false},

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/boltgate/boltgate/cluster"
 )
 
 // This file owns what Run does about databases on whose leader members disagree: it remembers since when each member names
@@ -41,6 +43,20 @@ func (n namings) since() map[string]time.Time {
 		all[db] = now.since
 	}
 	return all
+}
+
+// claimsAfter is since when a member says that it leads, with its newest good answer.
+func claimsAfter(was map[string]time.Time, a *answer) map[string]time.Time {
+	now := make(map[string]time.Time)
+	for db, role := range a.roles {
+		if role == cluster.Leader {
+			now[db] = a.started
+			if since, ok := was[db]; ok {
+				now[db] = since
+			}
+		}
+	}
+	return now
 }
 
 // contested are the databases with several claimants, about which members are asked what they are not asked otherwise.

@@ -55,6 +55,7 @@ type memberState struct {
 	lastError string               // of the newest answer
 	refuted   map[string]time.Time // by database: when a client was told that this member does not lead
 	namings   namings              // whom it names as leader, and since when
+	claims    map[string]time.Time // by database: since when it says that it leads; never changes once made
 	servers   []cluster.Server     // that it told of last
 	ownID     string               // as it said then
 	id        identity
@@ -276,11 +277,11 @@ func (s *memberState) add(a *answer, o *Options) {
 		s.lastError = ephemeral.ReplaceAllString(a.err.Error(), "")
 	} else {
 		s.last = a
-		s.namings = s.namings.after(a)
+		s.namings, s.claims = s.namings.after(a), claimsAfter(s.claims, a)
 		maps.DeleteFunc(s.refuted, func(_ string, at time.Time) bool { return a.started.After(at) })
 	}
 	if !s.streak.Up {
-		s.last, s.namings = nil, nil
+		s.last, s.namings, s.claims = nil, nil, nil
 		clear(s.refuted)
 	}
 	s.keepPeers(a)

@@ -94,7 +94,7 @@ func (m *Monitor) roles() map[string]map[string]cluster.Role {
 			continue
 		}
 		w := word{member: s.member.Name, fresh: s.fresh, at: s.last.started, roles: maps.Clone(s.last.roles),
-			names: make(map[string]string), since: s.namings.since(), terms: s.last.terms}
+			names: make(map[string]string), since: s.namings.since(), leads: s.claims, terms: s.last.terms}
 		for db, address := range s.last.named {
 			if name := addresses.member(address); name != "" {
 				w.names[db] = name
