@@ -159,6 +159,9 @@ func (c *caller) outcome(due int, mark string, writes bool) (done bool, err erro
 		case err != nil:
 			return false, c.lost(mark, got, err)
 		case a.tag == bolt.TagRecord:
+			if row, ok := a.value.([]any); !ok || !slices.Contains(row, any(mark)) {
+				c.note(fmt.Errorf("%s was answered by a record of another request: %v", mark, a.value))
+			}
 			continue
 		case a.tag == bolt.TagFailure:
 			return c.failed(mark, a)
@@ -173,6 +176,9 @@ func (c *caller) outcome(due int, mark string, writes bool) (done bool, err erro
 	return true, nil
 }
 
+// replicationFailure is what the leader of too few members says at a commit.
+const replicationFailure = "Neo.TransientError.Cluster.ReplicationFailure"
+
 // failed judges a FAILURE. The next attempt has a connection of its own, for the test wants many.
 func (c *caller) failed(mark string, a answer) (done bool, err error) {
 	c.w.conn.Close()
@@ -181,6 +187,8 @@ func (c *caller) failed(mark string, a answer) (done bool, err error) {
 	switch code := a.code(); {
 	case code == bolt.CodeCommitFailed && c.rude:
 		return true, nil // in doubt: nobody may try again
+	case code == replicationFailure && c.rude:
+		return false, err // drivers try it again, on their own account
 	case code == bolt.CodeLeaderSwitch:
 		c.mu.Lock()
 		c.never[mark] = true
