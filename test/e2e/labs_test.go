@@ -10,9 +10,11 @@ import (
 	"github.com/boltgate/boltgate/test/labs"
 )
 
-func TestHA(t *testing.T) { everything(t, labs.HA, classify, readOnly, stage{"classic", classicHA}) }
+func TestHA(t *testing.T) {
+	everything(t, labs.HA, classify, readOnly, stage{"classic", classicHA}, learning, twoLeaders)
+}
 func TestCausal(t *testing.T) {
-	everything(t, labs.Causal, stage{"causality", causality}, stage{"application", causalGate})
+	everything(t, labs.Causal, stage{"causality", causality}, stage{"application", causalGate}, learning, twoLeaders)
 }
 func TestCommunity44(t *testing.T) { everything(t, labs.Community44, classify, readOnly, byDatabase) }
 func TestCommunity5(t *testing.T) {

@@ -131,6 +131,9 @@ func (c *Cluster) layOut(in *install, store string) error {
 		if c.Lab.Kind != Alone {
 			m.Backup = loopback(p.backup)
 		}
+		if c.Lab.Kind == HAMode {
+			m.Peer = loopback(p.transaction)
+		}
 		m.conf = c.Lab.conf(all, i, filepath.Join(logs, name))
 		if err := m.prepare(secret); err != nil {
 			return err

@@ -38,6 +38,7 @@ type Member struct {
 	Bolt   string // host:port
 	HTTP   string // host:port
 	Backup string // host:port of the 3.5 backup service, "" elsewhere
+	Peer   string // host:port where other HA members pull from it, "" elsewhere
 	Home   string // its folder, with conf, data and logs
 
 	ports    ports
