@@ -259,6 +259,28 @@ func TestDatabasesComeAndGo(t *testing.T) {
 			g.await(func(v *cluster.View) bool { return !v.Hosted("new2") })
 		}
 		w.expect("FAILURE("+bolt.CodeDatabaseNotFound+")", message(bolt.TagRoute, m{}, []any{}, m{"db": "nowhere"}))
+		w.expect("SUCCESS()", bolt.Reset)
+		for i := range 3 { // one of the same name is another database: what its user saw of the former does not count
+			began := time.Now()
+			step := func(what string) {
+				if took := time.Since(began); took > 2*time.Second {
+					t.Errorf("%s took %v, round %d", what, took, i)
+				}
+				began = time.Now()
+			}
+			w.row("CREATE OR REPLACE DATABASE new3", nil, nil)
+			step("replacing a database")
+			if row := w.row(oneRow, nil, m{"db": "new3"}); row["db"] != "new3" {
+				t.Errorf("a read of the new new3, round %d: %v", i, row)
+			}
+			step("the first read")
+			w.row(aWrite, nil, m{"db": "new3"})
+			step("the first write")
+			if row := w.row(oneRow, nil, m{"db": "new3"}); row["db"] != "new3" || row["applied"] != int64(2) {
+				t.Errorf("a read after a write, round %d: %v", i, row)
+			}
+			step("the read after it")
+		}
 	})
 }
 

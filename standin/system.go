@@ -248,9 +248,11 @@ func (c *Cluster) applyCommand(what, name string) {
 		c.dbs = slices.DeleteFunc(slices.Clone(c.dbs), gone)
 		c.composites = slices.DeleteFunc(slices.Clone(c.composites), gone)
 		if what == "CREATE" {
-			d := c.addDatabase(foldName(name))
-			d.online = time.Now().Add(c.opt.CreateTime)
-			d.created = c.find(systemDB).last()
+			added := c.addDatabase(foldName(name))
+			added.online = time.Now().Add(c.opt.CreateTime)
+			if d == nil { // who has not heard of a new one under an old name knows the old one
+				added.created = c.find(systemDB).last()
+			}
 		}
 	case d != nil:
 		d.stopped = what == "STOP"
