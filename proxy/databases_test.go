@@ -9,6 +9,7 @@ import (
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/standin"
 )
 
@@ -48,6 +49,7 @@ func inSeveral(t *testing.T, o gateOptions, f func(t *testing.T, g *gate)) {
 	if o.standin.Databases == nil {
 		o.standin = several()
 	}
+	o.health = func(h *health.Options) { h.FastInterval = 100 * time.Millisecond } // checks are most of what such a test costs
 	inBubble(t, o, func(t *testing.T, g *gate) {
 		g.leaders(severalLeaders)
 		f(t, g)
@@ -232,6 +234,12 @@ func TestDatabasesComeAndGo(t *testing.T) {
 		w.row("CREATE ALIAS other FOR DATABASE new1", nil, nil)
 		if row := w.row(aWrite, nil, m{"db": "other"}); row["db"] != "new1" {
 			t.Errorf("a new alias: %v", row)
+		}
+		w.row("CREATE ALIAS far FOR DATABASE x AT 'neo4j://elsewhere' USER u PASSWORD 'p'", nil, nil)
+		for _, ask := range [][2]string{{aWrite, "far"}, {oneRow, "far"}, {"USE far " + aWrite, ""}} {
+			if row := w.row(ask[0], nil, m{"db": ask[1]}); row["db"] != "far" {
+				t.Errorf("%s by an alias of another cluster's database: %v", ask[0], row)
+			}
 		}
 		w.row("STOP DATABASE new1", nil, nil)
 		for _, db := range []string{"new1", "NEW1", "other"} {
