@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -80,6 +81,7 @@ type daemon struct {
 	monitor *health.Monitor
 	pools   *pool.Set
 	server  *proxy.Server
+	dial    func(ctx context.Context, network, address string) (net.Conn, error) // to members; nil as cfg says
 }
 
 // runDaemon serves until ctx ends, then shuts down in the order that clients feel. load reads the configuration again for
@@ -97,7 +99,10 @@ func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.C
 	running.Go(func() { d.monitor.Run(checks) }) //nolint:errcheck // it ends with its context
 	running.Go(func() { d.finder.Run(checks) })
 	log.Info("boltgate serves", "version", versionText(), "frontends", len(cfg.Frontends), "members", len(cfg.Cluster.Members), "names", len(cfg.Cluster.Discover.DNS)+len(cfg.Cluster.Discover.SRV))
-	d.followUntil(ctx)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	d.followUntil(ctx, hangups)
 	err = d.shutdown(ctx)
 	stopChecks()
 	running.Wait()
@@ -128,11 +133,8 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	return d, nil
 }
 
-// followUntil reads the configuration again at each SIGHUP and takes over what discovery finds, until ctx ends.
-func (d *daemon) followUntil(ctx context.Context) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+// followUntil reads the configuration again at each hangup and takes over what discovery finds, until ctx ends.
+func (d *daemon) followUntil(ctx context.Context, hangups <-chan os.Signal) {
 	seconds := time.NewTicker(time.Second)
 	defer seconds.Stop()
 	for {

@@ -139,7 +139,9 @@ func (d *daemon) putMembers() {
 
 // letGo ends the drain of members that have nothing to do any more.
 func (d *daemon) letGo(now time.Time) {
-	busy := func(m *cluster.Member) bool { return d.pools.Stats(m.Name).InFlight > 0 || d.server.Transactions(m) > 0 }
+	busy := func(m *cluster.Member) bool {
+		return d.pools.Stats(m.Name).InFlight > 0 || d.server.Transactions(m) > 0
+	}
 	gone := d.members.letGo(d.mayWork, busy, now)
 	for _, l := range gone {
 		d.log.Info("member left", "member", l.member.Name, "after", now.Sub(l.since).Round(time.Second))
@@ -151,7 +153,11 @@ func (d *daemon) letGo(now time.Time) {
 
 func (d *daemon) tellMembers() {
 	d.pools.Retain(d.members.all())
-	d.monitor.Update(healthOptions(d.cfg, d.members, d.learner.Candidates(), d.tls))
+	o := healthOptions(d.cfg, d.members, d.learner.Candidates(), d.tls)
+	if d.dial != nil {
+		o.Dial = d.dial
+	}
+	d.monitor.Update(o)
 }
 
 // mayWork tells whether there can be work on a member that left: not when it is down. A single server is exchanged at once,

@@ -11,7 +11,7 @@ import (
 )
 
 func TestHA(t *testing.T) {
-	everything(t, labs.HA, classify, readOnly, stage{"classic", classicHA}, learning, twoLeaders)
+	everything(t, labs.HA, classify, readOnly, stage{"classic", classicHA}, learning)
 }
 func TestCausal(t *testing.T) {
 	everything(t, labs.Causal, stage{"causality", causality}, stage{"application", causalGate}, learning, twoLeaders)
