@@ -368,3 +368,26 @@ func TestTheNamesOfDatabasesAreBounded(t *testing.T) {
 		t.Error("the newest name is not kept")
 	}
 }
+
+// TestASlowQueryAtAMemberThatHasItsBookmarkIsLeftAlone: it is not the bookmark that takes time.
+func TestASlowQueryAtAMemberThatHasItsBookmarkIsLeftAlone(t *testing.T) {
+	o := gateOptions{standin: lagging(cluster.Autonomous, "", 0), frontend: func(f *Frontend) { f.CausalityWait = 50 * time.Millisecond }}
+	var reads watched
+	reads.into(&o.standin)
+	g := startGate(t, o)
+	writer, reader := g.dial(bolt.V5_8), g.dial(bolt.V5_8)
+	query(t, writer, aMark, m{"mark": "a"}, nil)
+	for range 2 { // the member that reads go to now is seen to have it
+		if !sees(t, reader, "a") {
+			t.Fatal("a read misses the write before it")
+		}
+	}
+	_, before := reads.offLeader("")
+	started := time.Now()
+	if row := query(t, reader, theCount, m{"mark": "a", "delay": "300ms"}, nil); row["n"] != int64(1) {
+		t.Fatalf("got %v", row)
+	}
+	if _, after := reads.offLeader(""); after != before+1 || time.Since(started) < 300*time.Millisecond {
+		t.Errorf("a query of 300 ms was run %d times in %v; want once", after-before, time.Since(started))
+	}
+}

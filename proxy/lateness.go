@@ -56,10 +56,10 @@ func (s *boltSession) canLeave() bool {
 // tooLate tells whether the member's time is over.
 func (s *boltSession) tooLate(now time.Time) bool {
 	u := &s.unit
-	if u.lateAt.IsZero() || u.begun || now.Before(u.lateAt) || s.answers.end > s.answers.pos {
+	if u.lateAt.IsZero() || u.begun || now.Before(u.lateAt) {
 		return false
 	}
-	if s.hasMarks() { // it has been seen to have them since: it is the query that takes its time
+	if s.answers.end > s.answers.pos || s.hasMarks() { // it answers, or has been seen to have them since: the query takes its time
 		u.lateAt = time.Time{}
 		return false
 	}
