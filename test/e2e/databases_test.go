@@ -53,7 +53,8 @@ var (
 // databases holds the gate against the server itself, in several Bolt versions, over HTTP and through a driver.
 func databases(t *testing.T, c *labs.Cluster) {
 	direct := c.Members[0]
-	gate := startGate(t, c, gateConfig(c, "auto", ""))
+	patient := strings.Replace(gateConfig(c, "auto", ""), "interval: 1s,", "interval: 1s, timeout: 10s,", 1) // the server may have just started
+	gate := startGate(t, c, patient)
 	awaitVersions(t, gate.Address)
 	versions := offered(t, gate.Address)
 	for i, v := range versions {
