@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"maps"
 	"sync/atomic"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -134,7 +133,7 @@ func (s *Server) rouseOutdated(fresh map[kind]*cluster.Status) {
 		}
 	}
 	s.mu.Unlock()
-	for k, n := range maps.All(found) {
+	for k, n := range found {
 		s.log.Warn("sessions end between units of work: a leader does not speak their Bolt version",
 			"bolt", k.dialect, "sessions", n, "leader", fresh[k].Name, "agent", fresh[k].Agent, "speaks", fresh[k].Versions)
 	}
