@@ -11,7 +11,7 @@
 //
 // This file owns the run as a whole; labs_test.go one test per lab, drivers_test.go the drivers' smoke, raw_test.go the raw client, rehearsal_test.go
 // the same without servers, gate_test.go the gate, matrix_test.go the page that is written; classify_test.go holds cypher.Classify against the servers,
-// browser_test.go has Chromium run the JavaScript driver.
+// browser_test.go has Chromium run the JavaScript driver. upgrade_test.go has servers of other releases take each other's place behind one address.
 package e2e
 
 import (
