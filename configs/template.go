@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/go-sockaddr"
 )
 
-// templateFuncs are the functions of github.com/hashicorp/go-sockaddr/template. Its package is not used because it brings in another
+// templateFuncs are the functions of github.com/hashicorp/go-sockaddr/template. The library is 0.1 MB of the program (text/template is in it anyway). Its package is not used because it brings in another
 // module only to wrap errors.
 var templateFuncs = template.FuncMap{
 	"GetAllInterfaces":     sockaddr.GetAllInterfaces,
