@@ -93,3 +93,14 @@ func TestNamingsSayHowLongTheyHold(t *testing.T) {
 		t.Errorf("got %v; want neo4j since 3, orders since 1", since)
 	}
 }
+
+// TestADatabaseWhoseLeaderIsDisputedIsStillHosted: with no entry at all it would look like one that nobody knows, and work on such
+// a database is sent to anybody, for the refusal.
+func TestADatabaseWhoseLeaderIsDisputedIsStillHosted(t *testing.T) {
+	settled, _ := settle([]word{says("s1", true, cluster.Leader, "s1"), says("s2", true, cluster.Leader, "s2")})
+	for _, name := range []string{"s1", "s2"} {
+		if role, ok := settled[name]["neo4j"]; !ok || role != cluster.Unknown {
+			t.Errorf("%s: got %v, %v; want an entry that says unknown", name, role, ok)
+		}
+	}
+}

@@ -50,9 +50,12 @@ func settle(words []word) (settled map[string]map[string]cluster.Role, verdicts 
 	verdicts = leaders(usable)
 	settled = make(map[string]map[string]cluster.Role, len(usable))
 	for _, w := range usable {
-		maps.DeleteFunc(w.roles, func(db string, r cluster.Role) bool {
-			return r == cluster.Unknown || r == cluster.Leader && verdicts[db].leader != w.member
-		})
+		maps.DeleteFunc(w.roles, func(_ string, r cluster.Role) bool { return r == cluster.Unknown })
+		for db, r := range w.roles {
+			if r == cluster.Leader && verdicts[db].leader != w.member {
+				w.roles[db] = cluster.Unknown // it hosts the database: without an entry nobody might seem to
+			}
+		}
 		settled[w.member] = w.roles
 	}
 	return settled, verdicts
