@@ -175,6 +175,23 @@ func TestHomeDatabasesOfEveryVersion(t *testing.T) {
 	}
 }
 
+// TestOldBoltAsksForTables: over Bolt 3 too a member of 4.x says which databases there are.
+func TestOldBoltAsksForTables(t *testing.T) {
+	o := several()
+	o.ServerVersion, o.Generation = "4.4.48", cluster.Causal
+	inSeveral(t, gateOptions{standin: o}, func(t *testing.T, g *gate) {
+		for _, v := range []bolt.Version{bolt.V3, bolt.V4_1} {
+			w := g.logged(v)
+			text := "CALL dbms.routing.getRoutingTable($context, $database)"
+			w.expect("FAILURE("+bolt.CodeDatabaseNotFound+") IGNORED", run(v, text, m{"context": m{}, "database": "nowhere"}, nil), pull(v))
+			w.expect("SUCCESS()", bolt.Reset)
+			if row := w.row(text, m{"context": m{}, "database": "orders"}, nil); row["ttl"] != int64(300) {
+				t.Errorf("Bolt %v: a table for orders: %v", v, row)
+			}
+		}
+	})
+}
+
 // TestAHomeThatMoves: the gate follows what answers say, and asks anew when the home that it remembers is wrong.
 func TestAHomeThatMoves(t *testing.T) {
 	for _, v := range []bolt.Version{bolt.V4_4, bolt.V5_8} {

@@ -81,8 +81,11 @@ func (s *boltSession) serveRoutingCall(ctx context.Context, o opening) error {
 	if c, ok := given["context"].(map[string]any); ok && s.address == "" {
 		s.address, _ = c["address"].(string)
 	}
-	if s.version >= bolt.V4_0 {
-		text, extra := string(o.query), map[string]any{"db": "system", "mode": "r"}
+	if s.manyDatabases() {
+		text, extra := string(o.query), map[string]any{"mode": "r"}
+		if s.version >= bolt.V4_0 {
+			extra["db"] = routing.System
+		}
 		db, _ := given["database"].(string)
 		s.unit.reset()
 		_, err := s.askMember(ctx, db, func(c *bolt.Client) (any, error) { return c.Query(text, given, extra) })

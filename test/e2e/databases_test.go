@@ -174,7 +174,7 @@ func terminate(t *testing.T, c *labs.Cluster, gate string) {
 		client, err := logon(gate, v, c)
 		if err == nil {
 			client.Conn.SetDeadline(time.Now().Add(2 * time.Minute)) //nolint:errcheck // the query would say so
-			_, err = client.Query("UNWIND range(1, 100000000000) AS slowly RETURN sum(slowly)", nil, nil)
+			_, err = client.Query("UNWIND range(1, 1000000) AS x UNWIND range(1, 1000000) AS slowly RETURN sum(slowly)", nil, nil)
 		}
 		ended <- err
 	}()
@@ -188,6 +188,11 @@ func terminate(t *testing.T, c *labs.Cluster, gate string) {
 		result, err := client.Query("SHOW TRANSACTIONS YIELD transactionId, currentQuery WHERE currentQuery CONTAINS 'slow' + 'ly'", nil, nil)
 		if err != nil {
 			return err
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("the query that was to run for long ended with %v", err)
+		default:
 		}
 		if len(result.Rows) == 0 {
 			return errors.New("it is not there")
