@@ -292,33 +292,59 @@ func (u *httpUnit) endWrite() {
 	u.writing, u.wrote = nil, nil
 }
 
-// noteAnswer looks for the bookmark in the answer of a write, or of the commit of a transaction, when all of it came with its head, as
-// answers of writes usually do.
+// noteAnswer looks for the bookmark in the answer of a write, or of the commit of a transaction, when it is short and comes without
+// a pause, as answers of writes usually do.
 func (c *httpConn) noteAnswer(lease *pool.Lease, n int) {
 	w := c.w
 	u := &w.unit
 	commits := w.path.kind == routeStatements || w.path.kind == routeInside && w.path.commit
-	if u.writing == nil || !commits || w.path.legacy || w.ans.status >= 300 || w.ans.has(fContentEncoding) {
+	if u.writing == nil || !commits || w.path.legacy || w.ans.status >= 300 || w.ans.has(fContentEncoding) || w.upload != nil {
 		return
 	}
-	text := getBuffer()
-	defer putBuffer(text)
-	body, out := w.body, text[:0]
+	buf := getBuffer()
+	defer putBuffer(buf)
+	for {
+		text, whole, more := c.answerBody(buf, n)
+		if whole {
+			c.noteMarks(lease, answerMarks(text))
+		}
+		if whole || !more || !c.readSoon(lease) {
+			return
+		}
+	}
+}
+
+// answerBody decodes what is there of the answer's body into buf; more tells whether there is a point in reading on.
+func (c *httpConn) answerBody(buf []byte, n int) (text []byte, whole, more bool) {
+	w := c.w
+	body, text := w.body, buf[:0]
 	for at := w.aFrom + n; at < w.aTo && !body.over(); {
 		piece := w.answer[at:w.aTo]
-		if len(out)+len(piece) > cap(out) {
-			return
+		if len(text)+len(piece) > len(buf) {
+			return nil, false, false
 		}
-		more, took, err := body.decode(out, piece)
+		out, took, err := body.decode(text, piece)
 		if err != nil || took == 0 {
-			return
+			return nil, false, err == nil
 		}
-		out, at = more, at+took
+		text, at = out, at+took
 	}
-	if !body.over() {
-		return
-	}
-	c.noteMarks(lease, answerMarks(out))
+	return text, body.over(), true
+}
+
+// moment is how long the rest of a write's answer is waited for, for its bookmark's sake.
+const moment = 5 * slow
+
+// readSoon reads more of an answer if it is there within a moment. What goes wrong is found by the next read.
+func (c *httpConn) readSoon(lease *pool.Lease) bool {
+	w := c.w
+	c.answerRoom()
+	lease.Link.Conn.SetReadDeadline(time.Now().Add(moment)) //nolint:errcheck // a closed connection shows in its next use
+	n, _ := lease.Link.Read(w.answer[w.aTo:])               //nolint:errcheck // as above
+	w.aTo += n
+	lease.Link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	c.limitMember(lease)
+	return n > 0
 }
 
 // answerMarks finds the list of bookmarks in an answer; nil when it has errors, or none.

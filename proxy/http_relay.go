@@ -244,12 +244,12 @@ func (c *httpConn) passInterim(head []byte) error {
 func (c *httpConn) deliver(lease *pool.Lease, n int) error {
 	w := c.w
 	w.body.start(&w.ans)
-	c.noteAnswer(lease, n)
 	if c.inspects() {
 		if again, err := c.inspect(lease, n); again || err != nil {
 			return err
 		}
 	}
+	c.noteAnswer(lease, n)
 	if c.rewrites() {
 		return c.deliverRewritten(lease, n)
 	}
