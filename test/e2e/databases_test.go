@@ -166,50 +166,42 @@ func sameTables(t *testing.T, c *labs.Cluster, direct, gate string, v bolt.Versi
 	}
 }
 
-// terminate finds a running query through one session and ends it through another.
+// terminate finds an open transaction of one session through another, and ends it.
 func terminate(t *testing.T, c *labs.Cluster, gate string) {
 	v := offered(t, gate)[0]
-	ended := make(chan error, 1)
-	go func() {
+	session := func() *bolt.Client {
 		client, err := logon(gate, v, c)
-		if err == nil {
-			client.Conn.SetDeadline(time.Now().Add(2 * time.Minute)) //nolint:errcheck // the query would say so
-			_, err = client.Query("UNWIND range(1, 1000000) AS x UNWIND range(1, 1000000) AS slowly RETURN sum(slowly)", nil, nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-		ended <- err
-	}()
-	client, err := logon(gate, v, c)
+		return client
+	}
+	working, looking := session(), session()
+	begin := bolt.AppendMessage(nil, bolt.TagBegin, map[string]any{"tx_metadata": map[string]any{"work": "to be ended"}})
+	if _, err := working.Ask(begin); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := working.Query("RETURN 1", nil, map[string]any{}); err != nil {
+		t.Fatal(err)
+	}
+	result, err := looking.Query("SHOW TRANSACTIONS YIELD transactionId, metaData", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var id string
-	eventually(t, 20*time.Second, "the query in SHOW TRANSACTIONS", func() error {
-		client.Conn.SetDeadline(time.Now().Add(30 * time.Second)) //nolint:errcheck // the query would say so
-		result, err := client.Query("SHOW TRANSACTIONS YIELD transactionId, currentQuery WHERE currentQuery CONTAINS 'slow' + 'ly'", nil, nil)
-		if err != nil {
-			return err
+	id := ""
+	for _, row := range result.Rows {
+		if data, _ := row[1].(map[string]any); data["work"] == "to be ended" {
+			id = fmt.Sprint(row[0])
 		}
-		select {
-		case err := <-ended:
-			t.Fatalf("the query that was to run for long ended with %v", err)
-		default:
-		}
-		if len(result.Rows) == 0 {
-			return errors.New("it is not there")
-		}
-		id = fmt.Sprint(result.Rows[0][0])
-		return nil
-	})
-	if _, err := client.Query("TERMINATE TRANSACTIONS $id", map[string]any{"id": id}, nil); err != nil {
+	}
+	if id == "" {
+		t.Fatalf("the transaction is not in SHOW TRANSACTIONS: %v", result.Rows)
+	}
+	if _, err := looking.Query("TERMINATE TRANSACTIONS $id", map[string]any{"id": id}, nil); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case err := <-ended:
-		if !strings.Contains(codeOf(err), "Terminated") {
-			t.Errorf("the query that was terminated ended with %v", err)
-		}
-	case <-time.After(30 * time.Second):
-		t.Errorf("%s was terminated and goes on", id)
+	if _, err := working.Query("RETURN 1", nil, map[string]any{}); !strings.Contains(codeOf(err), "Terminated") {
+		t.Errorf("%s was terminated, and its next query ended with %v", id, err)
 	}
 }
 
