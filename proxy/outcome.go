@@ -23,7 +23,8 @@ func (s *boltSession) summary(tag byte, payload []byte, size int) error {
 	switch tag {
 	case bolt.TagSuccess:
 		s.success(o, payload)
-	case bolt.TagIgnored:
+	case bolt.TagIgnored: // by RESET, for a failure before it would have sent the unit elsewhere: what is held goes to the client
+		s.accepted()
 	case bolt.TagFailure:
 		f, err := bolt.ParseFailure(payload[2:])
 		if err != nil {
@@ -71,6 +72,7 @@ func (s *boltSession) success(o owed, payload []byte) {
 	case bolt.TagRollback:
 		u.over = true
 	case bolt.TagReset:
+		s.accepted()
 		u.over, u.failed = true, false
 		s.mu.Lock()
 		s.reset = false
