@@ -68,6 +68,10 @@ func (p *progress) note(m *cluster.Member, at bolt.Position) {
 	}
 	known.mu.Lock()
 	defer known.mu.Unlock()
+	if r := known.at(at.DB); r != nil { // another session was faster
+		raise(&r.tx, at.Tx)
+		return
+	}
 	var list []*reached
 	if old := known.list.Load(); old != nil {
 		if len(*old) >= maxReached {
