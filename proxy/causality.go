@@ -130,7 +130,7 @@ func (s *boltSession) target() (id [16]byte, known bool) {
 	if name == "" {
 		name = s.srv.current.View().Default
 	}
-	if name == "system" {
+	if name == routing.System {
 		return bolt.SystemDB, true
 	}
 	var room [64]byte
@@ -373,7 +373,7 @@ func (s *boltSession) ownPosition(list []bolt.Position, db []byte) (p bolt.Posit
 		switch {
 		case known && c.DB == id:
 			return c, true
-		case c.DB != bolt.SystemDB || string(name) == "system":
+		case c.DB != bolt.SystemDB || string(name) == routing.System:
 			p = c
 			candidates++
 		}

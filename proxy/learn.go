@@ -239,9 +239,9 @@ func (s *Server) tablesToAsk(v bolt.Version) []string {
 	if v < bolt.V4_0 {
 		return []string{""}
 	}
-	all := []string{"", "system"}
+	all := []string{"", routing.System}
 	for _, db := range s.learner.wanted() {
-		if db != "system" {
+		if db != routing.System {
 			all = append(all, db)
 		}
 	}
@@ -313,10 +313,10 @@ func callServers(c *bolt.Client, db string) (any, error) {
 	extra := map[string]any{"mode": "r"}
 	switch {
 	case c.Version >= bolt.V4_0 && db != "":
-		context["database"], extra["db"] = db, "system"
+		context["database"], extra["db"] = db, routing.System
 		texts = []string{"CALL dbms.routing.getRoutingTable($context, $database)"}
 	case c.Version >= bolt.V4_0:
-		extra["db"] = "system"
+		extra["db"] = routing.System
 		texts = []string{"CALL dbms.routing.getRoutingTable($context)"}
 	default: // {context} is read by every 3.x; 3.1 has getServers alone
 		texts = []string{"CALL dbms.cluster.routing.getRoutingTable({context})", "CALL dbms.cluster.routing.getServers()"}

@@ -90,7 +90,7 @@ func (s *boltSession) success(o owed, payload []byte) {
 // mayChangeUsers tells whether a password may be another one after the unit: a user command, or a transaction on the
 // database that holds the users, whose texts nobody reads.
 func (u *unit) mayChangeUsers() bool {
-	return u.verdict.UserCommand || u.explicit && !u.declared && strings.EqualFold(u.intent.DB, "system")
+	return u.verdict.UserCommand || u.explicit && !u.declared && strings.EqualFold(u.intent.DB, routing.System)
 }
 
 // mayStillMove tells whether a unit whose RUN succeeded may still go elsewhere, when what comes next is lost or refuses it

@@ -36,7 +36,7 @@ func (r *Router) needs(s *cluster.Status) bool {
 		return s.Name == r.Policy.Member
 	}
 	for db, role := range s.Roles {
-		if role == cluster.Leader && db != "system" {
+		if role == cluster.Leader && db != System {
 			return true
 		}
 	}
