@@ -11,9 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +23,7 @@ import (
 	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/standin"
 	"github.com/boltgate/boltgate/test/memnet"
+	"github.com/boltgate/boltgate/test/seeds"
 )
 
 // This file shows that work finds its database's leader while the leaders of several databases move under load, and that
@@ -37,33 +36,29 @@ const (
 	movingNotice  = 250 * time.Millisecond // after a move, in which a write may still knock at the former leader
 )
 
-// TestLeadersOfDatabasesMoveUnderLoad runs one cluster and gate for each seed; BOLTGATE_SEEDS says how many (1,000 take a
-// few minutes), BOLTGATE_SEED which is the first. In even seeds leaders only move; in odd ones members also die, hang and
+// TestLeadersOfDatabasesMoveUnderLoad runs one cluster and gate for each seed (test/seeds; 1,000 take a
+// few minutes). In even seeds leaders only move; in odd ones members also die, hang and
 // are cut off.
 func TestLeadersOfDatabasesMoveUnderLoad(t *testing.T) {
-	seeds, first := int64(24), int64(0)
+	usual := int64(24)
 	if testing.Short() || raceDetector {
-		seeds = 8
+		usual = 8
 	}
-	if n, err := strconv.ParseInt(os.Getenv("BOLTGATE_SEEDS"), 10, 64); err == nil {
-		seeds = n
-	}
-	if n, err := strconv.ParseInt(os.Getenv("BOLTGATE_SEED"), 10, 64); err == nil {
-		first = n
-	}
+	from, to := seeds.Range(t, usual)
 	total := new(tally)
 	t.Run("seeds", func(t *testing.T) {
 		for worker := range int64(2) {
 			t.Run(fmt.Sprint(worker), func(t *testing.T) {
 				t.Parallel()
-				for seed := first + worker; seed < first+seeds && !t.Failed(); seed += 2 {
+				for seed := from + worker; seed <= to && !t.Failed(); seed += 2 {
 					synctest.Test(t, func(t *testing.T) { newMoving(t, seed).run(total) })
 				}
 			})
 		}
 	})
-	t.Logf("%d seeds: %+v", seeds, total.counts)
-	if seeds >= 8 && (total.counts.Acknowledged == 0 || total.counts.Moves == 0 || total.counts.Knocked == 0) {
+	made := to - from + 1
+	t.Logf("%d seeds: %+v", made, total.counts)
+	if made >= 8 && (total.counts.Acknowledged == 0 || total.counts.Moves == 0 || total.counts.Knocked == 0) {
 		t.Errorf("the test did not test: %+v", total.counts)
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,34 +15,13 @@ import (
 	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/standin"
 	"github.com/boltgate/boltgate/test/memnet"
+	"github.com/boltgate/boltgate/test/seeds"
 )
 
 // This file cuts clusters in two under busy sessions, by seeds: for a while two members say that they lead.
 //
 //	BOLTGATE_SEEDS=1000 go test -run TestNoWriteAtAStaleLeader ./proxy     as many seeds, from 0 on
 //	BOLTGATE_SEEDS=17-17 go test -run TestNoWriteAtAStaleLeader ./proxy    one seed
-
-// seeds are those to go through: as many as usual says, 1,000 with BOLTGATE_LONG, or what BOLTGATE_SEEDS says.
-func seeds(t *testing.T, usual int64) (from, to int64) {
-	t.Helper()
-	text := os.Getenv("BOLTGATE_SEEDS")
-	if text == "" {
-		if long() {
-			usual = 1000
-		}
-		return 0, usual - 1
-	}
-	first, last, isRange := strings.Cut(text, "-")
-	from, err := strconv.ParseInt(first, 10, 64)
-	if err == nil && !isRange {
-		return 0, from - 1
-	}
-	to, err2 := strconv.ParseInt(last, 10, 64)
-	if err != nil || err2 != nil {
-		t.Fatalf("BOLTGATE_SEEDS=%s: want a number of seeds, or FROM-TO", text)
-	}
-	return from, to
-}
 
 // foundOut is how long the gate may take to find out who leads: an interval, and what fast checks add. The old leader claims for
 // 1 to 2 s longer, so that a gate which believed it would be seen.
@@ -102,7 +79,7 @@ func (d *divided) arrives(q standin.Query) {
 // TestNoWriteAtAStaleLeader: whoever says what, in a cluster that is cut in two no write goes to the leader of the smaller part once
 // the others have another, none that was acknowledged is lost, and every answer is its client's own.
 func TestNoWriteAtAStaleLeader(t *testing.T) {
-	from, to := seeds(t, 24)
+	from, to := seeds.Range(t, 24)
 	both := 0
 	for seed := from; seed <= to; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,6 +22,7 @@ import (
 	"github.com/boltgate/boltgate/proxy"
 	"github.com/boltgate/boltgate/standin"
 	"github.com/boltgate/boltgate/test/memnet"
+	"github.com/boltgate/boltgate/test/seeds"
 )
 
 // This file has members come and go by DNS under load, by seeds, in memory: the parts of a daemon, on a clock that passes at once.
@@ -195,15 +195,10 @@ func (w *comeAndGo) verify() {
 }
 
 func TestMembersComeAndGoByDNSUnderLoad(t *testing.T) {
-	seeds := 16
-	if n, err := strconv.Atoi(os.Getenv("BOLTGATE_SEEDS")); err == nil {
-		seeds = n
-	} else if os.Getenv("BOLTGATE_LONG") != "" {
-		seeds = 1000
-	}
-	for seed := range seeds {
+	from, to := seeds.Range(t, 16)
+	for seed := from; seed <= to; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { comesAndGoes(t, int64(seed)) })
+			synctest.Test(t, func(t *testing.T) { comesAndGoes(t, seed) })
 		})
 	}
 }
