@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"time"
@@ -317,8 +318,7 @@ func (u *unit) wrote() bool {
 // noteEnd notes what the end of the unit says: which transaction its member has now. Who reads after this answer has to see it, so
 // it is noted before the answer leaves.
 func (s *boltSession) noteEnd(k summaryKeys) {
-	var room [maxMarks]bolt.Position
-	list, format := bolt.ParseBookmark(room[:0], k.bookmark)
+	list, format := s.heard.parse(k.bookmark)
 	if len(list) == 0 {
 		s.noteUnmarked()
 		return
@@ -330,6 +330,29 @@ func (s *boltSession) noteEnd(k summaryKeys) {
 	if p, one := s.ownPosition(list, k.db); one {
 		s.srv.progress.note(s.lease.Member, p)
 	}
+}
+
+// heard is the last bookmark that a session's answers had, and what it says: while nobody writes every answer has the same one. The
+// zero heard has none.
+type heard struct {
+	text   []byte
+	list   []bolt.Position
+	format bolt.BookmarkFormat
+}
+
+const maxHeard = 256 // bytes of a bookmark that is kept; longer ones are of many databases
+
+// parse is bolt.ParseBookmark. The list is good until the next call.
+func (h *heard) parse(text []byte) ([]bolt.Position, bolt.BookmarkFormat) {
+	if len(text) > 0 && bytes.Equal(h.text, text) {
+		return h.list, h.format
+	}
+	h.text = h.text[:0]
+	if len(text) <= maxHeard {
+		h.text = append(h.text, text...)
+	}
+	h.list, h.format = bolt.ParseBookmark(h.list[:0], text)
+	return h.list, h.format
 }
 
 func (s *boltSession) raise(m *marks, list []bolt.Position, format bolt.BookmarkFormat) {

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -389,5 +391,25 @@ func TestASlowQueryAtAMemberThatHasItsBookmarkIsLeftAlone(t *testing.T) {
 	}
 	if _, after := reads.offLeader(""); after != before+1 || time.Since(started) < 300*time.Millisecond {
 		t.Errorf("a query of 300 ms was run %d times in %v; want once", after-before, time.Since(started))
+	}
+}
+
+// TestHeard: what a bookmark says does not depend on which one came before it.
+func TestHeard(t *testing.T) {
+	a := bolt.AppendBookmark(nil, bolt.BookmarkFabric, bolt.Position{DB: [16]byte{1}, Tx: 7})
+	b := bolt.AppendBookmark(nil, bolt.BookmarkUUID, bolt.Position{DB: [16]byte{2}, Tx: 8})
+	long := append([]byte("FB:"), bytes.Repeat([]byte("A"), 2*maxHeard)...)
+	var h heard
+	for i, text := range [][]byte{a, a, b, nil, a, []byte("nonsense"), b, b, long, long, a, nil, nil} {
+		want, wantFormat := bolt.ParseBookmark(nil, text)
+		text = slices.Clone(text)
+		list, format := h.parse(text)
+		if format != wantFormat || !slices.Equal(list, want) {
+			t.Errorf("%d: %q says %v %v, not %v %v", i, text, format, list, wantFormat, want)
+		}
+		clear(text) // it was borrowed
+	}
+	if n := testing.AllocsPerRun(100, func() { h.parse(a); h.parse(b) }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

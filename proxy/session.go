@@ -89,6 +89,7 @@ type busy struct {
 	unit    unit
 	answers answers
 	scratch []byte // for building what is sent in place of a request
+	heard   heard
 
 	marksRoom [maxMarks]bolt.Position // of unit.intent.Marks
 	ownRoom   [maxMarks]ownMark       // of unit.own
