@@ -1,0 +1,170 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/test/labs"
+)
+
+// This file owns the account of a round: what the workers were told, held against what the cluster has.
+
+// account is what a round amounts to.
+type account struct {
+	writes, reads int      // done
+	errors        []op     // that workers saw, other than in doubt, and reads that failed
+	doubt         int      // writes of which they were told, or have to assume, that nobody knows
+	doubtDone     int      // of these, how many are there
+	lost          []string // acknowledged, and not there
+	twice         []string // there more than once
+	lied          []string // failed as not done, and there
+	stale         int      // causal reads that did not see what they had to
+	most          map[string]int
+	stall         map[kind]stall
+}
+
+// stall is the longest time in which one worker got nothing done.
+type stall struct {
+	worker string
+	from   time.Time // when its last operation before was done
+	took   time.Duration
+}
+
+// balance holds ops to what is stored, by value how often. begun and ended bound the round.
+func balance(ops []op, stored map[string]int, begun, ended time.Time) account {
+	a := account{most: make(map[string]int), stall: make(map[kind]stall)}
+	for _, o := range ops {
+		switch o.kind {
+		case write, writeTx:
+			a.wrote(o, stored[o.id])
+		default:
+			a.read(o)
+		}
+	}
+	a.stalls(ops, begun, ended)
+	return a
+}
+
+func (a *account) wrote(o op, stored int) {
+	if stored > 1 {
+		a.twice = append(a.twice, o.id)
+	}
+	switch {
+	case o.err == nil:
+		a.writes++
+		if stored == 0 {
+			a.lost = append(a.lost, o.id)
+		}
+	case inDoubt(o.err):
+		a.doubt++
+		a.most[o.worker]++
+		a.doubtDone += min(stored, 1)
+	default:
+		a.errors = append(a.errors, o)
+		if stored > 0 {
+			a.lied = append(a.lied, o.id)
+		}
+	}
+}
+
+func (a *account) read(o op) {
+	if o.err != nil {
+		a.errors = append(a.errors, o)
+		return
+	}
+	a.reads++
+	if o.stale {
+		a.stale++
+	}
+}
+
+// stalls finds, for each kind, the worker that went longest without a success.
+func (a *account) stalls(ops []op, begun, ended time.Time) {
+	last := make(map[string]time.Time)
+	kinds := make(map[string]kind)
+	note := func(worker string, k kind, now time.Time) {
+		was, ok := last[worker]
+		if !ok {
+			was = begun
+		}
+		if took := now.Sub(was); took > a.stall[k].took {
+			a.stall[k] = stall{worker, was, took}
+		}
+		last[worker], kinds[worker] = now, k
+	}
+	for _, o := range slices.SortedFunc(slices.Values(ops), func(a, b op) int { return a.done.Compare(b.done) }) {
+		if o.err == nil {
+			note(o.worker, o.kind, o.done)
+		}
+	}
+	for worker, k := range kinds {
+		note(worker, k, ended)
+	}
+}
+
+// inDoubt tells whether a write's failure leaves open whether it was done: the gate says so, and a driver whose connection broke has to assume it.
+func inDoubt(err error) bool {
+	if failure, ok := errors.AsType[*neo4j.Neo4jError](err); ok {
+		return failure.Code == bolt.CodeCommitFailed
+	}
+	return neo4j.IsConnectivityError(err)
+}
+
+// stored asks the leader itself for all values of a run.
+func stored(t *testing.T, c *labs.Cluster, run string) map[string]int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	driver := drive(t, "bolt://"+c.Leader().Bolt, c)
+	defer driver.Close(ctx) //nolint:errcheck // nothing is left to be said
+	result, err := neo4j.ExecuteQuery(ctx, driver, "MATCH (n:Chaos {run: $run}) RETURN n.id AS id, count(*) AS n", map[string]any{"run": run}, neo4j.EagerResultTransformer)
+	if err != nil {
+		t.Fatalf("asking %s for what was written: %v", c.Leader().Name, err)
+	}
+	found := make(map[string]int, len(result.Records))
+	for _, row := range result.Records {
+		id, _, _ := neo4j.GetRecordValue[string](row, "id")
+		n, _, _ := neo4j.GetRecordValue[int64](row, "n")
+		found[id] = int(n)
+	}
+	return found
+}
+
+func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
+	at := func(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
+	doubt := &neo4j.Neo4jError{Code: bolt.CodeCommitFailed}
+	refused := &neo4j.Neo4jError{Code: "Neo.TransientError.Transaction.LeaderSwitch"}
+	ops := []op{
+		{kind: write, worker: "w1", id: "kept", done: at(100)},
+		{kind: write, worker: "w1", id: "lost", done: at(200)},
+		{kind: write, worker: "w1", id: "twice", done: at(3000)},
+		{kind: write, worker: "w2", id: "doubt there", done: at(100), err: doubt},
+		{kind: writeTx, worker: "w3", id: "doubt gone", done: at(100), err: doubt},
+		{kind: writeTx, worker: "w3", id: "lied", done: at(150), err: refused},
+		{kind: read, worker: "r1", id: "kept", done: at(50)},
+		{kind: read, worker: "r1", id: "kept", done: at(60), err: refused},
+		{kind: read, worker: "r1", id: "kept", done: at(350)},
+		{kind: readBehind, worker: "r2", id: "kept", done: at(300), stale: true},
+	}
+	a := balance(ops, map[string]int{"kept": 1, "twice": 2, "doubt there": 1, "lied": 1}, at(0), at(3100))
+	if a.writes != 3 || a.reads != 3 || a.doubt != 2 || a.doubtDone != 1 || a.stale != 1 || len(a.errors) != 2 {
+		t.Errorf("got %+v", a)
+	}
+	for what, got := range map[string][]string{"lost": a.lost, "twice": a.twice, "lied": a.lied} {
+		if !slices.Equal(got, []string{what}) {
+			t.Errorf("%s: got %v", what, got)
+		}
+	}
+	if got := a.stall[write]; got.took != 2800*time.Millisecond || got.worker != "w1" || !got.from.Equal(at(200)) {
+		t.Errorf("the writes' stall is %+v; want 2.8 s of w1 from 200 ms on", got)
+	}
+	if got := a.stall[read]; got.took != 2750*time.Millisecond {
+		t.Errorf("the reads' stall is %+v; want 2.75 s up to the end", got)
+	}
+}

@@ -1,0 +1,114 @@
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// This file owns the bars, and the table at the end of a run.
+
+const (
+	writeGrace = time.Second            // that writes may stall beyond the time without a leader
+	readStall  = 250 * time.Millisecond // that reads without bookmarks may stall
+	found      = 4 * time.Second        // check.interval + check.timeout x fall of the defaults: until a silent member is found
+)
+
+// hold holds a round through the gate to the bars.
+func (r round) hold(t *testing.T, f fault) {
+	t.Helper()
+	for what, ids := range map[string][]string{"lost": r.lost, "twice": r.twice, "said not to be done, and done": r.lied} {
+		if len(ids) > 0 {
+			t.Errorf("%d writes %s: %.400q", len(ids), what, ids)
+		}
+	}
+	if r.stale > 0 {
+		t.Errorf("%d causal reads did not see what was acknowledged before them", r.stale)
+	}
+	for i, o := range r.errors {
+		if i < 5 {
+			t.Errorf("visible error of %s after %.2f s: %v", o.worker, o.done.Sub(o.begun).Seconds(), o.err)
+		}
+	}
+	for worker, n := range r.most {
+		if n > f.losses() {
+			t.Errorf("%s has %d writes in doubt; want %d at most", worker, n, f.losses())
+		}
+	}
+	for k, limit := range f.limits(r.election) {
+		if s := r.stall[k]; s.took > limit {
+			t.Errorf("%s got nothing done for %.2f s; want %.2f s at most (no leader for %.2f s)", s.worker, s.took.Seconds(), limit.Seconds(), r.election.Seconds())
+		}
+	}
+}
+
+// losses is how often the fault takes a leader away, or a member that writes go through.
+func (f fault) losses() int {
+	if f.name == "restart-all" {
+		return 3 // the leader may move with each member that ends
+	}
+	return 1
+}
+
+// limits are how long one worker of each kind may get nothing done.
+func (f fault) limits(election time.Duration) map[kind]time.Duration {
+	writes, reads := election+writeGrace, readStall
+	if f.name == "freeze-leader" { // what waits for a silent member waits until that is found
+		writes, reads = max(election, found)+writeGrace, found+readStall
+	}
+	return map[kind]time.Duration{write: writes, writeTx: writes, read: reads, readBehind: max(writes, reads)}
+}
+
+// String is one round in a line.
+func (r round) String() string {
+	return fmt.Sprintf("%d writes, %d reads; %d errors, %d in doubt (%d of them done), %d lost, %d twice, %d stale; stalls: writes %.2f s, managed %.2f s, reads %.2f s, causal %.2f s; no leader for %.2f s; took %.0f s",
+		r.writes, r.reads, len(r.errors), r.doubt, r.doubtDone, len(r.lost), len(r.twice), r.stale,
+		r.stall[write].took.Seconds(), r.stall[writeTx].took.Seconds(), r.stall[read].took.Seconds(), r.stall[readBehind].took.Seconds(),
+		r.election.Seconds(), r.took.Seconds())
+}
+
+// table collects the rounds of a run.
+type table struct {
+	mu   sync.Mutex
+	keys []string
+	rows map[string][]round
+}
+
+var results = &table{rows: make(map[string][]round)}
+
+func (b *table) add(lab, by, fault string, r round) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := fmt.Sprintf("| %s | %s | %s |", lab, by, fault)
+	if !slices.Contains(b.keys, key) {
+		b.keys = append(b.keys, key)
+	}
+	b.rows[key] = append(b.rows[key], r)
+}
+
+// String is the table of docs/reliability.md; "" when there were no rounds. Stalls are the longest of all rounds.
+func (b *table) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.keys) == 0 {
+		return ""
+	}
+	var s strings.Builder
+	s.WriteString("| cluster | by way of | fault | rounds | done | errors | in doubt | lost | twice | no leader | write stall | read stall | causal read stall |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, key := range b.keys {
+		var done, failed, doubt, lost, twice int
+		var election, writes, reads, causal time.Duration
+		for _, r := range b.rows[key] {
+			done += r.writes + r.reads
+			failed, doubt, lost, twice = failed+len(r.errors), doubt+r.doubt, lost+len(r.lost), twice+len(r.twice)
+			election, reads, causal = max(election, r.election), max(reads, r.stall[read].took), max(causal, r.stall[readBehind].took)
+			writes = max(writes, r.stall[write].took, r.stall[writeTx].took)
+		}
+		fmt.Fprintf(&s, "%s %d | %d | %d | %d | %d | %d | %.1f s | %.1f s | %.2f s | %.1f s |\n", key, len(b.rows[key]), done, failed, doubt, lost, twice,
+			election.Seconds(), writes.Seconds(), reads.Seconds(), causal.Seconds())
+	}
+	return s.String()
+}

@@ -1,0 +1,95 @@
+package chaos
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/boltgate/boltgate/test/labs"
+)
+
+// This file owns the harness's own look at who leads: every member is asked every 50 ms on the endpoint that is 200 for the leader alone.
+
+const (
+	watchEvery = 50 * time.Millisecond
+	watchTime  = time.Second // for one answer
+)
+
+// leaderWatch notes when any member said that it leads.
+type leaderWatch struct {
+	stop context.CancelFunc
+	wait sync.WaitGroup
+
+	mu    sync.Mutex
+	since time.Time     // guarded by mu: of the newest question that was answered with 200, or of the fault
+	gap   time.Duration // guarded by mu: the longest time without one
+}
+
+// watchLeader begins to watch.
+func watchLeader(c *labs.Cluster) *leaderWatch {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &leaderWatch{stop: cancel, since: time.Now()}
+	path := "/db/manage/server/causalclustering/writable"
+	if c.Lab.Kind == labs.HAMode {
+		path = "/db/manage/server/ha/master"
+	}
+	for _, m := range c.Members[:c.Lab.Cores] {
+		w.wait.Go(func() { w.watch(ctx, c, "http://"+m.HTTP+path) })
+	}
+	return w
+}
+
+func (w *leaderWatch) watch(ctx context.Context, c *labs.Cluster, url string) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	client := &http.Client{Transport: &http.Transport{}, Timeout: watchTime}
+	defer client.CloseIdleConnections()
+	for ctx.Err() == nil {
+		asked := time.Now()
+		if leads(ctx, client, c, url) {
+			w.seen(asked)
+		}
+		<-tick.C
+	}
+}
+
+func leads(ctx context.Context, client *http.Client, c *labs.Cluster, url string) bool {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	r.SetBasicAuth(c.User, c.Password)
+	answer, err := client.Do(r)
+	if err != nil {
+		return false
+	}
+	answer.Body.Close() //nolint:errcheck // the status is all that counts
+	return answer.StatusCode == http.StatusOK
+}
+
+// seen notes that a question asked at that time was answered with 200. One from before the fault says nothing.
+func (w *leaderWatch) seen(asked time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if asked.Before(w.since) {
+		return
+	}
+	now := time.Now()
+	w.gap = max(w.gap, now.Sub(w.since))
+	w.since = now
+}
+
+// fault says that a fault begins now: the time without a leader counts from here.
+func (w *leaderWatch) fault() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since, w.gap = time.Now(), 0
+}
+
+// end is the longest time without a leader since the fault.
+func (w *leaderWatch) end() time.Duration {
+	w.stop()
+	w.wait.Wait()
+	return w.gap
+}
