@@ -8,7 +8,7 @@ UNITS     = $(shell $(GO) list ./... | grep -v /test/e2e)
 
 export CGO_ENABLED = 0
 
-.PHONY: profile bench-quick build demo test test-unit test-servers check lint race fuzz cross bench docs clean
+.PHONY: chaos profile bench-quick build demo test test-unit test-servers check lint race fuzz cross bench docs clean
 
 build: ## the program, into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/boltgate ./cmd/boltgate
@@ -23,6 +23,11 @@ test-unit: ## unit tests, and everything that runs on stand-ins
 
 test-servers: ## real servers and real drivers; wants Java, Maven, Python, Node and Chromium, and says loudly what it skips without them
 	$(GO) test -timeout 45m -count 1 -v ./test/e2e
+
+CHAOS ?= 5
+
+chaos: ## real clusters through faults, CHAOS rounds of each, with every value accounted for; wants Java and Maven
+	BOLTGATE_CHAOS=$(CHAOS) $(GO) test -timeout 6h -count 1 -v -run '^TestChaos$$' ./test/chaos
 
 check: lint race fuzz cross ## what a reviewer runs
 

@@ -36,8 +36,8 @@ type stall struct {
 	took   time.Duration
 }
 
-// balance holds ops to what is stored, by value how often. begun and ended bound the round.
-func balance(ops []op, stored map[string]int, begun, ended time.Time) account {
+// balance holds ops to what is stored, by value how often. Stalls are those between from and to.
+func balance(ops []op, stored map[string]int, from, to time.Time) account {
 	a := account{most: make(map[string]int), stall: make(map[kind]stall)}
 	for _, o := range ops {
 		switch o.kind {
@@ -47,7 +47,7 @@ func balance(ops []op, stored map[string]int, begun, ended time.Time) account {
 			a.read(o)
 		}
 	}
-	a.stalls(ops, begun, ended)
+	a.stalls(ops, from, to)
 	return a
 }
 
@@ -84,27 +84,28 @@ func (a *account) read(o op) {
 	}
 }
 
-// stalls finds, for each kind, the worker that went longest without a success.
-func (a *account) stalls(ops []op, begun, ended time.Time) {
+// stalls finds, for each kind, the worker that went longest without a success, counting what is between from and to alone.
+func (a *account) stalls(ops []op, from, to time.Time) {
 	last := make(map[string]time.Time)
-	kinds := make(map[string]kind)
 	note := func(worker string, k kind, now time.Time) {
-		was, ok := last[worker]
-		if !ok {
-			was = begun
+		was := last[worker]
+		if was.Before(from) {
+			was = from
 		}
-		if took := now.Sub(was); took > a.stall[k].took {
+		if took := now.Sub(was); now.After(from) && was.Before(to) && took > a.stall[k].took {
 			a.stall[k] = stall{worker, was, took}
 		}
-		last[worker], kinds[worker] = now, k
+		last[worker] = now
 	}
+	kinds := make(map[string]kind)
 	for _, o := range slices.SortedFunc(slices.Values(ops), func(a, b op) int { return a.done.Compare(b.done) }) {
+		kinds[o.worker] = o.kind
 		if o.err == nil {
 			note(o.worker, o.kind, o.done)
 		}
 	}
 	for worker, k := range kinds {
-		note(worker, k, ended)
+		note(worker, k, to)
 	}
 }
 
@@ -144,7 +145,7 @@ func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
 		{kind: write, worker: "w1", id: "kept", done: at(100)},
 		{kind: write, worker: "w1", id: "lost", done: at(200)},
 		{kind: write, worker: "w1", id: "twice", done: at(3000)},
-		{kind: write, worker: "w2", id: "doubt there", done: at(100), err: doubt},
+		{kind: write, worker: "w1", id: "doubt there", done: at(110), err: doubt},
 		{kind: writeTx, worker: "w3", id: "doubt gone", done: at(100), err: doubt},
 		{kind: writeTx, worker: "w3", id: "lied", done: at(150), err: refused},
 		{kind: read, worker: "r1", id: "kept", done: at(50)},

@@ -2,7 +2,7 @@
 // is gone (lost), what is there more often than it was written (twice), what failed, and how long nothing went.
 //
 //	make chaos                                                     5 rounds of each fault on the causal and the HA cluster
-//	BOLTGATE_CHAOS=25 go test -v -timeout 6h ./test/chaos          25 of each
+//	make chaos CHAOS=25                                            25 of each
 //	BOLTGATE_CHAOS=1 go test -v -run TestChaos/causal/kill-leader ./test/chaos
 //	BOLTGATE_CHAOS=1 BOLTGATE_CHAOS_BESIDE=all go test -v -timeout 1h -run TestBeside ./test/chaos     the driver alone, and HAProxy
 //

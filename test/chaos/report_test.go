@@ -38,9 +38,10 @@ func (r round) hold(t *testing.T, f fault) {
 			t.Errorf("%s has %d writes in doubt; want %d at most", worker, n, f.losses())
 		}
 	}
-	for k, limit := range f.limits(r.election) {
+	for k, limit := range f.limits(r) {
 		if s := r.stall[k]; s.took > limit {
-			t.Errorf("%s got nothing done for %.2f s; want %.2f s at most (no leader for %.2f s)", s.worker, s.took.Seconds(), limit.Seconds(), r.election.Seconds())
+			t.Errorf("%s got nothing done for %.2f s, from %.2f s after the fault on; want %.2f s at most (no leader for %.2f s, a member took %.2f s)",
+				s.worker, s.took.Seconds(), s.from.Sub(r.at).Seconds(), limit.Seconds(), r.election.Seconds(), r.control.Seconds())
 		}
 	}
 }
@@ -53,21 +54,23 @@ func (f fault) losses() int {
 	return 1
 }
 
-// limits are how long one worker of each kind may get nothing done.
-func (f fault) limits(election time.Duration) map[kind]time.Duration {
-	writes, reads := election+writeGrace, readStall
+// limits are how long one worker of each kind may get nothing done. What a living member itself took for an answer counts twice: a read
+// may have waited so long for the one before it.
+func (f fault) limits(r round) map[kind]time.Duration {
+	writes, reads := r.election+writeGrace, readStall
 	if f.name == "freeze-leader" { // what waits for a silent member waits until that is found
-		writes, reads = max(election, found)+writeGrace, found+readStall
+		writes, reads = max(r.election, found)+writeGrace, found+readStall
 	}
+	writes, reads = writes+2*r.control, reads+2*r.control
 	return map[kind]time.Duration{write: writes, writeTx: writes, read: reads, readBehind: max(writes, reads)}
 }
 
 // String is one round in a line.
 func (r round) String() string {
-	return fmt.Sprintf("%d writes, %d reads; %d errors, %d in doubt (%d of them done), %d lost, %d twice, %d stale; stalls: writes %.2f s, managed %.2f s, reads %.2f s, causal %.2f s; no leader for %.2f s; took %.0f s",
-		r.writes, r.reads, len(r.errors), r.doubt, r.doubtDone, len(r.lost), len(r.twice), r.stale,
+	return fmt.Sprintf("%s hit: %d writes, %d reads; %d errors, %d in doubt (%d of them done), %d lost, %d twice, %d stale; stalls: writes %.2f s, managed %.2f s, reads %.2f s, causal %.2f s; no leader for %.2f s, a member took %.2f s; took %.0f s",
+		r.hit, r.writes, r.reads, len(r.errors), r.doubt, r.doubtDone, len(r.lost), len(r.twice), r.stale,
 		r.stall[write].took.Seconds(), r.stall[writeTx].took.Seconds(), r.stall[read].took.Seconds(), r.stall[readBehind].took.Seconds(),
-		r.election.Seconds(), r.took.Seconds())
+		r.election.Seconds(), r.control.Seconds(), r.took.Seconds())
 }
 
 // table collects the rounds of a run.
@@ -97,18 +100,19 @@ func (b *table) String() string {
 		return ""
 	}
 	var s strings.Builder
-	s.WriteString("| cluster | by way of | fault | rounds | done | errors | in doubt | lost | twice | no leader | write stall | read stall | causal read stall |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	s.WriteString("| cluster | by way of | fault | rounds | done | errors | in doubt | lost | twice | no leader | a member took | write stall | read stall | causal read stall |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, key := range b.keys {
 		var done, failed, doubt, lost, twice int
-		var election, writes, reads, causal time.Duration
+		var election, control, writes, reads, causal time.Duration
 		for _, r := range b.rows[key] {
 			done += r.writes + r.reads
 			failed, doubt, lost, twice = failed+len(r.errors), doubt+r.doubt, lost+len(r.lost), twice+len(r.twice)
-			election, reads, causal = max(election, r.election), max(reads, r.stall[read].took), max(causal, r.stall[readBehind].took)
+			election, control = max(election, r.election), max(control, r.control)
+			reads, causal = max(reads, r.stall[read].took), max(causal, r.stall[readBehind].took)
 			writes = max(writes, r.stall[write].took, r.stall[writeTx].took)
 		}
-		fmt.Fprintf(&s, "%s %d | %d | %d | %d | %d | %d | %.1f s | %.1f s | %.2f s | %.1f s |\n", key, len(b.rows[key]), done, failed, doubt, lost, twice,
-			election.Seconds(), writes.Seconds(), reads.Seconds(), causal.Seconds())
+		fmt.Fprintf(&s, "%s %d | %d | %d | %d | %d | %d | %.2f s | %.2f s | %.2f s | %.2f s | %.2f s |\n", key, len(b.rows[key]), done, failed, doubt, lost, twice,
+			election.Seconds(), control.Seconds(), writes.Seconds(), reads.Seconds(), causal.Seconds())
 	}
 	return s.String()
 }

@@ -22,7 +22,11 @@ const (
 // round is what came of one.
 type round struct {
 	account
+	hit      string        // which member
+	at       time.Time     // of the fault
 	election time.Duration // the longest time without any member that said it leads
+	control  time.Duration // the longest that a living member took to answer a read, asked directly
+	still    time.Duration // the machine's longest standstill
 	took     time.Duration
 }
 
@@ -42,37 +46,63 @@ func prepare(t *testing.T, c *labs.Cluster) {
 	}
 }
 
-// run takes the cluster through a fault, with work by way of the contender.
+// run takes the cluster through a fault, with work by way of the contender; a round in which the machine stood still does not count.
 func run(t *testing.T, c *labs.Cluster, by *contender, f fault) round {
+	t.Helper()
+	for try := 1; ; try++ {
+		r, err := once(t, c, by, f)
+		if r.still > stoodStill && try < 5 {
+			t.Logf("void: the machine stood still for %.1f s (%v)", r.still.Seconds(), err)
+			if err := mended(t, c); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", f.name, err)
+		}
+		t.Log(r.String())
+		return r
+	}
+}
+
+// once is one try. How long nothing went is looked at from the fault until it is taken back; that nothing is lost, from the first operation to
+// the last.
+func once(t *testing.T, c *labs.Cluster, by *contender, f fault) (r round, err error) {
 	t.Helper()
 	begun := time.Now()
 	name := fmt.Sprintf("%s %s %d", by.name, f.name, begun.UnixNano())
 	to := by.target(t)
 	defer to.close()
 	work := startWorkload(to, name)
+	control := startControl(t, c)
 	time.Sleep(warmUp)
 	watch := watchLeader(c)
 	ctx, cancel := context.WithTimeout(t.Context(), mendTime)
 	defer cancel()
-	hit, err := f.bring(ctx, c, watch)
+	r.at = time.Now()
+	r.hit, err = f.bring(ctx, c, watch)
+	until := time.Now()
+	r.election = watch.end()
 	if err == nil {
-		err = whole(ctx, c)
+		err = mended(t, c)
 	}
 	time.Sleep(coolDown)
-	ended := time.Now()
-	r := round{election: watch.end()}
 	ops := work.end()
+	control.end()
+	r.control, r.still = control.longest(r.at, until), control.still
 	if err != nil {
-		t.Fatalf("%s: %v", f.name, err)
+		return r, err
 	}
-	r.account = balance(ops, stored(t, c, name), begun, ended)
+	r.account = balance(ops, stored(t, c, name), r.at, until)
 	r.took = time.Since(begun)
-	t.Logf("%s: %s", hit, r.String())
-	return r
+	return r, nil
 }
 
-// whole waits until every member is there again and one leads.
-func whole(ctx context.Context, c *labs.Cluster) error {
+// mended starts what does not run, and waits until every member is there and one leads.
+func mended(t *testing.T, c *labs.Cluster) error {
+	ctx, cancel := context.WithTimeout(t.Context(), mendTime)
+	defer cancel()
 	for _, m := range c.Members {
 		if !m.Running() {
 			if err := m.Restart(); err != nil {

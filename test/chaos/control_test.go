@@ -1,0 +1,106 @@
+package chaos
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
+
+	"github.com/boltgate/boltgate/test/labs"
+)
+
+// This file owns the control: each member is read from directly, beside the work, and the machine is asked for nothing but to wake us. What a
+// living member itself takes its time for, on a machine that has four servers on two cores, is not the gate's; and a machine that stood still,
+// as virtual ones do, makes a round void.
+
+const (
+	controlEvery = 50 * time.Millisecond
+	stoodStill   = time.Second // that a wake-up came late
+)
+
+// control notes how long members took for a read each.
+type control struct {
+	stop context.CancelFunc
+	wait sync.WaitGroup
+
+	mu    sync.Mutex
+	took  []sample      // guarded by mu
+	still time.Duration // guarded by mu: the latest wake-up was so late
+}
+
+// sample is one answer of a member.
+type sample struct {
+	at   time.Time
+	took time.Duration
+}
+
+// startControl begins to read from every member.
+func startControl(t *testing.T, c *labs.Cluster) *control {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	k := &control{stop: cancel}
+	for _, m := range c.Members {
+		driver := drive(t, "bolt://"+m.Bolt, c)
+		k.wait.Go(func() {
+			defer driver.Close(context.Background()) //nolint:errcheck // nothing is left to be said
+			k.read(ctx, driver)
+		})
+	}
+	k.wait.Go(func() { k.wakeUps(ctx) })
+	return k
+}
+
+// wakeUps notes how late the machine wakes us.
+func (k *control) wakeUps(ctx context.Context) {
+	for ctx.Err() == nil {
+		began := time.Now()
+		pauseFor(ctx, controlEvery)
+		late := time.Since(began) - controlEvery
+		k.mu.Lock()
+		k.still = max(k.still, late)
+		k.mu.Unlock()
+	}
+}
+
+func (k *control) read(ctx context.Context, driver neo4j.DriverWithContext) {
+	tick := time.NewTicker(controlEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		began := time.Now()
+		session := driver.NewSession(ctx, neo4j.SessionConfig{AccessMode: neo4j.AccessModeRead})
+		err := consume(ctx, func() (neo4j.ResultWithContext, error) {
+			return session.Run(ctx, matchText, map[string]any{"id": "none"})
+		})
+		session.Close(ctx) //nolint:errcheck // what counts was said
+		if err == nil {
+			k.note(sample{time.Now(), time.Since(began)})
+		}
+		<-tick.C
+	}
+}
+
+func (k *control) note(s sample) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.took = append(k.took, s)
+}
+
+// end stops it.
+func (k *control) end() {
+	k.stop()
+	k.wait.Wait()
+}
+
+// longest is the longest that a member took for an answer within the window.
+func (k *control) longest(from, to time.Time) (longest time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range k.took {
+		if s.at.After(from) && s.at.Add(-s.took).Before(to) {
+			longest = max(longest, s.took)
+		}
+	}
+	return longest
+}
