@@ -26,7 +26,6 @@ var unbuilt = []notBuilt{
 	{"admin", nil},
 	{"log.slow", []string{"500ms"}},
 	{"log.otlp", nil},
-	{"shutdown.handover", []string{"1h"}},
 	{"limits.memory", []string{"0"}},
 	{"limits.per_user", nil},
 	{"limits.rate", nil},

@@ -87,7 +87,7 @@ func (w *comeAndGo) start() (end func()) {
 	var running sync.WaitGroup
 	running.Go(func() { d.monitor.Run(ctx) }) //nolint:errcheck // it ends with its context
 	running.Go(func() { d.finder.Run(ctx) })
-	running.Go(func() { d.followUntil(ctx, make(chan os.Signal)) })
+	running.Go(func() { d.followUntil(ctx, make(chan os.Signal)) }) //nolint:errcheck // nobody was before it
 	return func() {
 		cut, stop := context.WithTimeout(context.Background(), 2*time.Second)
 		defer stop()

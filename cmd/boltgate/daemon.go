@@ -81,16 +81,20 @@ type daemon struct {
 	monitor *health.Monitor
 	pools   *pool.Set
 	server  *proxy.Server
+	line    line
 	dial    func(ctx context.Context, network, address string) (net.Conn, error) // to members; nil as cfg says
 }
 
 // runDaemon serves until ctx ends, then shuts down in the order that clients feel. load reads the configuration again for
 // SIGHUP; nil when there are no files.
 func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.Config, error), log logger) error {
+	asked, stopAsking := watchSignals()
+	defer stopAsking()
 	d, err := newDaemon(cfg, load, log)
 	if err != nil {
 		return err
 	}
+	d.line.asked = asked
 	for _, w := range cfg.Warnings {
 		log.Warn("configuration", "warning", w)
 	}
@@ -102,8 +106,8 @@ func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.C
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	d.followUntil(ctx, hangups)
-	err = d.shutdown(ctx)
+	d.enter(ctx)
+	err = errors.Join(d.followUntil(ctx, hangups), d.shutdown(ctx))
 	stopChecks()
 	running.Wait()
 	return errors.Join(err, d.pools.Close())
@@ -122,7 +126,12 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	d.monitor = health.New(healthOptions(cfg, d.members, nil, tls), d.current, log.Logger)
 	d.pools = pool.NewSet(poolOptions(cfg, tls), log.Logger)
 	d.server = proxy.New(proxyOptions(cfg), d.current, d.pools, log.Logger)
-	fronts, err := frontends(cfg)
+	d.server.Listen = d.line.listeners.Listen
+	err = d.line.inherit()
+	var fronts []*proxy.Frontend
+	if err == nil {
+		fronts, err = frontends(cfg)
+	}
 	if err == nil {
 		err = d.server.Apply(proxyOptions(cfg), fronts)
 	}
@@ -133,8 +142,9 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	return d, nil
 }
 
-// followUntil reads the configuration again at each hangup and takes over what discovery finds, until ctx ends.
-func (d *daemon) followUntil(ctx context.Context, hangups <-chan os.Signal) {
+// followUntil reads the configuration again at each hangup and takes over what discovery finds, until ctx ends or, after a
+// hand-over, there is nothing left to do. An error says that the process before this one does not let it serve.
+func (d *daemon) followUntil(ctx context.Context, hangups <-chan os.Signal) error {
 	seconds := time.NewTicker(time.Second)
 	defer seconds.Stop()
 	for {
@@ -144,7 +154,11 @@ func (d *daemon) followUntil(ctx context.Context, hangups <-chan os.Signal) {
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return nil
+		case err := <-d.line.entering:
+			if err := d.entered(err); err != nil {
+				return err
+			}
 		case <-hangups:
 			if err := d.reload(); err != nil {
 				d.log.Error("the configuration was not reloaded; the old one stays in force", "error", err)
@@ -157,6 +171,16 @@ func (d *daemon) followUntil(ctx context.Context, hangups <-chan os.Signal) {
 			}
 		case now := <-tick:
 			d.letGo(now)
+		case <-d.line.asked:
+			d.startSuccessor(ctx)
+		case err := <-d.line.trying:
+			d.attempted(err)
+		case err := <-d.line.gone():
+			d.heirGone(err)
+		case now := <-d.line.looks():
+			if d.looked(now) {
+				return nil
+			}
 		}
 	}
 }
@@ -165,6 +189,9 @@ func (d *daemon) followUntil(ctx context.Context, hangups <-chan os.Signal) {
 func (d *daemon) reload() error {
 	if d.load == nil {
 		return errors.New("this daemon runs without a configuration file")
+	}
+	if d.line.heir != nil {
+		return errors.New("this process hands over: its successor reads the configuration")
 	}
 	cfg, err := d.load()
 	if err != nil {
@@ -198,8 +225,11 @@ func (d *daemon) reload() error {
 // shutdown ends the daemon: other balancers look elsewhere for shutdown.delay, then no new connections, units of work end
 // within shutdown.timeout, idle sessions are closed last.
 func (d *daemon) shutdown(ctx context.Context) error {
-	d.log.Info("shutting down", "delay", d.cfg.Shutdown.Delay, "timeout", d.cfg.Shutdown.Timeout, "clients", d.server.Sessions())
-	time.Sleep(d.cfg.Shutdown.Delay)
+	d.line.leave()
+	if d.line.look == nil {
+		d.log.Info("shutting down", "delay", d.cfg.Shutdown.Delay, "timeout", d.cfg.Shutdown.Timeout, "clients", d.server.Sessions())
+		time.Sleep(d.cfg.Shutdown.Delay)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Shutdown.Timeout)
 	defer cancel()
 	err := d.server.Shutdown(ctx)

@@ -25,7 +25,7 @@ func newRunCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run -c FILE",
 		Short: "Run the daemon with a configuration file",
-		Long:  "Run the daemon. SIGHUP reads the files again, SIGTERM ends it when its units of work are done.",
+		Long:  "Run the daemon. SIGHUP reads the files again, SIGTERM ends it when its units of work are done, SIGUSR2 starts a successor that\ntakes over its sockets: an upgrade that no client sees (docs/upgrading.md).",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(files) == 0 {

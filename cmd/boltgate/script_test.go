@@ -9,8 +9,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// TestMain makes this test binary stand in for boltgate in the scripts of testdata/script.
+// TestMain makes this test binary stand in for boltgate: in the scripts of testdata/script, and as processes that hand over.
 func TestMain(m *testing.M) {
+	if os.Getenv("BOLTGATE_TEST_PROGRAM") != "" {
+		main()
+		return
+	}
 	testscript.Main(m, map[string]func(){"boltgate": func() {
 		root := &cobra.Command{Use: "boltgate"}
 		root.AddCommand(newCheckCommand(), newClassifyCommand())

@@ -1,0 +1,241 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/standin"
+	"github.com/boltgate/boltgate/test/loopback"
+)
+
+// asProgram makes this test binary boltgate itself, see TestMain.
+const asProgram = "BOLTGATE_TEST_PROGRAM"
+
+// gateProcess is boltgate as a process of its own, with its successors, in front of stand-in members.
+type gateProcess struct {
+	*testDaemon
+	cmd *exec.Cmd
+}
+
+// startGate starts boltgate and waits until it knows the leader.
+func startGate(t *testing.T, o standin.Options, more string) *gateProcess {
+	t.Helper()
+	d, _ := newTestDaemonWith(t, o)
+	d.more = more
+	d.write(d.address)
+	g := &gateProcess{testDaemon: d, cmd: exec.Command(os.Args[0], "run", "-c", d.file)}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.cmd.Env = append(os.Environ(), asProgram+"=1")
+	g.cmd.Stderr = w
+	if err := g.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	var reading sync.WaitGroup
+	reading.Go(func() { // ends when the last process has
+		for lines := bufio.NewReader(r); ; {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if testing.Verbose() {
+				fmt.Print(line)
+			}
+			g.log.text <- line
+		}
+	})
+	t.Cleanup(func() {
+		g.cmd.Process.Kill() //nolint:errcheck // it has ended
+		g.cmd.Wait()         //nolint:errcheck // killed
+		reading.Wait()
+		r.Close()
+	})
+	g.log.await(t, "role changed")
+	return g
+}
+
+// handOver makes the process hand over, and returns its successor, which ends with the test.
+func (g *gateProcess) handOver(from int) (successor int) {
+	g.t.Helper()
+	if err := syscall.Kill(from, syscall.SIGUSR2); err != nil {
+		g.t.Fatal(err)
+	}
+	line := g.log.await(g.t, `"handed over`, "successor does not serve")
+	_, rest, ok := strings.Cut(line, `"pid":`)
+	if !ok {
+		g.t.Fatalf("no hand-over: %s", line)
+	}
+	text, _, _ := strings.Cut(rest, ",")
+	successor, err := strconv.Atoi(text)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { syscall.Kill(successor, syscall.SIGKILL) }) //nolint:errcheck // it may have ended
+	return successor
+}
+
+// ended waits for the first process, whose exit code has to be 0.
+func (g *gateProcess) ended() {
+	g.t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- g.cmd.Wait() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			g.t.Errorf("the process that handed over ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		g.t.Fatal("the process that handed over does not end")
+	}
+}
+
+// connecting connects, logs on, writes and leaves, over and over, until stop; it returns how often, and what failed.
+func (g *gateProcess) connecting(stop <-chan struct{}) (n int, err error) {
+	for {
+		select {
+		case <-stop:
+			return n, nil
+		default:
+		}
+		if err := g.once(); err != nil {
+			return n, err
+		}
+		n++
+	}
+}
+
+func (g *gateProcess) once() error {
+	conn, err := net.Dial("tcp", g.address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
+	if _, err := bolt.Handshake(conn, bolt.V5_4); err != nil {
+		return err
+	}
+	c := bolt.NewClient(conn, bolt.V5_4)
+	if err := c.Logon(bolt.HelloOptions{}, bolt.Basic(standin.DefaultUser, standin.DefaultPassword)); err != nil {
+		return err
+	}
+	_, err = c.Query("CREATE (n) RETURN n", nil, nil)
+	return err
+}
+
+func TestAHandOverLosesNoConnectionAndCutsNoTransaction(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, standin.Options{Seed: 1}, "")
+	busy := g.dial(g.address)
+	if _, err := busy.Ask(begin); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			if n, err := g.connecting(stop); err != nil {
+				t.Errorf("after %d connections: %v", n, err)
+			}
+		})
+	}
+	time.Sleep(200 * time.Millisecond) // of work before
+	successor := g.handOver(g.cmd.Process.Pid)
+	if successor == g.cmd.Process.Pid {
+		t.Fatal("it is its own successor")
+	}
+	g.log.await(t, `"took over"`)
+	time.Sleep(200 * time.Millisecond) // and after
+	if _, err := busy.Ask(commit); err != nil {
+		t.Errorf("COMMIT of a transaction that was open during the hand-over: %v", err)
+	}
+	busy.Conn.Close()
+	g.ended()
+	if err := g.once(); err != nil {
+		t.Errorf("after the first process has ended: %v", err)
+	}
+	close(stop)
+	clients.Wait()
+}
+
+func TestASuccessorThatDoesNotStartChangesNothing(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, standin.Options{Seed: 1}, "")
+	good, err := os.ReadFile(g.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string]string{
+		"a file with a fault":        string(good) + "colour: red\n",
+		"an address of another":      strings.Replace(string(good), g.address, g.taken(), 1),
+		"members that do not answer": g.strangers(string(good)),
+	} {
+		if err := os.WriteFile(g.file, []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(g.cmd.Process.Pid, syscall.SIGUSR2); err != nil {
+			t.Fatal(err)
+		}
+		if line := g.log.await(t, `"handed over`, "successor does not serve"); !strings.Contains(line, "this process goes on") {
+			t.Errorf("%s: %s", name, line)
+		}
+		if err := g.once(); err != nil {
+			t.Errorf("%s: afterwards: %v", name, err)
+		}
+	}
+	if err := os.WriteFile(g.file, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.handOver(g.cmd.Process.Pid)
+	if err := g.once(); err != nil {
+		t.Error(err)
+	}
+}
+
+// taken is an address that somebody listens on.
+func (g *gateProcess) taken() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
+// strangers is the configuration with members where nobody is.
+func (g *gateProcess) strangers(text string) string {
+	for _, m := range g.members {
+		text = strings.NewReplacer(m.Bolt, loopback.Reserve(g.t), m.HTTP, loopback.Reserve(g.t)).Replace(text)
+	}
+	return text
+}
+
+func TestAProcessTakesBackTheSocketsOfASuccessorThatDies(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, standin.Options{Seed: 1}, "")
+	for range 2 {
+		successor := g.handOver(g.cmd.Process.Pid)
+		g.log.await(t, `"took over"`)
+		if err := syscall.Kill(successor, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		g.log.await(t, "this process accepts again")
+		if err := g.once(); err != nil {
+			t.Errorf("after the successor was killed: %v", err)
+		}
+	}
+}
