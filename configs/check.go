@@ -28,6 +28,7 @@ func (c *checker) check() {
 	c.cluster()
 	c.frontends()
 	c.users()
+	c.admin()
 	if c.config.Failover.Hold > 0 && c.config.Failover.MaxHeld == 0 {
 		c.warn("failover.max_held", "0 lets nothing wait; failover.hold has no effect")
 	}

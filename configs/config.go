@@ -180,20 +180,27 @@ type Pool struct {
 
 // Admin is the operator's side.
 type Admin struct {
-	Bind     string      `key:"bind"`
-	Probes   string      `key:"probes"`
-	Metrics  string      `key:"metrics" enum:"open|login"`
-	Users    []AdminUser `key:"users"`
-	Tokens   []Later     `key:"tokens"`
-	Webhooks []Later     `key:"webhooks"`
-	TLS      FrontendTLS `key:"tls"`
+	Bind     string       `key:"bind"`                      // host:port; "" there is none
+	Probes   string       `key:"probes"`                    // host:port that answers probes alone; "" only Bind does
+	Metrics  string       `key:"metrics" enum:"open|login"` // who may read /metrics
+	Users    []AdminUser  `key:"users"`                     // none, and no tokens either: no login, and Bind is a loopback address
+	Tokens   []AdminToken `key:"tokens"`
+	Webhooks []Later      `key:"webhooks"`
+	TLS      FrontendTLS  `key:"tls"` // on Bind
 }
 
 // AdminUser may log in on the operator's side.
 type AdminUser struct {
-	Name     string `key:"name"`
-	Role     string `key:"role"`
-	Password Secret `key:"password"`
+	Name     string `key:"name"` // unique
+	Role     string `key:"role" enum:"viewer|operator"`
+	Password Secret `key:"password"` // its bcrypt hash
+}
+
+// AdminToken is a program's login on the operator's side.
+type AdminToken struct {
+	Name  string `key:"name"` // unique, also among the users: it stands in events
+	Role  string `key:"role" enum:"viewer|operator"`
+	Token Secret `key:"token"`
 }
 
 // Log is what is written, and how.

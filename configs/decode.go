@@ -193,6 +193,10 @@ func (d *decoder) fresh(t reflect.Type) reflect.Value {
 		v.Set(reflect.ValueOf(defaultFrontend(d.config.Routing)))
 	case reflect.TypeFor[User]():
 		v.Set(reflect.ValueOf(defaultUser()))
+	case reflect.TypeFor[AdminUser]():
+		v.Set(reflect.ValueOf(AdminUser{Role: defaultRole}))
+	case reflect.TypeFor[AdminToken]():
+		v.Set(reflect.ValueOf(AdminToken{Role: defaultRole}))
 	case reflect.TypeFor[Member]():
 		v.Set(reflect.ValueOf(defaultMember()))
 	}

@@ -66,5 +66,8 @@ func defaultFrontend(routing Routing) Frontend {
 // defaultUser is what an entry of users starts from: one that forgets its access cannot do too much.
 func defaultUser() User { return User{Access: "read-only"} }
 
+// defaultRole is what an entry of admin.users and admin.tokens starts from: one that forgets its role cannot do too much.
+const defaultRole = "viewer"
+
 // defaultMember is what an entry of cluster.members starts from.
 func defaultMember() Member { return Member{Weight: 1} }

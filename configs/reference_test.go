@@ -46,6 +46,11 @@ func TestReferenceShowsTheDefaultsOfWhatIsNotBuilt(t *testing.T) {
 	}
 }
 
+// emptyByDefault are lists that the reference shows empty, with an entry as a comment.
+var emptyByDefault = map[reflect.Type]bool{
+	reflect.TypeFor[User](): true, reflect.TypeFor[AdminUser](): true, reflect.TypeFor[AdminToken](): true,
+}
+
 // schemaKeys returns the dotted keys below a section; a section that is not built stands for all that it will hold.
 func schemaKeys(path string, t reflect.Type) (keys []string) {
 	for _, f := range fieldsOf(t) {
@@ -58,7 +63,7 @@ func schemaKeys(path string, t reflect.Type) (keys []string) {
 		if element.Kind() == reflect.Slice {
 			element, at = element.Elem(), at+"[]"
 		}
-		if f.container() && element.Kind() == reflect.Struct && element != prefixType && f.goType != reflect.TypeFor[Routing]() && element != reflect.TypeFor[User]() &&
+		if f.container() && element.Kind() == reflect.Struct && element != prefixType && f.goType != reflect.TypeFor[Routing]() && !emptyByDefault[element] &&
 			findUnbuilt(strings.TrimSuffix(at, "[]")) == nil || at == "routing" {
 			keys = append(keys, schemaKeys(at, element)...)
 			continue
@@ -132,7 +137,8 @@ func TestTheInterfaceIsKnown(t *testing.T) {
 	}
 	for _, f := range faults {
 		noFile := strings.Contains(f.Key, ".tls.") && strings.Contains(f.Text, "no such file")
-		if !strings.HasPrefix(f.Text, "not built yet") && !noFile {
+		noPassword := f.Key == "admin.users[0].password" // of the interface's empty password_file
+		if !strings.HasPrefix(f.Text, "not built yet") && !noFile && !noPassword {
 			t.Error(f)
 		}
 	}

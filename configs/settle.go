@@ -19,6 +19,9 @@ func (d *decoder) settle() {
 			m.Name = fmt.Sprintf("s%d", i+1)
 		}
 	}
+	if t := &d.config.Admin.TLS; t.Cert != "" && d.at["admin.tls.mode"] == nil {
+		t.Mode = "required"
+	}
 	for i := range d.config.Frontends {
 		f := &d.config.Frontends[i]
 		path := fmt.Sprintf("frontends[%d]", i)
