@@ -220,3 +220,31 @@ func TestClose(t *testing.T) {
 		w.wantStats(Stats{})
 	})
 }
+
+func TestALineThatIsDispersedPicksAnotherMember(t *testing.T) {
+	inWorld(t, Options{MaxPerMember: 2}, v54, func(t *testing.T, w *world) {
+		single := NewIdentity(Key{Version: bolt.V5_4}, bolt.Auth{Scheme: "kerberos", Entries: user("kay", bolt.V5_4).auth.Entries}, 0)
+		kept := w.acquire(single)
+		kept.Keep()
+		ann := user("ann", bolt.V5_4)
+		l := w.acquire(ann)
+		less := *w.member
+		less.MaxInFlight = 1
+		w.member = &less
+		waits := w.wait(t.Context(), ann)
+		resumed := make(chan error, 1)
+		go func() { resumed <- kept.Resume(t.Context()) }()
+		settle()
+		w.set.Disperse(w.member.Name)
+		settle()
+		wantErr(t, waits.err, ErrMoved)
+		w.wantStats(Stats{Open: 2, InFlight: 1, Queued: 1}) // who is bound to this member waits on
+		l.Release(true)
+		settle()
+		if err := <-resumed; err != nil {
+			t.Error(err)
+		}
+		kept.Release(true)
+		w.set.Disperse("nobody")
+	})
+}

@@ -38,7 +38,9 @@ type memberPool struct {
 type waiter struct {
 	granted chan struct{}
 	id      *Identity
+	bound   bool // to this member: another would not do
 	ok      bool // guarded by the pool's mu
+	moved   bool // guarded by the pool's mu: sent away by Disperse
 }
 
 func newMemberPool(s *Set, m *cluster.Member) *memberPool {
@@ -117,7 +119,7 @@ func (p *memberPool) take(id *Identity) {
 
 // acquire waits for a slot, then finds or makes a connection.
 func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool) (*Lease, error) {
-	if err := p.waitForSlot(ctx, id); err != nil {
+	if err := p.waitForSlot(ctx, id, false); err != nil {
 		return nil, err
 	}
 	l, err := p.connect(ctx, id, fresh)
@@ -128,7 +130,7 @@ func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool) (*Le
 	return l, nil
 }
 
-func (p *memberPool) waitForSlot(ctx context.Context, id *Identity) error {
+func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, bound bool) error {
 	p.mu.Lock()
 	switch {
 	case p.retired:
@@ -142,7 +144,7 @@ func (p *memberPool) waitForSlot(ctx context.Context, id *Identity) error {
 		p.mu.Unlock()
 		return ErrFull
 	}
-	w := &waiter{granted: make(chan struct{}), id: id}
+	w := &waiter{granted: make(chan struct{}), id: id, bound: bound}
 	p.line = append(p.line, w)
 	p.grant() // those before may wait for a Bolt connection, and this one not
 	starves := len(p.kept) > 0 && !w.ok
@@ -165,8 +167,23 @@ func (p *memberPool) waitForSlot(ctx context.Context, id *Identity) error {
 		return context.Cause(ctx)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case w.moved:
+		return ErrMoved
 	}
 	return ErrClosed
+}
+
+// disperse sends away those in line who may go to another member.
+func (p *memberPool) disperse() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line = slices.DeleteFunc(p.line, func(w *waiter) bool {
+		if !w.bound {
+			w.moved = true
+			close(w.granted)
+		}
+		return !w.bound
+	})
 }
 
 func (p *memberPool) leaveLine(w *waiter) {

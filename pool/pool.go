@@ -58,6 +58,7 @@ func (o Options) withDefaults() Options {
 var (
 	ErrFull   = errors.New("pool: too many wait for this member")
 	ErrClosed = errors.New("pool: the gate shuts down")
+	ErrMoved  = errors.New("pool: the member takes no new work any more; pick another")
 	ErrDial   = errors.New("pool: no connection to the member") // wraps dial, TLS and handshake errors
 )
 
@@ -198,6 +199,14 @@ func (s *Set) Forget(id *Identity) {
 	s.each(func(p *memberPool) {
 		p.dropIdle(func(l *Lease) bool { return l.id != HTTP && l.id.auth.Entries == id.auth.Entries })
 	})
+}
+
+// Disperse makes those who wait in the member's line pick another, with ErrMoved; called when a View that gives it no new work
+// is out. Sessions that are bound to the member by a kept connection go on waiting.
+func (s *Set) Disperse(member string) {
+	if p := s.find(member); p != nil {
+		p.disperse()
+	}
 }
 
 // Retain drops the idle connections of members that are not in the list any more; a reload calls it.
