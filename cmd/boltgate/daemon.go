@@ -82,6 +82,7 @@ type daemon struct {
 	pools   *pool.Set
 	server  *proxy.Server
 	line    line
+	control control
 	dial    func(ctx context.Context, network, address string) (net.Conn, error) // to members; nil as cfg says
 }
 
@@ -107,7 +108,10 @@ func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.C
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	d.enter(ctx)
-	err = errors.Join(d.followUntil(ctx, hangups), d.shutdown(ctx))
+	err = d.followUntil(ctx, hangups)
+	close(d.control.over)
+	err = errors.Join(err, d.shutdown(ctx))
+	d.control.server.Close()
 	stopChecks()
 	running.Wait()
 	return errors.Join(err, d.pools.Close())
@@ -118,7 +122,8 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{load: load, log: log, current: new(cluster.Current), tls: tls, members: new(roster)}
+	operator := newControl(&log)
+	d := &daemon{control: operator, load: load, log: log, current: new(cluster.Current), tls: tls, members: new(roster)}
 	d.resolve = resolverOf(cfg, nil)
 	d.finder = discovery.New(finderOptions(cfg, d.resolve), log.Logger)
 	d.learner = &discovery.Learner{Log: log.Logger}
@@ -134,6 +139,9 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	}
 	if err == nil {
 		err = d.server.Apply(proxyOptions(cfg), fronts)
+	}
+	if err == nil {
+		err = d.openControl(cfg)
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.pools.Close())
@@ -169,6 +177,8 @@ func (d *daemon) followUntil(ctx context.Context, hangups <-chan os.Signal) erro
 			if d.hear() {
 				d.putMembers()
 			}
+		case f := <-d.control.orders:
+			f()
 		case now := <-tick:
 			d.letGo(now)
 		case <-d.line.asked:
@@ -205,10 +215,13 @@ func (d *daemon) reload() error {
 	if err != nil {
 		return err
 	}
-	if err := d.server.Apply(proxyOptions(cfg), fronts); err != nil {
+	before := d.cfg
+	if err := d.applyControl(cfg); err != nil {
 		return err
 	}
-	before := d.cfg
+	if err := d.server.Apply(proxyOptions(cfg), fronts); err != nil {
+		return errors.Join(err, d.applyControl(before))
+	}
 	d.cfg, d.tls = cfg, tls
 	d.resolve = resolverOf(cfg, d.resolve)
 	d.finder.Update(finderOptions(cfg, d.resolve))
@@ -226,6 +239,7 @@ func (d *daemon) reload() error {
 // within shutdown.timeout, idle sessions are closed last.
 func (d *daemon) shutdown(ctx context.Context) error {
 	d.line.leave()
+	d.control.server.Ending()
 	if d.line.look == nil {
 		d.log.Info("shutting down", "delay", d.cfg.Shutdown.Delay, "timeout", d.cfg.Shutdown.Timeout, "clients", d.server.Sessions())
 		time.Sleep(d.cfg.Shutdown.Delay)

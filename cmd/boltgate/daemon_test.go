@@ -29,6 +29,7 @@ type testDaemon struct {
 	ended   chan error
 	log     *lines
 	more    string // of the configuration
+	reader  *bolt.Client
 }
 
 // lines collects log output; safe for concurrent use.

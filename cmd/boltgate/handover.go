@@ -202,6 +202,7 @@ func (d *daemon) retire() {
 	l, h := &d.line, d.line.heir
 	l.listeners.Keep(true)
 	d.server.Retire()
+	d.control.server.Close()
 	h.since = time.Now()
 	l.look = time.NewTicker(retiredLook)
 	err := h.Send(handover.Go, nil, nil)
@@ -253,6 +254,9 @@ func (d *daemon) resume(cause error) {
 	fronts, err := frontends(d.cfg)
 	if err == nil {
 		err = d.server.Apply(proxyOptions(d.cfg), fronts)
+	}
+	if err == nil {
+		err = d.applyControl(d.cfg)
 	}
 	if err = errors.Join(append(faults, err)...); err != nil {
 		d.log.Error("the successor is gone, and this process could not take its place: start boltgate", "error", err)

@@ -25,7 +25,14 @@ func main() {
 func newRootCommand() *cobra.Command {
 	root := newGateCommand()
 	root.AddCommand(newRunCommand(), newDemoCommand(), newCheckCommand(), newClassifyCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(operatorCommands()...)
 	return root
+}
+
+// operatorCommands are those that talk to a running daemon, and what prepares for them.
+func operatorCommands() []*cobra.Command {
+	return []*cobra.Command{newStatusCommand(), newMembersCommand(), newEventsCommand(), newDrainCommand(), newMaintCommand(),
+		newReadyCommand(), newWeightCommand(), newReloadCommand(), newHashCommand()}
 }
 
 func newVersionCommand() *cobra.Command {

@@ -4,9 +4,11 @@ package main
 // the two and are drained first. It belongs to the daemon's one goroutine.
 
 import (
+	"maps"
 	"slices"
 	"time"
 
+	"github.com/boltgate/boltgate/admin"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/discovery"
 )
@@ -15,6 +17,63 @@ import (
 type roster struct {
 	present []*cluster.Member // equal ones stay the same from one list to the next, so that their pools and checks go on
 	leaving []*leaver
+	asked   map[string]cluster.Condition // what the operator asked of members, by name
+	weights map[string]reweighed         // the same of weights
+}
+
+// reweighed is a weight that the operator set in place of the configuration's.
+type reweighed struct{ was, now int }
+
+// ask notes what the operator asks of a member.
+func (r *roster) ask(member string, c cluster.Condition) error {
+	if r.find(member) == nil {
+		return admin.ErrNoMember
+	}
+	if r.asked == nil {
+		r.asked = map[string]cluster.Condition{}
+	}
+	r.asked[member] = c
+	return nil
+}
+
+// weigh notes the weight that the operator gives a member; the next set applies it.
+func (r *roster) weigh(member string, weight int) error {
+	m := r.find(member)
+	if m == nil {
+		return admin.ErrNoMember
+	}
+	was := m.Weight
+	if w, ok := r.weights[member]; ok {
+		was = w.was
+	}
+	if r.weights == nil {
+		r.weights = map[string]reweighed{}
+	}
+	r.weights[member] = reweighed{was, weight}
+	return nil
+}
+
+// reweigh puts the operator's weights in the place of those of the configuration, but for one that has changed there since.
+func (r *roster) reweigh(members []*cluster.Member) {
+	for i, m := range members {
+		switch w, ok := r.weights[m.Name]; {
+		case ok && w.was == m.Weight:
+			other := *m
+			other.Weight = w.now
+			members[i] = &other
+		case ok:
+			delete(r.weights, m.Name)
+		}
+	}
+}
+
+func (r *roster) find(member string) *cluster.Member {
+	for _, m := range r.all() {
+		if m.Name == member {
+			return m
+		}
+	}
+	return nil
 }
 
 // leaver is a member that is drained because it is in no list any more: what began on it may end there.
@@ -47,6 +106,7 @@ func sameServer(a, b *cluster.Member) bool {
 // set replaces the members that are present. Of those that are not any more, the ones that may have work on them leave by
 // and by; one whose server stays under another name is that server's business.
 func (r *roster) set(members []*cluster.Member, mayWork func(*cluster.Member) bool, now time.Time) (left []string) {
+	r.reweigh(members)
 	for i, m := range members {
 		for _, o := range r.all() {
 			if sameMember(o, m) {
@@ -85,11 +145,12 @@ func (r *roster) all() []*cluster.Member {
 	return all
 }
 
-// conditions drain those that leave.
+// conditions are those that the operator asked for; who leaves is drained at the least.
 func (r *roster) conditions() map[string]cluster.Condition {
-	c := make(map[string]cluster.Condition, len(r.leaving))
+	c := make(map[string]cluster.Condition, len(r.leaving)+len(r.asked))
+	maps.Copy(c, r.asked)
 	for _, l := range r.leaving {
-		c[l.member.Name] = cluster.Drain
+		c[l.member.Name] = max(c[l.member.Name], cluster.Drain)
 	}
 	return c
 }

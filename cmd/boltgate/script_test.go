@@ -18,6 +18,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"boltgate": func() {
 		root := &cobra.Command{Use: "boltgate"}
 		root.AddCommand(newCheckCommand(), newClassifyCommand())
+		root.AddCommand(operatorCommands()...)
 		os.Exit(execute(context.Background(), root, os.Stderr))
 	}})
 }

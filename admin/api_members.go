@@ -1,0 +1,165 @@
+package admin
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/routing"
+)
+
+// This file owns what the API tells of members and databases, and the changes that an operator makes to members.
+
+func fold(db string) string { return routing.Fold(db) }
+
+func (s *Server) status() StatusInfo {
+	v := s.world.Current.View()
+	info := StatusInfo{
+		Version: s.world.Version, Started: s.started, Ready: s.ready(), Generation: v.Generation.String(),
+		Members: len(v.Members), Leaderless: []string{},
+	}
+	for _, m := range v.Members {
+		if m.Up {
+			info.Up++
+		}
+	}
+	for range v.Up() {
+		info.Taking++
+	}
+	for _, db := range databasesOf(v) {
+		info.Databases++
+		if db.Leader == "" && !db.Stopped {
+			info.Leaderless = append(info.Leaderless, db.Name)
+		}
+	}
+	return info
+}
+
+func (s *Server) members() []MemberInfo {
+	v := s.world.Current.View()
+	all := make([]MemberInfo, 0, len(v.Members))
+	for _, m := range v.Members {
+		all = append(all, s.member(v, m))
+	}
+	return all
+}
+
+func (s *Server) member(v *cluster.View, m *cluster.Status) MemberInfo {
+	p := s.world.Pools.Stats(m.Name)
+	info := MemberInfo{
+		Name: m.Name, Bolt: m.Bolt, HTTP: m.HTTP, Condition: m.Condition.String(), Up: m.Up, Since: m.Since, Agent: m.Agent,
+		Weight: max(m.Weight, 1), Tags: append([]string{}, m.Tags...), LastError: m.LastError, Roles: map[string]string{}, Lag: map[string]int64{},
+		Leads: []string{}, InFlight: p.InFlight, Queued: p.Queued, Connections: p.Open, Idle: p.Idle,
+		Transactions: s.world.Gate.Transactions(m.Member),
+	}
+	for db, role := range m.Roles {
+		info.Roles[db] = role.String()
+		if m.Role(db) == cluster.Leader {
+			info.Leads = append(info.Leads, db)
+		}
+	}
+	slices.Sort(info.Leads)
+	for db, p := range m.Progress {
+		if p.Known() {
+			info.Lag[db] = p.Lag
+		}
+	}
+	return info
+}
+
+// databasesOf lists the databases of a View by name.
+func databasesOf(v *cluster.View) []DatabaseInfo {
+	names := map[string]bool{}
+	for _, m := range v.Members {
+		for db := range m.Roles {
+			names[db] = true
+		}
+		for db := range m.Stopped {
+			names[db] = true
+		}
+	}
+	all := make([]DatabaseInfo, 0, len(names))
+	for _, db := range slices.Sorted(maps.Keys(names)) {
+		info := DatabaseInfo{Name: db, Default: db == v.Default, Readers: []string{}}
+		for _, m := range v.Members {
+			info.Stopped = info.Stopped || m.Stopped[db]
+			switch m.Role(db) {
+			case cluster.Leader:
+				info.Leader = m.Name
+			case cluster.Follower, cluster.Replica:
+				info.Readers = append(info.Readers, m.Name)
+			}
+		}
+		all = append(all, info)
+	}
+	return all
+}
+
+func (s *Server) databases() []DatabaseInfo { return databasesOf(s.world.Current.View()) }
+
+func (s *Server) getMember(w http.ResponseWriter, r *http.Request) {
+	s.replyMember(w, chi.URLParam(r, "name"))
+}
+
+func (s *Server) replyMember(w http.ResponseWriter, name string) {
+	v := s.world.Current.View()
+	m := v.Member(name)
+	if m == nil {
+		s.refuse(w, ErrNoMember)
+		return
+	}
+	s.reply(w, s.member(v, m))
+}
+
+var conditions = map[string]cluster.Condition{"ready": cluster.Ready, "drain": cluster.Drain, "maint": cluster.Maint}
+
+// postCondition answers when new work goes by the condition; what began before may still be there.
+func (s *Server) postCondition(w http.ResponseWriter, r *http.Request) {
+	var order ConditionOrder
+	if !s.body(w, r, &order) {
+		return
+	}
+	name, to := chi.URLParam(r, "name"), chi.URLParam(r, "condition")
+	err := s.world.Control.SetCondition(r.Context(), name, conditions[to], order.Force)
+	s.audit(r, to, err, "member", name)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.replyMember(w, name)
+}
+
+const maxWeight = 256
+
+func (s *Server) postWeight(w http.ResponseWriter, r *http.Request) {
+	var order WeightOrder
+	if !s.body(w, r, &order) {
+		return
+	}
+	if order.Weight < 1 || order.Weight > maxWeight {
+		s.fail(w, http.StatusBadRequest, "weight is a number from 1 to 256; drain takes all new work away")
+		return
+	}
+	name := chi.URLParam(r, "name")
+	err := s.world.Control.SetWeight(r.Context(), name, order.Weight)
+	s.audit(r, "weight", err, "member", name, "weight", order.Weight)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.replyMember(w, name)
+}
+
+// postReload answers 409 with all faults when the new configuration is no good; then nothing has changed.
+func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {
+	err := s.world.Control.Reload(r.Context())
+	s.audit(r, "reload", err)
+	if err != nil {
+		s.fail(w, http.StatusConflict, err.Error())
+		return
+	}
+	s.reply(w, s.status())
+}

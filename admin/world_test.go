@@ -1,0 +1,128 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/pool"
+)
+
+// fakeGate is what the operator's side is told of clients and pools.
+type fakeGate struct{ stats map[string]pool.Stats }
+
+func (f *fakeGate) Transactions(*cluster.Member) int { return 0 }
+func (f *fakeGate) Stats(member string) pool.Stats   { return f.stats[member] }
+
+// fakeControl notes what it is asked, and says err.
+type fakeControl struct {
+	asked []string
+	err   error
+}
+
+func (f *fakeControl) ask(what string) error {
+	f.asked = append(f.asked, what)
+	return f.err
+}
+
+func (f *fakeControl) SetCondition(_ context.Context, member string, to cluster.Condition, force bool) error {
+	if force {
+		return f.ask(to.String() + " " + member + " forced")
+	}
+	return f.ask(to.String() + " " + member)
+}
+
+func (f *fakeControl) SetWeight(_ context.Context, member string, _ int) error {
+	return f.ask("weight " + member)
+}
+func (f *fakeControl) Reload(context.Context) error { return f.ask("reload") }
+
+// testWorld is an operator's side whose surroundings a test sets.
+type testWorld struct {
+	*Server
+	t       *testing.T
+	current *cluster.Current
+	gate    *fakeGate
+	control *fakeControl
+	events  *Events
+}
+
+func newTestWorld(t *testing.T, o Options) *testWorld {
+	w := &testWorld{t: t, current: new(cluster.Current), gate: &fakeGate{}, control: new(fakeControl), events: new(Events)}
+	w.Server = New(World{Current: w.current, Pools: w.gate, Gate: w.gate, Control: w.control, Events: w.events,
+		Log: slog.New(w.events.Tee(slog.DiscardHandler)), Version: "test"})
+	t.Cleanup(w.Server.Close)
+	if err := w.Apply(o); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// cluster publishes a cluster of three and a replica, with a lagging member and a database without a leader.
+func (w *testWorld) cluster() *testWorld {
+	up := func(name string, roles map[string]cluster.Role) *cluster.Status {
+		return &cluster.Status{Member: &cluster.Member{Name: name, Bolt: name + ":7687", HTTP: name + ":7474", Weight: 1}, Up: true,
+			Since: time.Now().Add(-time.Hour), Roles: roles, Agent: "Neo4j/5.26.0"}
+	}
+	a := up("a", map[string]cluster.Role{"neo4j": cluster.Leader, "system": cluster.Follower, "sales": cluster.Follower})
+	b := up("b", map[string]cluster.Role{"neo4j": cluster.Follower, "system": cluster.Leader, "sales": cluster.Follower})
+	c := up("c", map[string]cluster.Role{"neo4j": cluster.Follower, "system": cluster.Follower, "sales": cluster.Unknown})
+	d := up("d", map[string]cluster.Role{"neo4j": cluster.Replica})
+	b.Progress = map[string]cluster.Progress{"neo4j": {Tx: 90, Lag: 10}}
+	c.Condition = cluster.Drain
+	d.Up, d.LastError, d.Roles, d.Tags = false, "connection refused", nil, []string{"zone-b"}
+	w.current.Publish(&cluster.View{Generation: cluster.Autonomous, Default: "neo4j", Members: []*cluster.Status{a, b, c, d}})
+	w.gate.stats = map[string]pool.Stats{"a": {Open: 5, Idle: 2, InFlight: 3, Queued: 1}}
+	return w
+}
+
+// do sends a request to the API, not over a network, and returns its answer. Headers are "Name: value".
+func (w *testWorld) do(method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "http://127.0.0.1:8474"+path, strings.NewReader(body))
+	r.RemoteAddr = "127.0.0.1:5000"
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if r.Header.Set(name, value); name == "Host" {
+			r.Host = value
+		}
+	}
+	got := httptest.NewRecorder()
+	w.all.ServeHTTP(got, r)
+	return got
+}
+
+// want sends a request and checks the answer's status, and that it holds text.
+func (w *testWorld) want(status int, text, method, path, body string, headers ...string) {
+	w.t.Helper()
+	got := w.do(method, path, body, headers...)
+	if got.Code != status || !strings.Contains(got.Body.String(), text) {
+		w.t.Errorf("%s %s %s %q: got %d %s; want %d with %q", method, path, body, headers, got.Code, got.Body, status, text)
+	}
+}
+
+func decode[T any](t *testing.T, from io.Reader) (v T) {
+	t.Helper()
+	if err := json.NewDecoder(from).Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func get[T any](w *testWorld, path string) T {
+	w.t.Helper()
+	got := w.do(http.MethodGet, path, "")
+	if got.Code != http.StatusOK {
+		w.t.Fatalf("%s: got %d %s", path, got.Code, got.Body)
+	}
+	return decode[T](w.t, got.Body)
+}

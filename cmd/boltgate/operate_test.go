@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/boltgate/boltgate/admin"
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/standin"
+	"github.com/boltgate/boltgate/test/loopback"
+)
+
+// TestOperatorScripts runs what an operator would type, each script against a daemon of its own in front of a stand-in cluster.
+func TestOperatorScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/operate", UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "", Setup: func(e *testscript.Env) error {
+		d, c := newTestDaemonWith(t, standin.Options{Generation: cluster.Autonomous, Seed: 1})
+		address := loopback.Reserve(t)
+		d.more = "admin: {bind: \"" + address + "\"}\n"
+		d.write(d.address)
+		d.start()
+		e.Defer(func() { d.stop(); d.end() })
+		d.awaitRoles(c)
+		leader := c.Leader("neo4j")
+		for _, m := range d.members {
+			if m.Name != leader && m.Name != c.Leader("system") {
+				e.Setenv("FOLLOWER", m.Name)
+			}
+		}
+		e.Setenv("LEADER", leader)
+		e.Setenv("BOLTGATE_ADMIN", address)
+		e.Setenv("CONFIG", d.file)
+		return nil
+	}})
+}
+
+// awaitRoles waits until the daemon knows who leads.
+func (d *testDaemon) awaitRoles(c *standin.Cluster) {
+	d.t.Helper()
+	open := map[string]bool{"neo4j": true, "system": true}
+	for len(open) > 0 {
+		line := d.log.await(d.t, "role changed")
+		for db := range open {
+			if strings.Contains(line, `"db":"`+db+`"`) && strings.Contains(line, `"to":"leader"`) {
+				delete(open, db)
+			}
+		}
+	}
+}
+
+// TestADrainDropsNobody has a transaction open on a member while that is drained: it commits there, and new reads go elsewhere.
+func TestADrainDropsNobody(t *testing.T) {
+	d, c := newTestDaemonWith(t, standin.Options{Generation: cluster.Autonomous, Seed: 1})
+	address := loopback.Reserve(t)
+	d.more = "admin: {bind: \"" + address + "\"}\n"
+	d.write(d.address)
+	d.start()
+	d.awaitRoles(c)
+	t.Setenv("BOLTGATE_ADMIN", address)
+	session := d.dial(d.address)
+	beginRead := bolt.AppendMessage(nil, bolt.TagBegin, map[string]any{"mode": "r", "db": "neo4j"})
+	if _, err := session.Ask(beginRead); err != nil {
+		t.Fatal(err)
+	}
+	member := d.busyMember()
+	if code, out := d.boltgate("drain", member, "--force", "--timeout", "200ms"); code != 1 || !strings.Contains(out, "1 unit of work") {
+		t.Fatalf("a drain whose transaction goes on: got %d, %s", code, out)
+	}
+	drained := make(chan string, 1)
+	go func() {
+		_, out := d.boltgate("drain", member, "--force", "--timeout", "1m")
+		drained <- out
+	}()
+	for range 20 {
+		if m := d.readBy(); m == member {
+			t.Fatalf("a read went to %s, which is drained", m)
+		}
+	}
+	if _, err := session.Query("MATCH (n) RETURN n", nil, nil); err != nil {
+		t.Errorf("a query in the transaction that was open: %v", err)
+	}
+	if _, err := session.Ask(commit); err != nil {
+		t.Errorf("COMMIT of the transaction that was open: %v", err)
+	}
+	select {
+	case out := <-drained:
+		if !strings.Contains(out, "drain; nothing runs on it") {
+			t.Errorf("the drain said %s", out)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the drain did not end with the transaction")
+	}
+	if code, out := d.boltgate("ready", member); code != 0 || !strings.Contains(out, "ready") {
+		t.Errorf("ready: %d, %s", code, out)
+	}
+	for deadline := time.Now().Add(time.Minute); d.readBy() != member; {
+		if time.Now().After(deadline) {
+			t.Fatalf("no read goes to %s, which is ready again", member)
+		}
+	}
+	d.stop()
+	d.end()
+}
+
+// boltgate runs a command in this process.
+func (d *testDaemon) boltgate(args ...string) (code int, out string) {
+	d.t.Helper()
+	var text strings.Builder
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(&text)
+	code = execute(d.t.Context(), root, &text)
+	return code, text.String()
+}
+
+// busyMember is the one member on which work is.
+func (d *testDaemon) busyMember() string {
+	d.t.Helper()
+	_, out := d.boltgate("members", "--json")
+	var all []admin.MemberInfo
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		d.t.Fatal(err, out)
+	}
+	for _, m := range all {
+		if m.Busy() {
+			return m.Name
+		}
+	}
+	d.t.Fatalf("work is on no member: %s", out)
+	return ""
+}
+
+// readBy is who served a read.
+func (d *testDaemon) readBy() string {
+	d.t.Helper()
+	if d.reader == nil {
+		d.reader = d.dial(d.address)
+	}
+	r, err := d.reader.Query("MATCH (n) RETURN n", nil, map[string]any{"mode": "r", "db": "neo4j"})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return r.Rows[0][0].(string)
+}
