@@ -34,16 +34,18 @@ type ops struct {
 
 // op is one pending operation on the raw socket. The callback is made once, so that waiting allocates nothing.
 type op struct {
-	call func(fd uintptr) bool
-	see  func(fd uintptr) // call, of the one that never waits
-	get  func() []byte    // lends a buffer when bytes are there
-	put  func([]byte)     // takes it back when they were not
-	buf  []byte
-	send []byte // to be sent before waiting
-	look bool   // first see that nothing waits
-	ran  bool   // call was called
-	n    int
-	err  error
+	call  func(fd uintptr) bool
+	serve func(fd uintptr) bool // call, while taker takes what is read
+	taker Taker
+	see   func(fd uintptr) // call, of the one that never waits
+	get   func() []byte    // lends a buffer when bytes are there
+	put   func([]byte)     // takes it back when they were not
+	buf   []byte
+	send  []byte // to be sent before waiting
+	look  bool   // first see that nothing waits
+	ran   bool   // call was called
+	n     int
+	err   error
 }
 
 // New returns a Link on conn, which it does not own: whoever made conn closes it.
@@ -61,7 +63,7 @@ func New(conn net.Conn) *Link {
 // prepare makes the callbacks, once for all that the link will do.
 func (l *Link) prepare() {
 	l.ops = new(ops)
-	l.read.call, l.write.call = l.readReady, l.writeOnce
+	l.read.call, l.read.serve, l.write.call = l.readReady, l.serveReady, l.writeOnce
 }
 
 // rawConn is nil when conn is not a plain socket.

@@ -38,7 +38,14 @@ func (s *boltSession) borrow(ctx context.Context, in routing.Intent, verify bool
 		if s.pinnedTo.TryResume() {
 			return s.pinnedTo, nil
 		}
+		if s.within {
+			return nil, errLeave
+		}
 		return s.borrowSlowly(ctx, in, verify, choice{})
+	}
+	if c := s.chosen; c.view != nil { // it has had its turn
+		s.chosen = choice{}
+		return s.borrowSlowly(ctx, in, verify, c)
 	}
 	if !verify && s.identity.Single() {
 		return nil, errSpent
@@ -49,6 +56,10 @@ func (s *boltSession) borrow(ctx context.Context, in routing.Intent, verify bool
 		if l := s.srv.pools.TryAcquire(status.Member, s.identityFor()); l != nil {
 			return l, nil
 		}
+	}
+	if s.within {
+		s.chosen = choice{view, status, err}
+		return nil, errLeave
 	}
 	return s.borrowSlowly(ctx, in, verify, choice{view, status, err})
 }

@@ -181,6 +181,9 @@ func (s *boltSession) remember(ctx context.Context) error {
 		return nil
 	}
 	if s.front.settings.Load().Causality == CausalityCluster {
+		if s.within {
+			return errLeave
+		}
 		return s.rememberNewest(ctx)
 	}
 	marked := s.takesBookmarks()

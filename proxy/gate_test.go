@@ -52,7 +52,23 @@ func testLog(t testing.TB) *slog.Logger {
 	if os.Getenv("BOLTGATE_TEST_LOG") != "" {
 		w = os.Stderr
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(faults{slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}), t})
+}
+
+// faults fails the test when a session ends by a panic, which the gate survives.
+type faults struct {
+	slog.Handler
+	t testing.TB
+}
+
+func (f faults) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == faultMessage {
+		r.Attrs(func(a slog.Attr) bool {
+			f.t.Errorf("%s: %v", a.Key, a.Value)
+			return true
+		})
+	}
+	return f.Handler.Handle(ctx, r)
 }
 
 // startGate starts a stand-in cluster and a gate before it, and waits until all members are up and a leader is known.

@@ -29,6 +29,9 @@ func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
 		u.intent.DB, u.remembered = home, true
 		return nil
 	}
+	if s.within {
+		return errLeave
+	}
 	return s.askHome(ctx, as, v)
 }
 

@@ -112,6 +112,14 @@ func (in *inbox) fill(limit int) error {
 	return err
 }
 
+// room is where the next bytes are to be read: a buffer is borrowed when none is held. There has to be some (mayServe).
+func (in *inbox) room() []byte {
+	if in.buf == nil {
+		in.buf, in.start, in.end = getBuffer(), 0, 0
+	}
+	return in.buf[in.end:]
+}
+
 // makeRoom moves what is unread to the front, or to a larger buffer.
 func (in *inbox) makeRoom(limit int) error {
 	unread := in.end - in.start

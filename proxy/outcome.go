@@ -209,6 +209,9 @@ func isSecurity(code string) bool { return strings.HasPrefix(code, "Neo.ClientEr
 // settle ends a relay in which everything was answered.
 func (s *boltSession) settle() error {
 	u := &s.unit
+	if s.within && (s.lease == nil || u.failed) {
+		return s.leave(rest{do: restSettle})
+	}
 	if s.lease != nil && !u.over && u.explicit {
 		return s.settleTx()
 	}
@@ -224,20 +227,31 @@ func (s *boltSession) settle() error {
 		}
 		s.state = stateReady
 		s.giveBack(s.answers.pos == s.answers.end) // before the client hears of it: it may come back at once
-		err := s.flushAnswers()
-		s.answers.close()
-		return errors.Join(err, s.clientGone())
+		return s.finish()
 	}
 	s.state = stateStreaming
 	if u.failed {
 		s.state = stateFailed
 	}
 	err := s.flushAnswers()
+	if err == errLeave {
+		return s.leave(rest{do: restSettle})
+	}
 	if u.failed && !s.recoverLease() {
 		err = errors.Join(err, s.memberEnded())
 	}
 	s.answers.close()
 	return errors.Join(err, s.stuck(), s.clientGone())
+}
+
+// finish sends the last answers of a unit of work whose lease has ended.
+func (s *boltSession) finish() error {
+	err := s.flushAnswers()
+	if err == errLeave {
+		return s.leave(rest{do: restFinish})
+	}
+	s.answers.close()
+	return errors.Join(err, s.clientGone())
 }
 
 // settleTx ends a relay in a transaction that goes on. While the client takes its time to read, a pump may have passed on
@@ -246,6 +260,9 @@ func (s *boltSession) settleTx() error {
 	s.stopPump()
 	s.state = stateTx
 	err := s.flushAnswers()
+	if err == errLeave {
+		return s.leave(rest{do: restSettle})
+	}
 	if s.pump != nil {
 		if err == nil && !s.nothingOwed() {
 			return errMore

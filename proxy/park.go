@@ -237,12 +237,14 @@ func (s *boltSession) serveOn(wait error) error {
 	return s.serveRequests(s.srv.work)
 }
 
+const faultMessage = "a session ended by a fault in boltgate; please report it"
+
 // live runs a stretch of a connection's life. What goes wrong ends this connection only, with one log line; a session that
 // parks goes on in a goroutine of its own.
 func (s *Server) live(c *client, stretch func() error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("a session ended by a fault in boltgate; please report it", "frontend", c.front, "client", c.address(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.log.Error(faultMessage, "frontend", c.front, "client", c.address(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			s.bury(c)
 		}
 	}()

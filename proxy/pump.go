@@ -36,6 +36,9 @@ func (s *boltSession) startPump(cancel context.CancelCauseFunc) { s.start(&pump{
 func (s *boltSession) startHolding() { s.start(&pump{hold: true}) }
 
 func (s *boltSession) start(p *pump) {
+	if s.within {
+		panic("proxy: a pump within the wait for the client") // it could not read
+	}
 	p.s, p.midway, p.done = s, p.stream, make(chan struct{})
 	s.mu.Lock()
 	s.stopping = false

@@ -37,7 +37,7 @@ func (s *boltSession) exchange(send []byte) error {
 	s.lease.Link.LimitRead(s.now, quick, slow)
 	n, unsent, err := s.lease.Link.Exchange(send, a.buf, s.now.Sub(s.lease.Returned()) > trusted)
 	if err != nil && !isTimeout(err) {
-		return s.lost(err, unsent)
+		return s.lostMember(err, unsent)
 	}
 	a.end = n
 	a.asked = s.front.router().Policy.Balance == routing.Latency
@@ -59,35 +59,48 @@ func (s *boltSession) relay() error {
 	for {
 		more, err := s.scan()
 		switch {
-		case errors.Is(err, errAgain):
-			return s.again()
 		case err != nil:
-			return s.garbage(err)
+			return s.scanEnded(err)
 		case !more:
 			if err = s.settle(); !errors.Is(err, errMore) {
 				return err
 			}
 			continue
 		}
-		if err := s.flushAnswers(); err != nil {
-			return s.clientLost(err)
+		switch err := s.flushAnswers(); {
+		case err == errLeave:
+			return s.leave(rest{do: restRelay})
+		case err != nil:
+			return s.lostClient(err)
 		}
 		if err := a.room(); err != nil {
-			return s.garbage(err)
+			return s.scanEnded(err)
 		}
-		if err := s.readAnswers(); err != nil {
-			if errors.Is(err, errLeft) {
-				return s.clientLost(err)
+		switch err := s.readAnswers(); {
+		case err == nil:
+		case err == errLeave:
+			return s.leave(rest{do: restRelay})
+		case errors.Is(err, errLeft):
+			return s.lostClient(err)
+		case err == errLate:
+			if s.mayLeaveLate() {
+				return s.leaveLate()
 			}
-			if err == errLate {
-				if s.mayLeaveLate() {
-					return s.leaveLate()
-				}
-				continue
-			}
-			return s.lost(err, false)
+		default:
+			return s.lostMember(err, false)
 		}
 	}
+}
+
+// scanEnded deals with an answer that ends the relay: the unit goes elsewhere, or the member makes no sense.
+func (s *boltSession) scanEnded(err error) error {
+	if s.within {
+		return s.leave(rest{do: restScan, err: err})
+	}
+	if errors.Is(err, errAgain) {
+		return s.again()
+	}
+	return s.garbage(err)
 }
 
 // nothingOwed tells whether all was answered, and if so keeps the pump from forwarding more.
@@ -225,6 +238,9 @@ func (s *boltSession) flushAnswers() error {
 	if a.hold {
 		return nil
 	}
+	if s.within {
+		return s.flushNow()
+	}
 	if err := s.flush(); err != nil {
 		return err
 	}
@@ -233,6 +249,19 @@ func (s *boltSession) flushAnswers() error {
 	}
 	err := s.send(a.buf[a.out:a.pos])
 	a.out = a.pos
+	return err
+}
+
+// flushNow is flushAnswers where the client cannot be waited for: errLeave when it does not take all at once.
+func (s *boltSession) flushNow() error {
+	a := &s.answers
+	if len(s.out) > 0 || !s.client.Raw() {
+		return errLeave
+	}
+	n, err := s.client.TryWrite(a.buf[a.out:a.pos])
+	if a.out += n; err == nil && a.out < a.pos {
+		return errLeave
+	}
 	return err
 }
 
@@ -253,6 +282,9 @@ func (s *boltSession) readAnswers() error {
 				err = io.ErrUnexpectedEOF
 			}
 			return err
+		}
+		if s.within {
+			return errLeave
 		}
 		now := time.Now()
 		if started.IsZero() {

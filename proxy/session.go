@@ -69,6 +69,12 @@ type boltSession struct {
 
 	now time.Time // when the present request was begun, or its last wait for a member ended
 
+	work   context.Context // of the server; set with serveRequests
+	within bool            // requests are served within the wait for the client: no pump, no reading
+	left   error           // why that ended
+	rest   rest            // with errLeave
+	chosen choice          // with restPerform: what was picked
+
 	napping
 
 	*busy  // nil while parked
@@ -104,28 +110,6 @@ func (s *boltSession) run(ctx context.Context) error {
 	return s.serveRequests(ctx)
 }
 
-func (s *boltSession) serveRequests(ctx context.Context) (err error) {
-	defer func() {
-		if err != errParked {
-			s.end()
-		}
-	}()
-	for {
-		tag, err := s.nextRequest(ctx)
-		if err == nil {
-			err = s.serve(ctx, tag)
-			s.endLine(err)
-		}
-		if err == errParked {
-			return err
-		}
-		if err != nil {
-			s.flush() //nolint:errcheck // the session ends anyway; a last FAILURE may still arrive
-			return err
-		}
-	}
-}
-
 // end lets go of everything. A lease that is still held is not clean.
 func (s *boltSession) end() {
 	if s.lease != nil {
@@ -144,6 +128,9 @@ var errClosed = errors.New("proxy: session closed")
 
 // nextRequest waits until the head of the next message is there, after sending what is due.
 func (s *boltSession) nextRequest(ctx context.Context) (tag byte, err error) {
+	if s.within && (s.in.rest || len(s.out) > 0) {
+		return 0, s.leave(rest{})
+	}
 	if s.in.rest {
 		if err := s.discardRest(); err != nil {
 			return 0, err
@@ -169,31 +156,25 @@ func (s *boltSession) nextRequest(ctx context.Context) (tag byte, err error) {
 	}
 }
 
-// waitForClient reads more of the client's bytes. Between units of work a shutdown ends the wait, and so does the time
-// limit that the state has.
+// waitForClient reads more of the client's bytes, or says that Serve can do it: errWait. Between units of work a shutdown ends the
+// wait, and so does the time limit that the state has.
 func (s *boltSession) waitForClient(ctx context.Context) error {
-	if s.lease != nil {
-		return s.endedWait(ctx, s.readMore(s.fillLimit()))
+	if s.mayServe() {
+		return errWait
 	}
-	if ctx.Err() != nil {
-		return errClosed
+	if s.within {
+		return s.leave(rest{})
 	}
-	s.fallAsleep()
-	if s.outdated() {
+	if err := s.sit(ctx); err != nil {
+		return err
+	}
+	if err := s.readMore(s.fillLimit()); err != nil {
+		return s.ended(ctx, err)
+	}
+	if s.lease == nil {
 		s.wakeUp()
-		return errOutdated
 	}
-	err := s.readMore(s.fillLimit())
-	if s.wakeUp() && isTimeout(err) {
-		if s.outdated() {
-			return errOutdated
-		}
-		if s.mayPark() {
-			return errParked
-		}
-		return nil // nextRequest waits again
-	}
-	return s.endedWait(ctx, err)
+	return nil
 }
 
 // endedWait is what the end of a wait for the client means.
@@ -277,6 +258,9 @@ func (s *boltSession) checkRequest(tag byte, fields int) (ok bool, err error) {
 	if !s.loggedIn() || s.state == stateFailed || !s.modernMembers() {
 		return false, fmt.Errorf("proxy: protocol violation: %w", err)
 	}
+	if s.within {
+		return false, s.leave(rest{})
+	}
 	if s.lease != nil {
 		s.recoverLease()
 	}
@@ -357,6 +341,9 @@ func (s *boltSession) working() bool {
 
 // serve deals with the request at the inbox's start.
 func (s *boltSession) serve(ctx context.Context, tag byte) error {
+	if s.within && !s.isQuick(tag) {
+		return s.leave(rest{do: restServe, tag: tag})
+	}
 	s.now = time.Now()
 	switch {
 	case tag == bolt.TagGoodbye:

@@ -134,6 +134,9 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	}
 	s.in.pinned = true // o and payload stand in its buffer
 	if s.version < bolt.V3 || tag == bolt.TagRun && isRoutingCall(o.query) {
+		if s.within {
+			return s.leave(rest{do: restServe, tag: tag})
+		}
 		if done, err := s.serveText(ctx, o); done {
 			return err
 		}
@@ -146,10 +149,14 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	s.decide(o)
 	s.place()
 	s.startLine()
-	if err := s.resolveHome(ctx, o.as); err != nil {
-		return s.notServed(err)
+	err = s.resolveHome(ctx, o.as)
+	if err == nil {
+		err = s.carry(ctx, o)
 	}
-	if err := s.carry(ctx, o); err != nil {
+	switch {
+	case err == errLeave:
+		return s.leave(rest{do: restServe, tag: tag})
+	case err != nil:
 		return s.notServed(err)
 	}
 	s.takeOpening(payload, o)
@@ -329,7 +336,10 @@ func (s *boltSession) perform(ctx context.Context) error {
 			}
 		}
 		lease, err := s.borrow(ctx, s.unit.intent, false)
-		if err != nil {
+		switch {
+		case err == errLeave:
+			return s.leave(rest{do: restPerform})
+		case err != nil:
 			return s.notServed(err)
 		}
 		s.setLease(lease)
