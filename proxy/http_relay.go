@@ -111,7 +111,7 @@ func (c *httpConn) exchange(lease *pool.Lease) error {
 		return c.exchangeLong(lease)
 	}
 	c.waitFor(lease, nil)
-	n, unsent, err := lease.Link.Exchange(w.out, w.answer, true)
+	n, unsent, err := lease.Link.Exchange(w.out, w.answer, c.wantsLook(lease))
 	left := c.wait.end()
 	if n == 0 && err != nil {
 		if left {
@@ -128,6 +128,13 @@ func (c *httpConn) exchange(lease *pool.Lease) error {
 	}
 	w.aTo = n
 	return c.readAnswer(lease)
+}
+
+// wantsLook tells whether the lease's connection is looked at before the request is sent: always for what may not be sent twice; a
+// GET goes elsewhere if the member closed the connection just after its last answer.
+func (c *httpConn) wantsLook(lease *pool.Lease) bool {
+	u := &c.w.unit
+	return !u.safe || c.w.path.kind == routeInside || u.intent.Now.Sub(lease.Returned()) > trusted
 }
 
 // limitMember starts the clock of timeouts.server, where there is one. While a body is being sent the upload has it.
