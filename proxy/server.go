@@ -388,10 +388,10 @@ func (s *Server) poke(hard bool) {
 	for c := range s.clients {
 		switch {
 		case hard || c.session == nil:
-			c.conn.Close()
 			if c.session != nil {
-				c.session.abort()
+				c.session.abort() // first: Close waits for what is served from within the wait for the client
 			}
+			c.conn.Close()
 		case c.session.waits().idle():
 			c.conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection is what we want
 		}
