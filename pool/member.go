@@ -24,6 +24,7 @@ type memberPool struct {
 	retired  bool
 	open     int // Bolt connections, those being dialled included
 	inFlight int // slots taken, of both protocols
+	lent     int64
 	bolt     int // Bolt connections in a slot, or kept by their session without one
 	kept     map[*Lease]struct{}
 	idle     map[unique.Handle[Key]]*Lease
@@ -112,14 +113,16 @@ func (p *memberPool) free(id *Identity) bool {
 // take takes a slot for id. The caller holds mu.
 func (p *memberPool) take(id *Identity) {
 	p.inFlight++
+	p.lent++
 	if id != HTTP {
 		p.bolt++
 	}
 }
 
-// acquire waits for a slot, then finds or makes a connection.
-func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool) (*Lease, error) {
-	if err := p.waitForSlot(ctx, id, false); err != nil {
+// acquire waits for a slot, then finds or makes a connection. inLine, which may be nil, is called once the slot, or a place in
+// line, is taken.
+func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool, inLine func()) (*Lease, error) {
+	if err := p.waitForSlot(ctx, id, false, inLine); err != nil {
 		return nil, err
 	}
 	l, err := p.connect(ctx, id, fresh)
@@ -130,7 +133,10 @@ func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool) (*Le
 	return l, nil
 }
 
-func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, bound bool) error {
+func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, bound bool, inLine func()) error {
+	if inLine == nil {
+		inLine = func() {}
+	}
 	p.mu.Lock()
 	switch {
 	case p.retired:
@@ -139,6 +145,7 @@ func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, bound bool) 
 	case p.free(id) && len(p.line) == 0:
 		p.take(id)
 		p.mu.Unlock()
+		inLine()
 		return nil
 	case len(p.line) >= p.set.options.Load().MaxQueue:
 		p.mu.Unlock()
@@ -149,6 +156,7 @@ func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, bound bool) 
 	p.grant() // those before may wait for a Bolt connection, and this one not
 	starves := len(p.kept) > 0 && !w.ok
 	p.mu.Unlock()
+	inLine()
 	if starves {
 		p.sweepKept(time.Now(), p.set.options.Load())
 	}

@@ -185,13 +185,18 @@ func (s *Set) TryAcquire(m *cluster.Member, id *Identity) *Lease {
 // Acquire lends a connection to m, logged on as id: an idle one, or a new one; when all slots are taken it waits in line
 // until ctx ends. Errors: ErrFull, ErrClosed, ErrDial, context.Cause(ctx), or the member's *bolt.Failure.
 func (s *Set) Acquire(ctx context.Context, m *cluster.Member, id *Identity) (*Lease, error) {
-	return s.pool(m).acquire(ctx, id, false)
+	return s.pool(m).acquire(ctx, id, false, nil)
+}
+
+// AcquireInLine is Acquire that calls inLine when it stands in the member's line, or needs not to: who asks behind that comes after it.
+func (s *Set) AcquireInLine(ctx context.Context, m *cluster.Member, id *Identity, inLine func()) (*Lease, error) {
+	return s.pool(m).acquire(ctx, id, false, inLine)
 }
 
 // Verify logs on to m on a connection of its own and, when the member accepts, lends it: how a client's credentials are
 // checked. Errors as Acquire's.
 func (s *Set) Verify(ctx context.Context, m *cluster.Member, id *Identity) (*Lease, error) {
-	return s.pool(m).acquire(ctx, id, true)
+	return s.pool(m).acquire(ctx, id, true, nil)
 }
 
 // Forget closes the idle connections that were logged on with id's credential, of every kind.
@@ -276,6 +281,17 @@ func (s *Set) Stats(member string) Stats {
 		return Stats{}
 	}
 	return p.stats()
+}
+
+// Lent is how many leases the member has had; zero when nothing was ever asked of it.
+func (s *Set) Lent(member string) int64 {
+	p := s.find(member)
+	if p == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lent
 }
 
 // Load of the member; zero when nothing was ever asked of it. Lines count as work in flight.

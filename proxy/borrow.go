@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -15,21 +14,13 @@ import (
 )
 
 var (
-	errHeldFull  = errors.New("proxy: failover.max_held units of work wait for a leader already")
+	errHeldUnits = fmt.Errorf("%w: failover.max_held is reached", errHeldFull)
+	errHeldBytes = fmt.Errorf("%w: failover.max_held_bytes is reached", errHeldFull)
+	errHeldFull  = errors.New("proxy: too much work waits for a leader already")
 	errHoldTime  = errors.New("proxy: no member could be found within failover.hold")
 	errQueueTime = errors.New("proxy: timeouts.queue passed")
 	errSpent     = errors.New("proxy: a login that is good for one connection lost that connection")
 )
-
-// retryAfter is how long a unit of work waits before members that could not be connected are tried again, when no new
-// View came meanwhile.
-const retryAfter = 250 * time.Millisecond
-
-// held counts the work that waits for a leader or for any member at all.
-type held struct {
-	units atomic.Int64
-	bytes atomic.Int64
-}
 
 // borrow picks a member for in and lends a connection to it, logged on as the client. The usual case, an idle connection
 // to a member that is there, takes no wait. verify asks for a new log-on.
@@ -52,7 +43,7 @@ func (s *boltSession) borrow(ctx context.Context, in routing.Intent, verify bool
 	}
 	view := s.srv.current.View()
 	status, err := s.pick(view, in, verify)
-	if err == nil && !verify {
+	if err == nil && !verify && (in.Mode == routing.Read || s.srv.held.mayPass(view)) {
 		if l := s.srv.pools.TryAcquire(status.Member, s.identityFor()); l != nil {
 			return l, nil
 		}
@@ -154,27 +145,28 @@ func (s *boltSession) noops() (stop func()) {
 // search goes on from the first choice, which keeps its turn, until there is a connection, ctx ends, or an attempt failed and hold
 // has ended: failover.hold counts waiting for a member, connecting to one that is there has limits of its own.
 func (s *boltSession) search(ctx, hold context.Context, in routing.Intent, verify bool, c choice) (*pool.Lease, error) {
-	place := heldPlace{held: &s.srv.held}
+	place := s.srv.held.place(&s.unit.ticket)
 	defer place.leave()
 	for {
 		err := c.err
-		if err == nil {
+		inTurn := place.mayGo(c.view, in.Mode == routing.Write || verify) || hold.Err() != nil
+		if err == nil && inTurn {
 			var l *pool.Lease
-			if l, err = s.acquire(ctx, c.status, verify); err == nil {
+			if l, err = s.acquire(ctx, c.status, verify, place.passed); err == nil {
 				return l, nil
 			}
 		}
 		if err := s.whether(ctx, hold, err); err != nil {
 			return nil, err
 		}
-		if c.status == nil || errors.Is(err, pool.ErrClosed) {
-			if err := place.take(s.srv.options.Load(), int64(len(s.unit.send))); err != nil {
+		if c.status == nil || errors.Is(err, pool.ErrClosed) || !inTurn {
+			err := place.await(hold, s.srv, c.view, int64(len(s.unit.send)))
+			if err != nil && (inTurn || !errors.Is(err, errHeldFull)) {
 				return nil, err
 			}
-			if err := holdFor(hold, c.view); err != nil {
-				return nil, err
+			if inTurn {
+				s.unit.tried = s.unit.tried[:0]
 			}
-			s.unit.tried = s.unit.tried[:0]
 		}
 		c.view = s.srv.current.View()
 		c.status, c.err = s.pick(c.view, in, verify)
@@ -194,18 +186,22 @@ func (s *boltSession) whether(ctx, hold context.Context, err error) error {
 
 // acquire lends a connection to the member, waiting in its line for as long as timeouts.queue allows. A member that cannot
 // be reached is reported and not tried again for now.
-func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify bool) (*pool.Lease, error) {
+// inLine is called once it has its place there, or none.
+func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify bool, inLine func()) (*pool.Lease, error) {
+	defer inLine()
 	ctx, cancel := s.queueTime(ctx)
 	defer cancel()
-	get := s.srv.pools.Acquire
+	var l *pool.Lease
+	var err error
 	if verify {
-		get = s.srv.pools.Verify
-		if err := s.srv.auths.enter(ctx); err != nil {
+		if err := s.srv.auths.enter(ctx, inLine); err != nil {
 			return nil, err
 		}
 		defer s.srv.auths.leave()
+		l, err = s.srv.pools.Verify(ctx, m.Member, s.identityFor())
+	} else {
+		l, err = s.srv.pools.AcquireInLine(ctx, m.Member, s.identityFor(), inLine)
 	}
-	l, err := get(ctx, m.Member, s.identityFor())
 	if f, refused := errors.AsType[*bolt.Failure](err); refused {
 		s.distrust(f.Code)
 	}
@@ -223,47 +219,4 @@ func (s *boltSession) queueTime(ctx context.Context) (context.Context, context.C
 		return ctx, func() {}
 	}
 	return context.WithTimeoutCause(ctx, limit, errQueueTime)
-}
-
-// heldPlace is a unit of work's place among the held ones. It keeps it from its first wait until it leaves: a look at a new
-// View is no reason to give it up.
-type heldPlace struct {
-	held  *held
-	taken bool
-	size  int64
-}
-
-// take counts a unit of size bytes as held, once. errHeldFull is wrapped when there are too many.
-func (p *heldPlace) take(o *Options, size int64) error {
-	if p.taken {
-		return nil
-	}
-	p.taken, p.size = true, size
-	if units, bytes := p.held.units.Add(1), p.held.bytes.Add(size); units > int64(o.MaxHeld) || bytes > o.MaxHeldBytes {
-		p.leave()
-		return fmt.Errorf("%w, or max_held_bytes", errHeldFull)
-	}
-	return nil
-}
-
-func (p *heldPlace) leave() {
-	if p.taken {
-		p.held.units.Add(-1)
-		p.held.bytes.Add(-p.size)
-		p.taken = false
-	}
-}
-
-// holdFor waits for the View after view, or a moment, in which members that could not be reached may come back.
-func holdFor(ctx context.Context, view *cluster.View) error {
-	again := time.NewTimer(retryAfter)
-	defer again.Stop()
-	select {
-	case <-view.Replaced():
-		return nil
-	case <-again.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -44,7 +44,7 @@ func (c *httpConn) pick(view *cluster.View) (*cluster.Member, error) {
 func (c *httpConn) borrow(ctx context.Context) (*pool.Lease, error) {
 	view := c.srv.current.View()
 	m, err := c.pick(view)
-	if err == nil {
+	if err == nil && (c.w.unit.intent.Mode == routing.Read || c.w.unit.pinned != nil || c.srv.held.mayPass(view)) {
 		if l := c.srv.pools.TryAcquire(m, pool.HTTP); l != nil {
 			return l, nil
 		}
@@ -65,12 +65,13 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 	defer func() { u.waited += time.Since(began) }()
 	hold, stop := context.WithTimeoutCause(ctx, c.srv.options.Load().Hold-u.waited, errHoldTime) // one for all tries together
 	defer stop()
-	place := heldPlace{held: &c.srv.held}
+	place := c.srv.held.place(&u.ticket)
 	defer place.leave()
 	for {
-		if err == nil {
+		inTurn := place.mayGo(view, u.intent.Mode == routing.Write && u.pinned == nil) || hold.Err() != nil
+		if err == nil && inTurn {
 			var l *pool.Lease
-			if l, err = c.acquire(ctx, m); err == nil {
+			if l, err = c.acquire(ctx, m, place.passed); err == nil {
 				return l, nil
 			}
 		}
@@ -81,14 +82,14 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 			return nil, err
 		case context.Cause(hold) != nil:
 			return nil, context.Cause(hold)
-		case m == nil:
-			if err := place.take(c.srv.options.Load(), int64(len(u.body))); err != nil {
+		case m == nil || !inTurn:
+			err := place.await(hold, c.srv, view, int64(len(u.body)))
+			if err != nil && (inTurn || !errors.Is(err, errHeldFull)) {
 				return nil, err
 			}
-			if err := holdFor(hold, view); err != nil {
-				return nil, err
+			if inTurn {
+				u.tried = u.tried[:0]
 			}
-			u.tried = u.tried[:0]
 		}
 		view = c.srv.current.View()
 		m, err = c.pick(view)
@@ -96,14 +97,15 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 }
 
 // acquire waits in the member's line for as long as timeouts.queue allows. A member that cannot be reached is reported and
-// left out for now.
-func (c *httpConn) acquire(ctx context.Context, m *cluster.Member) (*pool.Lease, error) {
+// left out for now. inLine is called once it has its place there, or none.
+func (c *httpConn) acquire(ctx context.Context, m *cluster.Member, inLine func()) (*pool.Lease, error) {
+	defer inLine()
 	if limit := c.w.set.Timeouts.Queue; limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, errQueueTime)
 		defer cancel()
 	}
-	l, err := c.srv.pools.Acquire(ctx, m, pool.HTTP)
+	l, err := c.srv.pools.AcquireInLine(ctx, m, pool.HTTP, inLine)
 	if errors.Is(err, pool.ErrDial) && context.Cause(ctx) == nil {
 		u := &c.w.unit
 		c.srv.current.Report(m.Name, u.intent.DB, cluster.Broken)
@@ -141,6 +143,7 @@ func (c *httpConn) watch(cancel context.CancelCauseFunc) (stop func()) {
 
 // notServed answers a request for which no connection could be had: nothing of it was sent.
 func (c *httpConn) notServed(err error) error {
+	c.srv.counts.turn(err)
 	switch {
 	case errors.Is(err, errLeft):
 		return err

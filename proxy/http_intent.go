@@ -38,6 +38,7 @@ type httpUnit struct {
 	tried     []*cluster.Member
 	triedRoom [4]*cluster.Member
 	tries     int
+	ticket    uint64    // its place among those that wait; 0 before it first had to
 	own       []ownMark // bookmarks that we add, where the member takes them
 	ownRoom   [4]ownMark
 	markRoom  [maxMarks]bolt.Position // of intent.Marks

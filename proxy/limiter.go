@@ -14,17 +14,20 @@ type limiter struct {
 	line  []chan struct{} // guarded by mu: who waits; closed when let in
 }
 
-// enter waits until there is room or ctx ends, whose cause it then returns. Who entered has to leave.
-func (l *limiter) enter(ctx context.Context) error {
+// enter waits until there is room or ctx ends, whose cause it then returns. Who entered has to leave. inLine is called when the
+// place in line is taken, or none was needed.
+func (l *limiter) enter(ctx context.Context, inLine func()) error {
 	l.mu.Lock()
 	if l.held < l.limit && len(l.line) == 0 {
 		l.held++
 		l.mu.Unlock()
+		inLine()
 		return nil
 	}
 	in := make(chan struct{})
 	l.line = append(l.line, in)
 	l.mu.Unlock()
+	inLine()
 	select {
 	case <-in:
 		return nil

@@ -28,7 +28,7 @@ func TestTheLimiterFollowsItsLimit(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			leavers[i] = cancel
 			go func() {
-				err := l.enter(ctx)
+				err := l.enter(ctx, func() {})
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
@@ -80,7 +80,7 @@ func TestTheLimiterLosesNobody(t *testing.T) {
 						cancel()
 						ctx, cancel = context.WithCancel(t.Context()) // this one stays
 					}
-					err := l.enter(ctx)
+					err := l.enter(ctx, func() {})
 					if err == nil {
 						most.Store(max(most.Load(), inside.Add(1)))
 						time.Sleep(time.Duration(r.IntN(3)) * time.Second)

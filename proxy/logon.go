@@ -338,7 +338,12 @@ func (s *boltSession) refused(err error) error {
 	if errors.Is(err, errLeft) || err == io.EOF {
 		return errClosed
 	}
-	s.out = bolt.AppendFailure(s.out, s.version, bolt.CodeLeaderSwitch, "boltgate: no member could verify the login: "+plain(err))
+	s.srv.counts.turn(err)
+	code := bolt.CodeLeaderSwitch
+	if f := failureFor(err); f != nil && f.Code == bolt.CodeNoThreads {
+		code = f.Code
+	}
+	s.out = bolt.AppendFailure(s.out, s.version, code, "boltgate: no member could verify the login: "+plain(err))
 	return fmt.Errorf("proxy: no member could verify the login: %w", err)
 }
 

@@ -38,7 +38,9 @@ type Server struct {
 	progress  progress   // of members
 	newest    newest     // questions for leaders' bookmarks
 	auths     limiter    // of log-ons at members
-	held      held
+	held      holdLine
+	counts    counters
+	budgets   sync.Map // of member name to *retryBudget
 	learner   *learner
 	open      openTxs // explicit HTTP transactions
 	nextID    atomic.Uint64

@@ -45,6 +45,7 @@ type unit struct {
 	own       []ownMark // what we add to the client's bookmarks
 	lateAt    time.Time // when a member without an answer was too late to get the unit's transactions; zero: whenever it comes
 
+	ticket    uint64    // its place among those that wait; 0 before it first had to
 	until     time.Time // when a refused unit stops looking for a member that takes it; zero before the first refusal
 	begun     bool      // the opening request was answered with SUCCESS
 	delivered bool      // a record reached the client's stream
@@ -359,6 +360,7 @@ func (s *boltSession) perform(ctx context.Context) error {
 func (s *boltSession) notServed(err error) error {
 	s.in.unpin()
 	s.unit.raw, s.unit.send = nil, nil
+	s.srv.counts.turn(err)
 	if errors.Is(err, errReset) {
 		s.unit.line.failed("reset")
 		return s.settle()
