@@ -150,7 +150,7 @@ type Failover struct {
 	Hold         time.Duration `key:"hold"`                   // how long new writes and log-ons wait; 0 not at all
 	MaxHeld      int           `key:"max_held" min:"0"`       // units of work that wait at once
 	MaxHeldBytes Size          `key:"max_held_bytes" min:"0"` // their requests together
-	RetryBudget  Percent       `key:"retry_budget"`           // second tries as a share of all units of work
+	RetryBudget  Percent       `key:"retry_budget"`           // second tries as a share of the work that a member gets
 	Replay       bool          `key:"replay"`
 }
 

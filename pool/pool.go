@@ -311,5 +311,8 @@ func dialError(m *cluster.Member, err error) error {
 // Single tells whether connections of this identity serve one session only: its credential may be presented once.
 func (id *Identity) Single() bool { return id.single }
 
+// User is whom the identity logs on as; "" where its scheme names nobody.
+func (id *Identity) User() string { return id.auth.Principal }
+
 // With is the same credential with another kind of connection.
 func (id *Identity) With(k Key) *Identity { return NewIdentity(k, id.auth, id.notifyCount) }

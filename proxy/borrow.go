@@ -81,11 +81,7 @@ func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verif
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	until := s.unit.until // a unit that was refused has waited before
-	if until.IsZero() {
-		until = time.Now().Add(s.srv.options.Load().Hold)
-	}
-	hold, stop := context.WithDeadlineCause(ctx, until, errHoldTime)
+	hold, stop := context.WithDeadlineCause(ctx, s.unit.holdUntil(s.srv.options.Load().Hold), errHoldTime)
 	defer stop()
 	s.startPump(cancel)
 	silence := s.noops()
@@ -165,7 +161,7 @@ func (s *boltSession) search(ctx, hold context.Context, in routing.Intent, verif
 				return nil, err
 			}
 			if inTurn {
-				s.unit.tried = s.unit.tried[:0]
+				s.unit.forgive()
 			}
 		}
 		c.view = s.srv.current.View()

@@ -60,11 +60,16 @@ func (b *retryBudget) fill(now time.Time, lent int64, share float64) {
 
 func windows(d time.Duration) float64 { return float64(d) / float64(budgetWindow) }
 
-// mayRetry tells whether a failure of the member may cost one more try, and takes that from its budget.
-func (s *Server) mayRetry(m *cluster.Member, now time.Time) bool {
+// mayRetry tells whether a failure of the member may cost one more try, takes that from its budget, and counts either way.
+func (s *Server) mayRetry(m *cluster.Member, now time.Time, why resent) bool {
 	b, ok := s.budgets.Load(m.Name)
 	if !ok {
 		b, _ = s.budgets.LoadOrStore(m.Name, new(retryBudget))
 	}
-	return b.(*retryBudget).spend(now, s.pools.Lent(m.Name), s.options.Load().RetryBudget)
+	if !b.(*retryBudget).spend(now, s.pools.Lent(m.Name), s.options.Load().RetryBudget) {
+		s.counts.turn(errBudget)
+		return false
+	}
+	s.counts.again(why)
+	return true
 }

@@ -240,9 +240,9 @@ func (s *boltSession) saysRead() bool {
 // version has it, and bookmarks of our own behind the client's.
 func (s *boltSession) appendRebuilt(dst, payload []byte, o opening) []byte {
 	u := &s.unit
-	mode, own := s.saysRead(), len(u.own) > 0
+	mode, own, limit := s.saysRead(), len(u.own) > 0, u.left > 0
 	ours := func(key []byte) bool { // what the client said of it is said anew
-		return mode && string(key) == "mode" || own && string(key) == "bookmarks"
+		return mode && string(key) == "mode" || own && string(key) == "bookmarks" || limit && string(key) == "tx_timeout"
 	}
 	pairs := 0
 	for d := packstream.NewDecoder(o.extra); d.Len() > 0; {
@@ -261,12 +261,18 @@ func (s *boltSession) appendRebuilt(dst, payload []byte, o opening) []byte {
 	if own {
 		pairs++
 	}
+	if limit {
+		pairs++
+	}
 	body := packstream.AppendMap(s.scratch[:0], pairs)
 	if mode {
 		body = packstream.AppendString(packstream.AppendString(body, "mode"), "r")
 	}
 	if own {
 		body = u.appendBookmarks(packstream.AppendString(body, "bookmarks"), o.bookmarks)
+	}
+	if limit {
+		body = packstream.AppendInt(packstream.AppendString(body, "tx_timeout"), u.left)
 	}
 	d := packstream.NewDecoder(o.extra)
 	d.Map()
@@ -283,9 +289,15 @@ func (s *boltSession) appendRebuilt(dst, payload []byte, o opening) []byte {
 
 // sendPlain rebuilds the unit without bookmarks of ours. A frontend that refuses writes still says that it reads.
 func (s *boltSession) sendPlain() {
+	s.unit.own = nil
+	s.rebuild()
+}
+
+// rebuild makes what is sent from what the client sent and what we say in it.
+func (s *boltSession) rebuild() {
 	u := &s.unit
-	u.own, u.send = nil, u.raw
-	if !s.saysRead() || len(u.raw) == 0 {
+	u.send = u.raw
+	if !s.saysRead() && len(u.own) == 0 && u.left == 0 || len(u.raw) == 0 {
 		return
 	}
 	var walk bolt.Walk

@@ -86,6 +86,9 @@ var deaths = []struct {
 	{"auto-commit write", 1, func(v bolt.Version, mark string) [][][]byte {
 		return [][][]byte{{write(v, mark, nil), pull(v)}}
 	}},
+	{"batch that commits by itself", 1, func(v bolt.Version, mark string) [][][]byte {
+		return [][][]byte{{run(v, selfCommitting[0], m{"mark": mark}, nil), pull(v)}}
+	}},
 	{"auto-commit write, RUN and PULL apart", 1, func(v bolt.Version, mark string) [][][]byte {
 		return [][][]byte{{write(v, mark, nil)}, {pull(v)}}
 	}},

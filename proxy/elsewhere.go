@@ -51,7 +51,7 @@ func (s *boltSession) patient() bool {
 	if u.until.IsZero() {
 		u.until = time.Now().Add(s.srv.options.Load().Hold)
 	}
-	return time.Now().Before(u.until)
+	return time.Now().Before(u.until) && !u.expired()
 }
 
 // mayGoElsewhere is rule 2 for a FAILURE: it tells whether the unit may be sent again, and prepares it for that.
@@ -60,60 +60,77 @@ func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 	if u.raw == nil || s.pinnedTo == s.lease || s.finalHere(f.Code) || !s.canResend() || !s.patient() {
 		return false
 	}
-	if s.blamesBookmark(o, f.Code) {
-		return true
-	}
 	switch {
+	case s.blamesBookmark(o, f.Code):
+		s.srv.counts.again(resentBookmark)
+		return true
 	case u.readOnly && refusedAsWrite(f.Code):
 		return false
 	case u.judged && refusedAsWrite(f.Code):
 		s.becomeWrite()
+		s.srv.counts.again(resentMisjudged)
 		return true
 	}
-	opens := o.tag == bolt.TagBegin || o.tag == bolt.TagRun && !u.begun
-	if !opens || !u.explicit && u.classify().SelfCommitting {
+	at := s.stepOf(o)
+	if at&(stepBegin|stepRun) == 0 || rule(f.Code, s.version, at) != nothingDone || at == stepRun && u.classify().SelfCommitting {
 		return false
 	}
-	if !s.unheardOf(f.Code) && (!aboutTheMember(f.Code) || !u.explicit && !refusedBeforeRunning(f.Code, s.version)) {
+	if u.declared && at == stepRun && u.classify().Access == cypher.Write {
 		return false
 	}
-	if u.declared && !u.explicit && u.classify().Access == cypher.Write {
-		return false
-	}
+	return s.goesElsewhere(f.Code)
+}
+
+// goesElsewhere tells whether another try may end otherwise for a unit that was refused before it did anything, and that its member's budget
+// has one; it chooses where that goes.
+func (s *boltSession) goesElsewhere(code string) bool {
+	u := &s.unit
+	unheard := s.unheardOf(code)
 	switch {
-	case f.Code == bolt.CodeAuthExpired && s.lease.Fresh:
+	case !unheard && !aboutTheMember(code), code == bolt.CodeAuthExpired && s.lease.Fresh:
 		return false
-	case f.Code == bolt.CodeAuthExpired:
+	case code == bolt.CodeAuthExpired:
 		s.cut = true // the connection, not the member, is of no use any more
-	case f.Code == bolt.CodeRouting:
-		return s.routeOtherwise()
-	case s.doubtHome():
-	default:
+		s.srv.counts.again(resentConnection)
+		return true
+	case code == bolt.CodeRouting:
+		if !s.routeOtherwise() {
+			return false
+		}
+		s.srv.counts.again(resentConnection)
+		return true
+	}
+	why := resentRefused
+	if unheard {
+		why = resentDatabase
+	}
+	if !s.mayRetry(s.lease.Member, why) {
+		return false
+	}
+	if !s.doubtHome() {
 		u.tried = append(u.tried, s.lease.Member)
+		u.rebuffs++
+		u.forgiveAt = time.Now().Add(forgiveness(u.rebuffs))
 	}
 	return true
 }
 
-// refusedAsWrite lists the codes by which a member says that what we took for a read is none.
-func refusedAsWrite(code string) bool {
-	return code == bolt.CodeAccessMode || code == bolt.CodeNotALeader || code == bolt.CodeReadOnlyDatabase
+// forgiveness is how long a member that refused a unit is not asked for it again, if no other serves it: longer each time.
+func forgiveness(rebuffs int) time.Duration {
+	return min(20*time.Millisecond<<min(rebuffs, 10), time.Second)
 }
 
-// aboutTheMember lists the codes that another member may not answer with.
-func aboutTheMember(code string) bool {
-	switch code {
-	case bolt.CodeNotALeader, bolt.CodeReadOnlyDatabase, bolt.CodeDatabaseUnavailable, bolt.CodeRouting, bolt.CodeAuthExpired:
-		return true
+// forgive lets the members that could not be reached, or refused the unit, be asked again.
+func (u *unit) forgive() {
+	if !time.Now().Before(u.forgiveAt) {
+		u.tried = u.tried[:0]
 	}
-	return false
 }
 
-// refusedBeforeRunning is the table of codes that prove that an auto-commit RUN did nothing (design rule 2c).
-func refusedBeforeRunning(code string, v bolt.Version) bool {
-	if v < bolt.V4_0 {
-		return code == bolt.CodeNotALeader
-	}
-	return aboutTheMember(code)
+// mayRetry takes one more try of the unit from what the member's failures may cost.
+func (s *boltSession) mayRetry(m *cluster.Member, why resent) bool {
+	s.unit.denied = !s.srv.mayRetry(m, time.Now(), why)
+	return !s.unit.denied
 }
 
 // becomeWrite sends what we took for a read to the leader, with the client's own mode, and remembers the text.
@@ -177,7 +194,7 @@ func (s *boltSession) lost(cause error, unsent bool) error {
 	if unsent && !fresh {
 		u.sent-- // the connection was no good before
 	}
-	if s.unit.sent < maxTries && s.canResend() && s.mayResendAfterLoss(unsent) {
+	if u.sent < maxTries && s.canResend() && s.mayResendAfterLoss(member, unsent) {
 		if !unsent || fresh {
 			u.tried = append(u.tried, member)
 		}
@@ -193,15 +210,18 @@ func (s *boltSession) lost(cause error, unsent bool) error {
 
 // mayResendAfterLoss is rule 2 for a lost connection: (a) nothing left us, (b) a BEGIN without its COMMIT, (d) a read of
 // which nothing reached the client.
-func (s *boltSession) mayResendAfterLoss(unsent bool) bool {
+func (s *boltSession) mayResendAfterLoss(m *cluster.Member, unsent bool) bool {
 	u := &s.unit
 	switch {
 	case unsent:
+		s.srv.counts.again(resentUnsent)
 		return true
-	case u.explicit:
-		return !u.begun && u.ends() != bolt.TagCommit
+	case u.expired():
+		return false
+	case u.explicit && (u.begun || u.ends() == bolt.TagCommit), !u.explicit && !s.isRead():
+		return false
 	}
-	return s.isRead()
+	return s.mayRetry(m, resentLost)
 }
 
 // tellLoss answers what is owed after a loss that cannot be mended (design "Rules", 3).
@@ -228,12 +248,12 @@ func (s *boltSession) tellLoss(member string, unsent bool) error {
 	}
 	if doubt {
 		s.noteUnmarked()
-		s.srv.log.Warn("outcome in doubt", "session", s.id, "member", member, "db", u.intent.DB, "explicit", u.explicit)
+		s.doubted(member, "")
 	}
 	if partial || doubt && !u.explicit && u.delivered {
 		return fmt.Errorf("proxy: member %s broke off in the middle of an answer", member)
 	}
-	s.owedFail(lossFailure(doubt, member))
+	s.owedFail(lossFailure(doubt, u.denied, member))
 	return s.settle()
 }
 
@@ -250,12 +270,21 @@ func (s *boltSession) inDoubt(unsent bool) bool {
 	return !s.owed.empty() && !s.harmless() && (!unsent && !s.owed.head().kept || u.begun)
 }
 
-func lossFailure(doubt bool, member string) *bolt.Failure {
+func lossFailure(doubt, denied bool, member string) *bolt.Failure {
 	if doubt {
 		return &bolt.Failure{Code: bolt.CodeCommitFailed, Message: "boltgate: the connection to member " + member +
 			" was lost before it answered; whether the transaction was committed is unknown. Look before you try again."}
 	}
-	return &bolt.Failure{Code: bolt.CodeLeaderSwitch, Message: "boltgate: the connection to member " + member + " was lost; nothing was committed, please try again"}
+	return &bolt.Failure{Code: bolt.CodeLeaderSwitch, Message: "boltgate: the connection to member " + member + " was lost; nothing was committed" +
+		spent(denied) + ", please try again"}
+}
+
+// spent says that only the budget kept us from another try.
+func spent(denied bool) string {
+	if denied {
+		return " (" + plain(errBudget) + ")"
+	}
+	return ""
 }
 
 // owedFail answers what is owed with f first. A ROLLBACK alone succeeded: the transaction died with its connection.

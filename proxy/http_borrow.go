@@ -88,7 +88,7 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 				return nil, err
 			}
 			if inTurn {
-				u.tried = u.tried[:0]
+				u.forgive()
 			}
 		}
 		view = c.srv.current.View()

@@ -222,6 +222,7 @@ func (c *httpConn) tooLate(err error) bool {
 func (c *httpConn) leaveLate(lease *pool.Lease) error {
 	u := &c.w.unit
 	c.srv.progress.wasLate(lease.Member, time.Now())
+	c.srv.counts.again(resentLate)
 	u.tried, u.lateAt = append(u.tried, lease.Member), time.Time{}
 	lease.Release(false)
 	return errAgain

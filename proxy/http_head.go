@@ -76,6 +76,7 @@ const (
 	fForwardedHost
 	fForwardedProto
 	fRequestID
+	fMaxTime
 	fieldNames
 )
 
@@ -87,6 +88,7 @@ var knownFields = [fieldNames]string{
 	fContentEncoding: "content-encoding", fContentType: "content-type", fXWrite: "x-write", fAccessMode: "access-mode",
 	fAffinity: "neo4j-cluster-affinity", fLocation: "location", fForwardedFor: "x-forwarded-for",
 	fForwardedHost: "x-forwarded-host", fForwardedProto: "x-forwarded-proto", fRequestID: "x-request-id",
+	fMaxTime: "max-execution-time",
 }
 
 const longestKnown = len("neo4j-cluster-affinity")

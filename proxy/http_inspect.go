@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"io"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
@@ -92,7 +93,13 @@ func (c *httpConn) inspect(lease *pool.Lease, n int) (again bool, err error) {
 		}
 	}
 	if look.row || !c.elsewhere(lease.Member, string(look.code)) {
-		return false, nil
+		if u := &w.unit; !u.denied {
+			return false, nil
+		}
+		c.stopUpload(lease) //nolint:errcheck // the answer says more
+		lease.Release(false)
+		return true, c.answerFailure(httpFailure{503, codeLeaderSwitch,
+			"the member was not the right one any more (" + lease.Member.Name + " said " + string(look.code) + ")" + spent(true) + "; please try again"})
 	}
 	if _, fault := c.stopUpload(lease); fault != nil {
 		lease.Release(false)
@@ -102,17 +109,33 @@ func (c *httpConn) inspect(lease *pool.Lease, n int) (again bool, err error) {
 	return false, errAgain
 }
 
+// patient tells whether the request, which a member refused, is still within failover.hold of its first refusal.
+func (u *httpUnit) patient(hold time.Duration) bool {
+	if u.until.IsZero() {
+		u.until = time.Now().Add(hold)
+	}
+	return time.Now().Before(u.until)
+}
+
+// forgive lets the members that could not be reached, or refused the request, be asked again.
+func (u *httpUnit) forgive() {
+	if !time.Now().Before(u.forgiveAt) {
+		u.tried = u.tried[:0]
+	}
+}
+
 // elsewhere tells whether a refusal with this code sends the request to another member, and prepares it for that.
 func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 	w := c.w
 	u := &w.unit
-	if code == "" || u.tries >= maxTries {
+	if code == "" || !u.patient(c.srv.options.Load().Hold) {
 		return false
 	}
 	if u.readOnly && refusedAsWrite(code) {
 		return false
 	}
 	if c.blamesBookmark(m, code) {
+		c.srv.counts.again(resentBookmark)
 		return true
 	}
 	if u.judged && refusedAsWrite(code) {
@@ -122,6 +145,7 @@ func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 			c.srv.current.Report(m.Name, u.intent.DB, cluster.NotALeader)
 		}
 		u.judged, u.intent.Mode = false, routing.Write
+		c.srv.counts.again(resentMisjudged)
 		u.line.corrected()
 		u.tried = u.tried[:0]
 		return true
@@ -130,7 +154,7 @@ func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 	if w.path.db != (span{}) {
 		version = bolt.V4_0
 	}
-	if !refusedBeforeRunning(code, version) || !aboutTheMember(code) || code == bolt.CodeAuthExpired {
+	if !aboutTheMember(code) || code == bolt.CodeAuthExpired || rule(code, version, stepRun) != nothingDone {
 		return false
 	}
 	if code == bolt.CodeDatabaseUnavailable && stoppedByOperator(c.srv.current.View(), u.intent.DB) {
@@ -144,6 +168,11 @@ func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 		why = cluster.Unserved
 	}
 	c.srv.current.Report(m.Name, u.intent.DB, why)
+	if u.expired() || !c.mayRetry(m, resentRefused) {
+		return false
+	}
 	u.tried = append(u.tried, m)
+	u.rebuffs++
+	u.forgiveAt = time.Now().Add(forgiveness(u.rebuffs))
 	return true
 }

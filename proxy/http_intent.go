@@ -38,8 +38,14 @@ type httpUnit struct {
 	tried     []*cluster.Member
 	triedRoom [4]*cluster.Member
 	tries     int
-	ticket    uint64    // its place among those that wait; 0 before it first had to
-	own       []ownMark // bookmarks that we add, where the member takes them
+	timeout   time.Duration // max-execution-time: how long the client gives the request; 0 no limit
+	deadline  time.Time     // when that has passed since it was first sent; zero: never, or not sent yet
+	denied    bool          // only failover.retry_budget kept it from another try
+	rebuffs   int           // how often a member refused it before it did anything
+	until     time.Time     // when such a request stops looking for a member that takes it; zero before the first refusal
+	forgiveAt time.Time     // when those that refused it may be asked again; zero: at the next View
+	ticket    uint64        // its place among those that wait; 0 before it first had to
+	own       []ownMark     // bookmarks that we add, where the member takes them
 	ownRoom   [4]ownMark
 	markRoom  [maxMarks]bolt.Position // of intent.Marks
 	lateAt    time.Time               // when a member without an answer is too late to get them; zero: whenever it comes

@@ -51,6 +51,7 @@ func (c *httpConn) serve(ctx context.Context) error {
 		return err
 	}
 	c.decide()
+	u.timeout = millis(w.req.value(head, fMaxTime))
 	c.decided()
 	err := c.perform(ctx)
 	c.noteTransaction()
@@ -83,6 +84,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 		if u.intent.Mode == routing.Write && !u.safe && !u.readOnly {
 			c.beginWrite()
 		}
+		u.startTimeout()
 		u.member = lease.Member.ID()
 		u.line.went(lease.Member)
 		c.buildRequest(lease.Member)
@@ -91,9 +93,6 @@ func (c *httpConn) perform(ctx context.Context) error {
 				c.srv.current.Report("", routing.System, cluster.Changed)
 			}
 			return err
-		}
-		if u.tries++; u.tries >= maxTries {
-			return c.notServed(routing.ErrTried)
 		}
 	}
 }
@@ -383,6 +382,7 @@ func (c *httpConn) lost(lease *pool.Lease, unsent bool, cause error) error {
 		return errLeft
 	}
 	m, stale := lease.Member, unsent && !lease.Fresh
+	u.tries++
 	lease.Release(false)
 	if !stale {
 		c.memberFailed(m, cause)
@@ -391,11 +391,16 @@ func (c *httpConn) lost(lease *pool.Lease, unsent bool, cause error) error {
 	switch {
 	case u.answered:
 		c.closing = true
-		return fmt.Errorf("proxy: member %s broke off in the middle of an answer: %w", m.Name, cause)
-	case unsent, u.resendable(w.path):
-		if !u.streamed || c.next == c.start+w.req.len {
-			return errAgain
+		if c.commits() {
+			c.doubted(m.Name, "")
 		}
+		return fmt.Errorf("proxy: member %s broke off in the middle of an answer: %w", m.Name, cause)
+	case u.streamed && c.next != c.start+w.req.len, u.tries >= maxTries:
+	case unsent:
+		c.srv.counts.again(resentUnsent)
+		return errAgain
+	case u.resendable(w.path) && !u.expired() && c.mayRetry(m, resentLost):
+		return errAgain
 	}
 	return c.tellLoss(m, unsent)
 }
@@ -410,14 +415,19 @@ func (c *httpConn) memberFailed(m *cluster.Member, cause error) {
 func (c *httpConn) tellLoss(m *cluster.Member, unsent bool) error {
 	w := c.w
 	u := &w.unit
-	switch {
-	case unsent, w.path.kind == routeBegin, w.path.kind == routeInside && !w.path.commit, u.safe:
+	if unsent || !c.commits() {
 		return c.answerFailure(httpFailure{503, codeLeaderSwitch,
-			"the connection to member " + m.Name + " was lost; nothing was committed, please try again"})
+			"the connection to member " + m.Name + " was lost; nothing was committed" + spent(u.denied) + ", please try again"})
 	}
-	c.srv.log.Warn("outcome in doubt", "client", c.remote, "member", m.Name, "db", u.intent.DB)
+	c.doubted(m.Name, "")
 	return c.answerFailure(httpFailure{502, codeCommitFailed, "the connection to member " + m.Name +
 		" was lost before it answered; whether the transaction was committed is unknown. Look before you try again."})
+}
+
+// commits tells whether the request's end may be the commit of a write.
+func (c *httpConn) commits() bool {
+	w := c.w
+	return !w.unit.safe && !w.unit.resendable(w.path) && (w.path.kind != routeInside || w.path.commit) && w.path.kind != routeBegin
 }
 
 // garbage ends the lease of a member that sent what is no HTTP answer.
@@ -437,7 +447,8 @@ func (c *httpConn) garbage(lease *pool.Lease, cause error) error {
 		return fmt.Errorf("proxy: member %s: the body of its answer is malformed: %w", m.Name, cause)
 	}
 	code, doubt := codeUnknown, ""
-	if !u.safe && !u.resendable(w.path) && (w.path.kind != routeInside || w.path.commit) && w.path.kind != routeBegin {
+	if c.commits() {
+		c.doubted(m.Name, "")
 		code, doubt = codeCommitFailed, "; whether anything was committed is unknown"
 	}
 	return c.answerFailure(httpFailure{502, code, "member " + m.Name + " sent an answer that is no HTTP: " + plainText(cause) + doubt})

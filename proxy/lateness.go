@@ -69,7 +69,7 @@ func (s *boltSession) tooLate(now time.Time) bool {
 // mayLeaveLate tells whether the unit goes elsewhere. If not, it waits on.
 func (s *boltSession) mayLeaveLate() bool {
 	s.unit.lateAt = time.Time{}
-	return s.canLeave() && s.canResend()
+	return s.canLeave() && !s.unit.expired() && s.canResend() && s.mayRetry(s.lease.Member, resentLate)
 }
 
 // leaveLate takes the unit back from a member that is late.

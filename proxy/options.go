@@ -80,7 +80,7 @@ type Options struct {
 	Hold         time.Duration // how long work waits for a leader; 0 means 20 s
 	MaxHeld      int           // how many units of work; 0 means 10,000
 	MaxHeldBytes int64         // and with how many bytes; 0 means 64 MiB
-	RetryBudget  float64       // second tries as a share of the work that a member gets: 0.2 is 20 %; 0 none at all, see budget.go
+	RetryBudget  float64       // second tries as a share of the work that a member gets; 0 means 0.2, less than 0 none at all; see budget.go
 	RequestLimit int           // of a request that opens a unit of work; 0 means 16 MiB
 	Remember     time.Duration // how long a verified login is not verified again
 	AuthInFlight int           // log-ons at members at once; 0 means 8
@@ -99,6 +99,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Hold == 0 {
 		o.Hold = 20 * time.Second
+	}
+	if o.RetryBudget == 0 {
+		o.RetryBudget = 0.2
 	}
 	if o.AskTimeout == 0 {
 		o.AskTimeout = 10 * time.Second

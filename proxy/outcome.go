@@ -142,6 +142,7 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 		u.failed = true
 		return errAgain
 	}
+	s.noteDoubt(o, f.Code)
 	s.accepted()
 	if u.verdict.SelfCommitting || o.tag == bolt.TagCommit || o.ends == bolt.TagCommit { // part of it, or all, may be there
 		s.noteUnmarked()
@@ -159,7 +160,7 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 		s.insteadOf(size, bolt.CodeForbidden, forbidden("a member took it for a write ("+f.Code+")"))
 	case wrongMember && !s.passedOn(o, f):
 		s.insteadOf(size, bolt.CodeLeaderSwitch,
-			"boltgate: the member was not the right one any more ("+s.lease.Member.Name+" said "+f.Code+"); please try again")
+			"boltgate: the member was not the right one any more ("+s.lease.Member.Name+" said "+f.Code+")"+spent(u.denied)+"; please try again")
 	default:
 		u.line.failed(f.Code)
 		a.pos += size

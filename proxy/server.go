@@ -50,6 +50,9 @@ type Server struct {
 	// Listen opens a listener; nil means net.Listen. Set before Apply.
 	Listen func(network, address string) (net.Listener, error)
 
+	// OnDoubt, when not nil, is called for each commit in doubt, by the goroutine that serves its client: it must not block. Set before Apply.
+	OnDoubt func(Doubt)
+
 	work   context.Context // ends when sessions shall end
 	cancel context.CancelFunc
 	conns  sync.WaitGroup // one a client connection

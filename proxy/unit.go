@@ -45,6 +45,13 @@ type unit struct {
 	own       []ownMark // what we add to the client's bookmarks
 	lateAt    time.Time // when a member without an answer was too late to get the unit's transactions; zero: whenever it comes
 
+	timeout  time.Duration // tx_timeout: how long the client gives the unit; 0 no limit
+	deadline time.Time     // when that has passed since it was first sent; zero: never, or not sent yet
+	left     int64         // milliseconds until deadline, said in place of tx_timeout when it is sent again; 0: what the client said
+	denied   bool          // only failover.retry_budget kept it from another try
+
+	rebuffs   int       // how often a member refused it before it did anything
+	forgiveAt time.Time // when those that did may be asked again; zero: at the next View
 	ticket    uint64    // its place among those that wait; 0 before it first had to
 	until     time.Time // when a refused unit stops looking for a member that takes it; zero before the first refusal
 	begun     bool      // the opening request was answered with SUCCESS
@@ -74,6 +81,7 @@ type opening struct {
 	mode   []byte
 	db     []byte
 	as     []byte // imp_user: whom the client impersonates
+	limit  int64  // tx_timeout, in milliseconds; 0 when absent
 	length int    // of all that was read, counted from the payload's start
 
 	bookmarks []byte // encoded, of whatever kind; nil: none given
@@ -107,6 +115,8 @@ func (s *boltSession) parseOpening(tag byte, payload []byte) (o opening, err err
 			o.db = e.String()
 		case string(key) == "imp_user" && e.Kind() == packstream.KindString:
 			o.as = e.String()
+		case string(key) == "tx_timeout" && e.Kind() == packstream.KindInt:
+			o.limit = e.Int()
 		case string(key) == "bookmarks" && e.Kind() != packstream.KindNull:
 			o.bookmarks = e.Raw()
 		default:
@@ -147,6 +157,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	u.readOnly = readOnly
 	u.explicit = tag == bolt.TagBegin || s.version < bolt.V3 && isText(o.query, "BEGIN")
 	u.query = o.query
+	u.timeout = time.Duration(min(max(o.limit, 0), maxLimit)) * time.Millisecond
 	s.decide(o)
 	s.place()
 	s.startLine()
@@ -346,10 +357,12 @@ func (s *boltSession) perform(ctx context.Context) error {
 		s.setLease(lease)
 		s.limitLateness()
 		s.unit.sent++
+		s.startTimeout()
 		s.unit.line.went(lease.Member)
 		switch err := s.exchange(s.unit.send); {
 		case errors.Is(err, errAgain):
 			s.now = time.Now()
+			s.shortenTimeout()
 		default:
 			return err
 		}

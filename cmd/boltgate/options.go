@@ -52,6 +52,14 @@ func orNever(d time.Duration) time.Duration {
 // atOnce is what 0 means for waits that can be switched off.
 func atOnce(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
 
+// orNone is a share for a field in which 0 means the default.
+func orNone(p configs.Percent) float64 {
+	if p == 0 {
+		return -1
+	}
+	return float64(p) / 100
+}
+
 func poolOptions(cfg *configs.Config, tls *tls.Config) pool.Options {
 	p := &cfg.Pool
 	return pool.Options{
@@ -63,6 +71,7 @@ func poolOptions(cfg *configs.Config, tls *tls.Config) pool.Options {
 func proxyOptions(cfg *configs.Config) proxy.Options {
 	return proxy.Options{
 		Hold: atOnce(cfg.Failover.Hold), MaxHeld: cfg.Failover.MaxHeld, MaxHeldBytes: int64(cfg.Failover.MaxHeldBytes),
+		RetryBudget:  orNone(cfg.Failover.RetryBudget),
 		RequestLimit: int(cfg.Limits.Request), Remember: cfg.Auth.Remember, AuthInFlight: cfg.Auth.MaxInFlight, Users: gateUsers(cfg),
 		AccessLog: cfg.Log.Access == "on",
 		Learn:     proxy.Learn{Every: cfg.Cluster.Check.Interval, Fast: cfg.Cluster.Check.FastInterval, Timeout: cfg.Cluster.Check.Timeout},

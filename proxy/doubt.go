@@ -1,0 +1,78 @@
+package proxy
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+)
+
+// This file owns what is made of a commit in doubt (design rule 3): one log line, a count, an event.
+
+// Doubt is one commit of which nobody can say whether it took place: its answer was lost, or the member itself does not know. The client was
+// told so, and nothing of it is sent again.
+type Doubt struct {
+	At       time.Time
+	Member   string
+	DB       string // "" is the user's home database, or the only one
+	User     string // as the client logged on; "" when there is no login
+	Client   string // its address
+	Protocol string // bolt or http
+	Explicit bool   // at COMMIT; else an auto-commit query
+	Code     string // what the member said; "" when its answer was lost
+}
+
+// doubted counts, logs and tells of d. The text of the query is not among it.
+func (s *Server) doubted(d Doubt) {
+	d.At = time.Now()
+	s.counts.doubt.Add(1)
+	attrs := []any{"member", d.Member, "db", d.DB, "user", d.User, "client", d.Client, "protocol", d.Protocol, "explicit", d.Explicit}
+	if d.Code != "" {
+		attrs = append(attrs, slog.String("code", d.Code))
+	}
+	s.log.Warn("outcome in doubt", attrs...)
+	if s.OnDoubt != nil {
+		s.OnDoubt(d)
+	}
+}
+
+// doubted tells of the session's unit; code is what the member said.
+func (s *boltSession) doubted(member, code string) {
+	u := &s.unit
+	s.srv.doubted(Doubt{Member: member, DB: u.intent.DB, User: s.user(), Client: s.remote, Protocol: "bolt", Explicit: u.explicit, Code: code})
+}
+
+// user is whom the client logged on as.
+func (s *boltSession) user() string {
+	switch {
+	case s.gateUser != nil:
+		return s.gateUser.name
+	case s.identity != nil:
+		return s.identity.User()
+	}
+	return ""
+}
+
+// noteDoubt looks at a FAILURE of the member, which its client gets unchanged, for one that leaves a commit in doubt.
+func (s *boltSession) noteDoubt(o owed, code string) {
+	if o.tag == bolt.TagReset || o.tag == bolt.TagRollback || o.ends == bolt.TagRollback || s.harmless() {
+		return
+	}
+	if rule(code, s.version, s.stepOf(o)) == doubtful {
+		s.doubted(s.lease.Member.Name, code)
+	}
+}
+
+// doubted tells of the request; code is what the member said.
+func (c *httpConn) doubted(member, code string) {
+	w := c.w
+	user := ""
+	if c.gateUser() != nil {
+		user = c.gateUser().name
+	} else {
+		user = httpAuth(w.req.value(c.head(), fAuthorization)).Principal
+	}
+	c.srv.doubted(Doubt{
+		Member: member, DB: w.unit.intent.DB, User: user, Client: c.remote, Protocol: "http", Explicit: w.path.kind == routeInside, Code: code,
+	})
+}
