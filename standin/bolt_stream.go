@@ -147,6 +147,9 @@ func (c *boltConn) finish(r *result, deliver bool) *bolt.Failure {
 		return f
 	}
 	if auto {
+		if f := c.commitBatches(r); f != nil {
+			return f
+		}
 		bookmark, f := c.commitTx()
 		if f != nil || c.closing {
 			return f

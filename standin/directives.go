@@ -21,6 +21,7 @@ import (
 //	close     cut the connection: at run, pull, commit (before it takes place), committed (after it), or after that many
 //	          bytes of the answers
 //	garbage   run or pull: random bytes in place of the answer
+//	batches   of a text that commits by itself: how many commits of its own come before its end, row_delay before each
 type directives struct {
 	mark     any
 	rows     int64
@@ -34,6 +35,7 @@ type directives struct {
 	close    string
 	closeAt  int64 // when close is "bytes"
 	garbage  string
+	batches  int64
 }
 
 var directiveComment = regexp.MustCompile(`/\*\s*standin\s([^*]*)\*/`)
@@ -48,7 +50,7 @@ func parseDirectives(text string, params map[string]any) directives {
 			}
 		}
 	}
-	for _, key := range [...]string{"mark", "rows", "bytes", "delay", "delay_at", "row_delay", "fail", "fail_at", "close", "garbage"} {
+	for _, key := range [...]string{"mark", "rows", "bytes", "delay", "delay_at", "row_delay", "fail", "fail_at", "close", "garbage", "batches"} {
 		if v, ok := params[key]; ok {
 			given[key] = v
 		}
@@ -61,6 +63,7 @@ func parseDirectives(text string, params map[string]any) directives {
 		d.rows = max(n, 0)
 	}
 	d.bytes, _ = number(given["bytes"])
+	d.batches, _ = number(given["batches"])
 	d.delay, d.rowDelay = duration(given["delay"]), duration(given["row_delay"])
 	d.delayAt = word(given["delay_at"], "run")
 	d.fail = word(given["fail"], "")

@@ -25,7 +25,7 @@ func pair(local, remote Addr, link *Link, limit int) (near, far *Conn) {
 	far = &Conn{local: remote, remote: local, read: up, write: down, link: link}
 	near.near, far.near = near, near
 	if link != nil {
-		up.cutAt, down.cutAt = link.add(near)
+		up.cutAt, down.cutAt = link.add(near, up, down)
 		up.onCut = func() { down.breakNow(false); link.remove(near) }
 		down.onCut = func() { up.breakNow(false); link.remove(near) }
 	}
@@ -34,18 +34,22 @@ func pair(local, remote Addr, link *Link, limit int) (near, far *Conn) {
 
 // CutAfter breaks the connection once so many bytes in all have been written at this end: the peer gets exactly those and
 // then a reset. A count that has passed already breaks it now, with what is on its way.
-func (c *Conn) CutAfter(written int64) {
-	s := c.write
+func (c *Conn) CutAfter(written int64) { cut(c.write, c.read, written) }
+
+// CutPeerAfter is CutAfter for what the peer writes: this end gets exactly so many bytes and then a reset.
+func (c *Conn) CutPeerAfter(written int64) { cut(c.read, c.write, written) }
+
+func cut(s, other *stream, written int64) {
 	s.mu.Lock()
 	s.cutAt = max(written, 1)
 	if s.onCut == nil {
-		s.onCut = func() { c.read.breakNow(false) }
+		s.onCut = func() { other.breakNow(false) }
 	}
 	late := s.passed >= s.cutAt
 	s.mu.Unlock()
 	if late {
 		s.breakNow(true)
-		c.read.breakNow(false)
+		other.breakNow(false)
 	}
 }
 
@@ -54,6 +58,13 @@ func (c *Conn) Written() int64 {
 	c.write.mu.Lock()
 	defer c.write.mu.Unlock()
 	return c.write.passed
+}
+
+// PeerWritten is how many bytes the peer has sent since the beginning.
+func (c *Conn) PeerWritten() int64 {
+	c.read.mu.Lock()
+	defer c.read.mu.Unlock()
+	return c.read.passed
 }
 
 // Read takes bytes that have arrived. Errors: io.EOF after the peer's close, ECONNRESET after a cut,

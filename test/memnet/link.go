@@ -2,6 +2,7 @@ package memnet
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"syscall"
 	"time"
@@ -10,10 +11,12 @@ import (
 // Link is the way between a host and a listener's address; it owns the faults of the connections on it. Its methods may
 // be called at any time.
 type Link struct {
+	random  func(conn int64, down bool) *rand.Rand // of each direction of each connection; nil without a network
 	mu      sync.Mutex
-	delay   time.Duration
-	silent  bool
+	weather Weather
+	silent  [2]bool // bytes from the dialling side, and to it, wait
 	refused bool
+	made    int64 // connections so far
 	cutUp   int64 // for connections to come: break after so many bytes from the dialling side; 0 never
 	cutDown int64 // the same for bytes to it
 	changed chan struct{}
@@ -21,10 +24,10 @@ type Link struct {
 }
 
 // Delay makes every byte sent from now on arrive d later, in order, in both directions.
-func (l *Link) Delay(d time.Duration) { l.set(func() { l.delay = d }) }
+func (l *Link) Delay(d time.Duration) { l.Weather(Weather{Least: d, Most: d}) }
 
 // Blackhole makes the link silent: bytes wait, nothing breaks, dialling hangs. Blackhole(false) lets all of it through.
-func (l *Link) Blackhole(on bool) { l.set(func() { l.silent = on }) }
+func (l *Link) Blackhole(on bool) { l.Silence(on, on) }
 
 // Refuse makes dialling fail with ECONNREFUSED; open connections stay.
 func (l *Link) Refuse(on bool) { l.set(func() { l.refused = on }) }
@@ -42,7 +45,7 @@ func (l *Link) CutAt(up, down int64) { l.set(func() { l.cutUp, l.cutDown = up, d
 
 // Heal takes all faults away.
 func (l *Link) Heal() {
-	l.set(func() { l.delay, l.silent, l.refused, l.cutUp, l.cutDown = 0, false, false, 0, 0 })
+	l.set(func() { l.weather, l.silent, l.refused, l.cutUp, l.cutDown = Weather{}, [2]bool{}, false, 0, 0 })
 }
 
 // Conns is how many connections are open on the link.
@@ -74,7 +77,7 @@ func (l *Link) open() []*Conn {
 func (l *Link) admit(ctx context.Context) error {
 	for {
 		l.mu.Lock()
-		refused, silent, delay, changed := l.refused, l.silent, l.delay, l.changed
+		refused, silent, delay, changed := l.refused, l.silent[0] || l.silent[1], l.weather.Least, l.changed
 		l.mu.Unlock()
 		switch {
 		case refused:
@@ -97,10 +100,15 @@ func (l *Link) admit(ctx context.Context) error {
 	}
 }
 
-func (l *Link) add(c *Conn) (cutUp, cutDown int64) {
+func (l *Link) add(c *Conn, up, down *stream) (cutUp, cutDown int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conns[c] = true
+	l.made++
+	down.down = true
+	if l.random != nil {
+		up.random, down.random = l.random(l.made, false), l.random(l.made, true)
+	}
 	return l.cutUp, l.cutDown
 }
 
@@ -111,11 +119,14 @@ func (l *Link) remove(c *Conn) {
 }
 
 // state is what a stream asks before it moves bytes. A nil Link has no faults.
-func (l *Link) state() (delay time.Duration, silent bool) {
+func (l *Link) state(down bool) (w Weather, silent bool) {
 	if l == nil {
-		return 0, false
+		return Weather{}, false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.delay, l.silent
+	if down {
+		return l.weather, l.silent[1]
+	}
+	return l.weather, l.silent[0]
 }

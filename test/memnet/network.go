@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
-	"time"
 )
 
 const (
@@ -31,12 +30,13 @@ type Network struct {
 	listeners map[string]*Listener
 	links     map[[2]string]*Link
 	random    *rand.Rand
+	seed      int64
 	port      int
 }
 
 // New returns a Network whose Random is seeded.
 func New(seed int64) *Network {
-	return &Network{random: rand.New(rand.NewPCG(uint64(seed), 0x6d656d6e6574))}
+	return &Network{seed: seed, random: rand.New(rand.NewPCG(uint64(seed), 0x6d656d6e6574))}
 }
 
 // Random returns a number in [0, n) from the network's seed, for choosing cut points; calls in the same order give the
@@ -129,7 +129,7 @@ func (n *Network) Link(from, address string) *Link {
 		if n.links == nil {
 			n.links = make(map[[2]string]*Link)
 		}
-		l = &Link{changed: make(chan struct{}), conns: make(map[*Conn]bool)}
+		l = &Link{changed: make(chan struct{}), conns: make(map[*Conn]bool), random: n.randomOf(from, address)}
 		n.links[key] = l
 	}
 	return l
@@ -192,12 +192,4 @@ func (a Addr) String() string { return string(a) }
 
 func opError(op string, a net.Addr, err error) error {
 	return &net.OpError{Op: op, Net: "mem", Addr: a, Err: err}
-}
-
-// delayed is when something sent now over a link with this delay arrives.
-func delayed(d time.Duration) time.Time {
-	if d == 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(d)
 }

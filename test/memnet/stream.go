@@ -2,6 +2,7 @@ package memnet
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -11,8 +12,10 @@ import (
 
 // stream is one direction of a connection: a bounded queue of bytes, each with the time at which it arrives.
 type stream struct {
-	link  *Link
-	limit int
+	link   *Link
+	down   bool // towards the dialling side
+	limit  int
+	random *rand.Rand // what the weather does with each write; nil: the least of it
 
 	mu       sync.Mutex
 	cond     *sync.Cond
@@ -22,6 +25,7 @@ type stream struct {
 	cutAt    int64 // break when passed reaches it; 0 never
 	onCut    func()
 
+	lost     bool  // nothing arrives any more, and neither side is told
 	ended    bool  // the writer said that nothing more comes
 	deaf     bool  // the reader has closed its end
 	broken   error // set once: the reader sees it after the segments, the writer at once
@@ -48,7 +52,7 @@ func (s *stream) wake() {
 
 // Write queues b, waiting while the queue is full.
 func (s *stream) Write(b []byte) (int, error) {
-	delay, _ := s.link.state()
+	weather, _ := s.link.state(s.down)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
@@ -58,7 +62,7 @@ func (s *stream) Write(b []byte) (int, error) {
 			return n, s.broken
 		case s.ended:
 			return n, net.ErrClosed
-		case s.deaf:
+		case s.deaf && !s.lost:
 			return n, syscall.ECONNRESET
 		case s.writeEnd.passed():
 			return n, os.ErrDeadlineExceeded
@@ -70,12 +74,12 @@ func (s *stream) Write(b []byte) (int, error) {
 			s.cond.Wait()
 			continue
 		}
-		n += s.push(b[n:min(len(b), n+room)], delay)
+		n += s.push(b[n:min(len(b), n+room)], weather)
 	}
 }
 
 // push queues b up to the cut and returns how much of it was taken.
-func (s *stream) push(b []byte, delay time.Duration) int {
+func (s *stream) push(b []byte, w Weather) int {
 	if s.cutAt > 0 && s.passed+int64(len(b)) >= s.cutAt {
 		b = b[:s.cutAt-s.passed]
 		s.broken = syscall.ECONNRESET
@@ -84,8 +88,8 @@ func (s *stream) push(b []byte, delay time.Duration) int {
 		}
 	}
 	s.passed += int64(len(b))
-	if len(b) > 0 {
-		s.segments = append(s.segments, segment{append([]byte(nil), b...), delayed(delay)})
+	if len(b) > 0 && !s.lost {
+		s.queue(append([]byte(nil), b...), w)
 		s.size += len(b)
 	}
 	s.cond.Broadcast()
@@ -112,7 +116,7 @@ func (s *stream) Read(b []byte) (int, error) {
 		if s.size == 0 && s.broken != nil {
 			return 0, s.broken
 		}
-		if s.size == 0 && s.ended {
+		if s.size == 0 && s.ended && !s.lost {
 			return 0, io.EOF
 		}
 		s.cond.Wait()
@@ -121,7 +125,7 @@ func (s *stream) Read(b []byte) (int, error) {
 
 // take copies arrived bytes into b. It arranges to be woken when the first segment is still on its way.
 func (s *stream) take(b []byte) int {
-	if _, silent := s.link.state(); silent {
+	if _, silent := s.link.state(s.down); silent {
 		return 0
 	}
 	n := 0
