@@ -265,6 +265,9 @@ func (s *boltSession) inDoubt(unsent bool) bool {
 	defer s.mu.Unlock()
 	u := &s.unit
 	if u.explicit {
+		if s.version >= bolt.V4_0 && u.intent.Mode == routing.Read { // the member holds to it
+			return false
+		}
 		return s.owed.sent(bolt.TagCommit) && (!unsent || s.owed.head().tag == bolt.TagPull && s.owed.head().ends == bolt.TagCommit)
 	}
 	return !s.owed.empty() && !s.harmless() && (!unsent && !s.owed.head().kept || u.begun)
