@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/internal/mutant"
 )
 
 // This file decides who leads a database: also where several members claim to, as after a partition, and where the only one
@@ -81,6 +82,9 @@ func judge(db string, words []word) verdict {
 	v := verdict{claimants: claimants(db, words)}
 	votes := tally(db, words, func(w *word) bool { return slices.Contains(v.claimants, w.vote(db)) })
 	best, tied := first(v.claimants, func(m string) int64 { return votes[m] })
+	if mutant.Is(mutant.StaleClaimant) {
+		best, tied = first(v.claimants, func(m string) int64 { return -leads(db, m, words).UnixNano() })
+	}
 	if tied {
 		best, tied = first(v.claimants, func(m string) int64 { return term(db, m, words) })
 	}

@@ -9,6 +9,7 @@ import (
 	"unique"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/internal/mutant"
 )
 
 // staleAfter is how long a Bolt connection may lie idle and still be lent unasked; an older one answers a RESET first.
@@ -92,6 +93,9 @@ func (p *memberPool) tryTake(id *Identity) *Lease {
 		return nil
 	}
 	l := p.idle[id.Key]
+	if mutant.Is(mutant.OthersLogin) && l == nil && p.oldest != nil && p.oldest.id.shape == id.shape {
+		l = p.oldest
+	}
 	if l == nil {
 		return nil
 	}

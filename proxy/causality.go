@@ -10,6 +10,7 @@ import (
 	"github.com/boltgate/boltgate/bolt/packstream"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/internal/mutant"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -177,7 +178,7 @@ func (s *boltSession) memory() *marks {
 func (s *boltSession) remember(ctx context.Context) error {
 	u := &s.unit
 	m := s.memory()
-	if m == nil || s.front.router().Policy.Member != "" || s.srv.current.View().Generation == cluster.Standalone { // there is one member only
+	if m == nil || mutant.Is(mutant.SkipMarks) || s.front.router().Policy.Member != "" || s.srv.current.View().Generation == cluster.Standalone { // there is one member only
 		return nil
 	}
 	if s.front.settings.Load().Causality == CausalityCluster {
@@ -242,7 +243,7 @@ func (s *boltSession) appendRebuilt(dst, payload []byte, o opening) []byte {
 	u := &s.unit
 	mode, own, limit := s.saysRead(), len(u.own) > 0, u.left > 0
 	ours := func(key []byte) bool { // what the client said of it is said anew
-		return mode && string(key) == "mode" || own && string(key) == "bookmarks" || limit && string(key) == "tx_timeout"
+		return mode && string(key) == "mode" || (own || mutant.Is(mutant.DropBookmarks)) && string(key) == "bookmarks" || limit && string(key) == "tx_timeout"
 	}
 	pairs := 0
 	for d := packstream.NewDecoder(o.extra); d.Len() > 0; {
@@ -311,6 +312,9 @@ func (s *boltSession) rebuild() {
 
 // appendBookmarks appends the list of the client's bookmarks, as given, and ours.
 func (u *unit) appendBookmarks(dst, given []byte) []byte {
+	if mutant.Is(mutant.DropBookmarks) {
+		given = nil
+	}
 	d := packstream.NewDecoder(given)
 	n := 0
 	if len(given) > 0 {

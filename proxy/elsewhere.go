@@ -8,6 +8,7 @@ import (
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/internal/mutant"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -216,6 +217,9 @@ func (s *boltSession) mayResendAfterLoss(m *cluster.Member, unsent bool) bool {
 	case unsent:
 		s.srv.counts.again(resentUnsent)
 		return true
+	case mutant.Is(mutant.ResendLostWrite) && !u.explicit && !u.classify().SelfCommitting, mutant.Is(mutant.ResendSelf) && !u.explicit && u.classify().SelfCommitting,
+		mutant.Is(mutant.ResendCommit) && u.explicit && !u.begun:
+		return true
 	case u.expired():
 		return false
 	case u.explicit && (u.begun || u.ends() == bolt.TagCommit), !u.explicit && !s.isRead():
@@ -274,7 +278,7 @@ func (s *boltSession) inDoubt(unsent bool) bool {
 }
 
 func lossFailure(doubt, denied bool, member string) *bolt.Failure {
-	if doubt {
+	if doubt && !mutant.Is(mutant.DoubtIsRetryable) {
 		return &bolt.Failure{Code: bolt.CodeCommitFailed, Message: "boltgate: the connection to member " + member +
 			" was lost before it answered; whether the transaction was committed is unknown. Look before you try again."}
 	}
@@ -311,7 +315,7 @@ func (s *boltSession) owedFail(f *bolt.Failure) {
 func (s *boltSession) owesRollback() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.owed.empty() && !s.owed.head().own && (s.owed.head().tag == bolt.TagRollback || s.owed.head().ends == bolt.TagRollback)
+	return !s.owed.empty() && !s.owed.head().own && (s.owed.head().tag == bolt.TagRollback || mutant.Is(mutant.LossIsSuccess) && s.owed.head().tag == bolt.TagCommit || s.owed.head().ends == bolt.TagRollback)
 }
 
 // garbage ends the lease of a member that sent what Bolt does not have.

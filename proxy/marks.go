@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/internal/mutant"
 )
 
 // This file owns what the gate remembers of the transactions that one user, or one session, has seen (design "Causality").
@@ -57,6 +58,9 @@ func (m *marks) raise(p bolt.Position, format bolt.BookmarkFormat, now time.Time
 	k := m.of(p.DB)
 	if k == nil {
 		k = m.add(p.DB, now)
+	}
+	if mutant.Is(mutant.MarksByArrival) {
+		k.tx.Store(p.Tx)
 	}
 	if raise(&k.tx, p.Tx) {
 		k.at.Store(now.UnixNano())

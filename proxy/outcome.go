@@ -9,6 +9,7 @@ import (
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/bolt/packstream"
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/internal/mutant"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -62,7 +63,7 @@ func (s *boltSession) success(o owed, payload []byte) {
 		if u.homeless {
 			s.learnHome(k.db)
 		}
-		u.over = !k.more && (!u.explicit || o.ends != 0) // 1 and 2 end a transaction by RUN and PULL_ALL
+		u.over = (!k.more || mutant.Is(mutant.ReturnEarly)) && (!u.explicit || o.ends != 0) // 1 and 2 end a transaction by RUN and PULL_ALL
 		if u.over && o.ends != bolt.TagRollback {
 			s.noteEnd(k)
 		}
@@ -198,6 +199,9 @@ func (s *boltSession) report(f *bolt.Failure) bool {
 func (s *boltSession) passedOn(o owed, f *bolt.Failure) bool {
 	if f.Code == bolt.CodeRouting {
 		return false
+	}
+	if mutant.Is(mutant.KeepNotALeader) {
+		return true
 	}
 	if s.unit.declared || o.tag == bolt.TagCommit || o.ends == bolt.TagCommit || s.front.router().Policy.Member != "" {
 		return true

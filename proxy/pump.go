@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/internal/mutant"
 )
 
 // pump reads the client while run waits for something else: a member's answer, a member, or the client's own slowness. It
@@ -266,10 +267,15 @@ func (p *pump) overtake(held int) (goOn bool, err error) {
 		s.mu.Unlock()
 		return false, nil
 	}
+	if mutant.Is(mutant.ResetFirst) {
+		s.owed.push(owed{tag: bolt.TagReset, own: p.cancel != nil})
+	}
 	for range held {
 		s.owed.push(owed{own: true})
 	}
-	s.owed.push(owed{tag: bolt.TagReset, own: p.cancel != nil})
+	if !mutant.Is(mutant.ResetFirst) {
+		s.owed.push(owed{tag: bolt.TagReset, own: p.cancel != nil})
+	}
 	s.reset = true
 	s.mu.Unlock()
 	for range held + 1 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/internal/mutant"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -209,7 +210,11 @@ func (s *boltSession) startRecord(b []byte) error {
 	a := &s.answers
 	if !s.unit.delivered {
 		s.unit.delivered = true
-		s.accepted()
+		if mutant.Is(mutant.ResendDelivered) {
+			s.answers.hold = false
+		} else {
+			s.accepted()
+		}
 	}
 	n, done := a.walk.Next(b)
 	a.pos += n

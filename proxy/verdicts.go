@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/internal/mutant"
 )
 
 // This file owns the table of what is known of a unit of work when one of its requests failed or was lost (design rules 2 and 3). Whether it
@@ -127,7 +128,7 @@ func (s *boltSession) stepOf(o owed) step {
 func aboutTheMember(code string) bool {
 	switch code {
 	case bolt.CodeNotALeader, bolt.CodeReadOnlyDatabase, bolt.CodeDatabaseUnavailable, bolt.CodeRouting, bolt.CodeAuthExpired:
-		return true
+		return !mutant.Is(mutant.KeepNotALeader)
 	}
 	return false
 }

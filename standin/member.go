@@ -1,9 +1,12 @@
 package standin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -23,18 +26,19 @@ type member struct {
 	frozen bool // guarded by c.mu
 
 	mu        sync.Mutex
-	listeners []net.Listener        // guarded by mu
-	conns     map[net.Conn]struct{} // guarded by mu
-	life      context.Context       // guarded by mu: ends with the member
-	kill      context.CancelFunc    // guarded by mu
-	httpTxs   map[string]*httpTx    // guarded by mu: open explicit transactions by id
-	lastTx    int64                 // guarded by mu: the last id of a transactional endpoint
+	listeners []net.Listener     // guarded by mu
+	conns     map[net.Conn]int64 // guarded by mu: and which one it was
+	tracked   int64              // guarded by mu: how many there were
+	life      context.Context    // guarded by mu: ends with the member
+	kill      context.CancelFunc // guarded by mu
+	httpTxs   map[string]*httpTx // guarded by mu: open explicit transactions by id
+	lastTx    int64              // guarded by mu: the last id of a transactional endpoint
 	nextConn  atomic.Int64
 }
 
 func newMember(c *Cluster, name string, index int, replica bool, r release) *member {
 	m := &member{c: c, name: name, index: index, replica: replica, id: c.newUUID(),
-		conns: make(map[net.Conn]struct{}), httpTxs: make(map[string]*httpTx)}
+		conns: make(map[net.Conn]int64), httpTxs: make(map[string]*httpTx)}
 	m.runs.Store(&r)
 	return m
 }
@@ -92,7 +96,7 @@ func (m *member) start() error {
 func (m *member) end() {
 	m.mu.Lock()
 	listeners, conns := m.listeners, m.conns
-	m.listeners, m.conns, m.httpTxs = nil, make(map[net.Conn]struct{}), make(map[string]*httpTx)
+	m.listeners, m.conns, m.httpTxs = nil, make(map[net.Conn]int64), make(map[string]*httpTx)
 	if m.kill != nil {
 		m.kill()
 	}
@@ -100,8 +104,8 @@ func (m *member) end() {
 	for _, l := range listeners {
 		l.Close()
 	}
-	for conn := range conns {
-		abort(conn)
+	for _, conn := range slices.SortedFunc(maps.Keys(conns), func(a, b net.Conn) int { return cmp.Compare(conns[a], conns[b]) }) {
+		abort(conn) // in one order, so that a seed's run is the same again
 	}
 }
 
@@ -120,7 +124,8 @@ func (m *member) track(life context.Context, conn net.Conn) bool {
 	if life.Err() != nil {
 		return false
 	}
-	m.conns[conn] = struct{}{}
+	m.tracked++
+	m.conns[conn] = m.tracked
 	return true
 }
 

@@ -34,14 +34,18 @@ func pair(local, remote Addr, link *Link, limit int) (near, far *Conn) {
 
 // CutAfter breaks the connection once so many bytes in all have been written at this end: the peer gets exactly those and
 // then a reset. A count that has passed already breaks it now, with what is on its way.
-func (c *Conn) CutAfter(written int64) { cut(c.write, c.read, written) }
+func (c *Conn) CutAfter(written int64) { cut(c.write, c.read, written, false) }
+
+// LoseAfter is CutAfter as networks do it: the write that goes past the count takes all of its bytes, and only then this end finds
+// out that the connection is broken, not how much arrived.
+func (c *Conn) LoseAfter(written int64) { cut(c.write, c.read, written, true) }
 
 // CutPeerAfter is CutAfter for what the peer writes: this end gets exactly so many bytes and then a reset.
-func (c *Conn) CutPeerAfter(written int64) { cut(c.read, c.write, written) }
+func (c *Conn) CutPeerAfter(written int64) { cut(c.read, c.write, written, false) }
 
-func cut(s, other *stream, written int64) {
+func cut(s, other *stream, written int64, untold bool) {
 	s.mu.Lock()
-	s.cutAt = max(written, 1)
+	s.cutAt, s.untold = max(written, 1), untold
 	if s.onCut == nil {
 		s.onCut = func() { other.breakNow(false) }
 	}

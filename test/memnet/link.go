@@ -1,8 +1,11 @@
 package memnet
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -20,7 +23,7 @@ type Link struct {
 	cutUp   int64 // for connections to come: break after so many bytes from the dialling side; 0 never
 	cutDown int64 // the same for bytes to it
 	changed chan struct{}
-	conns   map[*Conn]bool // dialling ends
+	conns   map[*Conn]int64 // dialling ends, and which one they were
 }
 
 // Delay makes every byte sent from now on arrive d later, in order, in both directions.
@@ -63,14 +66,12 @@ func (l *Link) set(f func()) {
 	}
 }
 
+// open lists the connections in the order in which they were made: faults that strike all of them do so in the same order whenever a
+// test is run.
 func (l *Link) open() []*Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	open := make([]*Conn, 0, len(l.conns))
-	for c := range l.conns {
-		open = append(open, c)
-	}
-	return open
+	return slices.SortedFunc(maps.Keys(l.conns), func(a, b *Conn) int { return cmp.Compare(l.conns[a], l.conns[b]) })
 }
 
 // admit waits until a new connection may be made.
@@ -103,8 +104,8 @@ func (l *Link) admit(ctx context.Context) error {
 func (l *Link) add(c *Conn, up, down *stream) (cutUp, cutDown int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.conns[c] = true
 	l.made++
+	l.conns[c] = l.made
 	down.down = true
 	if l.random != nil {
 		up.random, down.random = l.random(l.made, false), l.random(l.made, true)

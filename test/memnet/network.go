@@ -129,7 +129,7 @@ func (n *Network) Link(from, address string) *Link {
 		if n.links == nil {
 			n.links = make(map[[2]string]*Link)
 		}
-		l = &Link{changed: make(chan struct{}), conns: make(map[*Conn]bool), random: n.randomOf(from, address)}
+		l = &Link{changed: make(chan struct{}), conns: make(map[*Conn]int64), random: n.randomOf(from, address)}
 		n.links[key] = l
 	}
 	return l

@@ -23,6 +23,7 @@ type stream struct {
 	size     int   // bytes in segments
 	passed   int64 // bytes ever written
 	cutAt    int64 // break when passed reaches it; 0 never
+	untold   bool  // the write that reaches it takes all the same
 	onCut    func()
 
 	lost     bool  // nothing arrives any more, and neither side is told
@@ -58,6 +59,8 @@ func (s *stream) Write(b []byte) (int, error) {
 	n := 0
 	for {
 		switch {
+		case n == len(b) && n > 0:
+			return n, nil
 		case s.broken != nil:
 			return n, s.broken
 		case s.ended:
@@ -80,11 +83,15 @@ func (s *stream) Write(b []byte) (int, error) {
 
 // push queues b up to the cut and returns how much of it was taken.
 func (s *stream) push(b []byte, w Weather) int {
+	taken := len(b)
 	if s.cutAt > 0 && s.passed+int64(len(b)) >= s.cutAt {
 		b = b[:s.cutAt-s.passed]
 		s.broken = syscall.ECONNRESET
 		if s.onCut != nil {
 			go s.onCut() // breaks the other direction, whose lock must not be taken under ours
+		}
+		if !s.untold {
+			taken = len(b)
 		}
 	}
 	s.passed += int64(len(b))
@@ -93,7 +100,7 @@ func (s *stream) push(b []byte, w Weather) int {
 		s.size += len(b)
 	}
 	s.cond.Broadcast()
-	return len(b)
+	return taken
 }
 
 // Read takes what has arrived, waiting for the first byte.

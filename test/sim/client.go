@@ -1,0 +1,289 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/bolt/packstream"
+)
+
+// This file owns a Bolt client: its connection, and what it makes of the answers. work.go owns what it asks for.
+
+type m = map[string]any
+
+// client is one of them, with one connection, which it opens anew when it lost it.
+type client struct {
+	w      *world
+	id     int
+	random *rand.Rand
+	count  int // attempts so far
+
+	conn      net.Conn // nil without a connection
+	in        bolt.Reader
+	version   bolt.Version
+	user      string
+	session   string
+	more      bool                // the last SUCCESS said that more rows are to come
+	bookmarks map[string]bookmark // the newest that it was told, by database; kept over connections, as drivers do
+}
+
+type bookmark struct {
+	text string
+	tx   int64
+}
+
+// ask is one message of a unit of work.
+type ask struct {
+	bytes []byte
+	tag   byte
+	of    *attempt // nil: RESET
+}
+
+func newClient(w *world, id int) *client {
+	return &client{w: w, id: id, random: rand.New(rand.NewPCG(uint64(w.plan.seed), uint64(id)<<8|0xC1)), bookmarks: map[string]bookmark{}}
+}
+
+// live works until the plan's time is over.
+func (c *client) live() {
+	c.pause(0, 500*time.Millisecond)
+	for time.Now().Before(c.w.ends) {
+		if c.conn == nil && !c.connect() {
+			c.pause(50*time.Millisecond, 300*time.Millisecond)
+			continue
+		}
+		c.step()
+		c.pause(0, 400*time.Millisecond)
+	}
+	if c.conn != nil {
+		c.conn.Write(bolt.Goodbye) //nolint:errcheck // it leaves
+		c.leave()
+	}
+}
+
+func (c *client) chance(percent int) bool { return c.random.IntN(100) < percent }
+
+func (c *client) pause(least, most time.Duration) { time.Sleep(between(c.random, least, most)) }
+
+func (c *client) leave() {
+	c.conn.Close()
+	c.conn = nil
+}
+
+// connect opens a connection and logs on. When that fails for a reason that no rule gives, it is wrong.
+func (c *client) connect() bool {
+	w := c.w
+	host := fmt.Sprint("client", c.id)
+	w.network.Link(host, gateAddress).Weather(w.plan.weather)
+	conn, err := w.network.DialFrom(context.Background(), host, gateAddress)
+	if err != nil {
+		w.history.wrong("", "client %d cannot connect: %v", c.id, err)
+		return false
+	}
+	c.count++
+	c.version, c.user = w.plan.versions[c.random.IntN(len(w.plan.versions))], w.plan.users[c.random.IntN(len(w.plan.users))]
+	c.session = fmt.Sprintf("c%d-%d", c.id, c.count)
+	c.conn, c.in = conn, bolt.Reader{Source: conn, Limit: 1 << 30}
+	began := time.Now()
+	conn.SetDeadline(w.ends.Add(afterwards)) //nolint:errcheck // shows in use
+	if _, err = bolt.Handshake(conn, c.version); err == nil {
+		err = c.logOn()
+	}
+	if err == nil {
+		w.history.note("%s: client %d is connected as %s over Bolt %v", c.session, c.id, c.user, c.version)
+		return true
+	}
+	if time.Since(began) < hold-time.Second {
+		w.history.wrong("", "client %d could not log on after %v: %v", c.id, time.Since(began), err)
+	}
+	c.leave()
+	return false
+}
+
+func (c *client) logOn() error {
+	for _, message := range logonMessages(c.version, c.user) {
+		if _, err := c.conn.Write(message); err != nil {
+			return err
+		}
+		a, err := c.read()
+		if err == nil && a.tag != bolt.TagSuccess {
+			err = fmt.Errorf("%v", a)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func logonMessages(v bolt.Version, user string) [][]byte {
+	auth := m{"scheme": "basic", "principal": user, "credentials": passwordOf(user)}
+	extra := m{"user_agent": "sim/1", "bolt_agent": m{"product": "sim/1"}}
+	if v >= bolt.V5_1 {
+		return [][]byte{bolt.AppendMessage(nil, bolt.TagHello, extra), bolt.AppendMessage(nil, bolt.TagLogon, auth)}
+	}
+	for k, val := range auth {
+		extra[k] = val
+	}
+	return [][]byte{bolt.AppendMessage(nil, bolt.TagHello, extra)}
+}
+
+// answer is one message of a server.
+type answer struct {
+	tag    byte
+	values []any // of a record
+	meta   m
+}
+
+func (a answer) String() string { return fmt.Sprintf("%02x %v", a.tag, a.meta) }
+
+func (a answer) word(key string) string { s, _ := a.meta[key].(string); return s }
+
+func (a answer) code() string {
+	if code := a.word("code"); code != "" {
+		return code
+	}
+	return a.word("neo4j_code")
+}
+
+func (c *client) read() (a answer, err error) {
+	msg, err := c.in.ReadMessage()
+	if err != nil {
+		return a, err
+	}
+	a.tag = msg.Tag
+	if msg.Count == 0 {
+		return a, nil
+	}
+	d := packstream.NewDecoder(msg.Fields)
+	switch v := d.Value().(type) {
+	case []any:
+		a.values = v
+	case map[string]any:
+		a.meta = v
+	}
+	return a, d.Err()
+}
+
+// exchange sends messages in one write and reads their answers. It is false when the connection is gone; attempts learn what became
+// of them as far as these messages tell.
+func (c *client) exchange(asks []ask) bool {
+	var all []byte
+	for _, q := range asks {
+		all = append(all, q.bytes...)
+	}
+	if c.chance(10) && len(all) > 1 { // in two pieces
+		at := 1 + c.random.IntN(len(all)-1)
+		c.conn.Write(all[:at]) //nolint:errcheck // shows in the answers
+		c.pause(0, 20*time.Millisecond)
+		all = all[at:]
+	}
+	c.conn.Write(all) //nolint:errcheck // shows in the answers
+	return c.answers(asks)
+}
+
+// answers reads one answer for each message.
+func (c *client) answers(asks []ask) bool {
+	for len(asks) > 0 {
+		q := asks[0]
+		a, err := c.read()
+		switch {
+		case err != nil:
+			c.broke(asks, err)
+			return false
+		case a.tag == bolt.TagRecord:
+			c.record(q, a)
+			continue
+		case q.of == nil:
+			if a.tag != bolt.TagSuccess {
+				c.w.history.wrong("", "client %d: RESET was answered with %v", c.id, a)
+			}
+		default:
+			c.summary(q, a)
+		}
+		asks = asks[1:]
+	}
+	return true
+}
+
+// record holds a row to the attempt that asked for it: nobody else's answer may come here.
+func (c *client) record(q ask, a answer) {
+	at := q.of
+	if at == nil || q.tag != bolt.TagPull || len(a.values) < 7 {
+		c.w.history.wrong(c.session, "a record came that nobody asked for: %v", a.values)
+		return
+	}
+	mark, _ := a.values[6].(string)
+	if attemptOf(mark) != at.mark || a.values[4] != at.user || a.values[3] != at.db {
+		c.w.history.wrong(at.mark, "of %s on %s was answered with a record of another: %v", at.user, at.db, a.values[:7])
+	}
+	at.records++
+	if applied, ok := a.values[2].(int64); ok && (at.applied < 0 || applied < at.applied) {
+		at.applied = applied
+	}
+}
+
+// summary is an answer to a message of an attempt.
+func (c *client) summary(q ask, a answer) {
+	at := q.of
+	switch a.tag {
+	case bolt.TagSuccess:
+		at.answers++
+		c.more = a.meta["has_more"] == true
+		if text := a.word("bookmark"); text != "" {
+			c.keepBookmark(at, text)
+		}
+	case bolt.TagIgnored:
+		c.w.history.finish(at, ignored)
+	case bolt.TagFailure:
+		if at.end == 0 {
+			at.code, at.text = a.code(), a.word("message")
+			c.w.history.finish(at, failed)
+		}
+	default:
+		c.w.history.wrong(at.mark, "an answer that is none: %v", a)
+	}
+}
+
+func (c *client) keepBookmark(at *attempt, text string) {
+	list, _ := bolt.ParseBookmark(nil, []byte(text))
+	for _, p := range list {
+		if len(list) == 1 || p.DB != bolt.SystemDB {
+			at.tx = p.Tx
+		}
+	}
+	if len(list) != 1 {
+		return // it holds what the client passed of other databases
+	}
+	if old := c.bookmarks[at.db]; at.tx > old.tx {
+		c.bookmarks[at.db] = bookmark{text, at.tx}
+	}
+}
+
+// broke ends the attempts whose answers do not come any more.
+func (c *client) broke(asks []ask, err error) {
+	partial := c.in.Buffered() > 0
+	o := broken
+	if isTimeout(err) || strings.Contains(err.Error(), "deadline") {
+		o = hung
+	}
+	for _, q := range asks {
+		if q.of != nil && q.of.end == 0 {
+			q.of.partial = partial && err != io.EOF
+			c.w.history.finish(q.of, o)
+		}
+	}
+	c.leave()
+}
+
+// recover is the RESET after a failure.
+func (c *client) recover() {
+	if c.conn != nil {
+		c.exchange([]ask{{bytes: bolt.Reset, tag: bolt.TagReset}})
+	}
+}
