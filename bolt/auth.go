@@ -70,6 +70,9 @@ func newAuth(values map[string][]byte) Auth {
 	return a
 }
 
+// Encoded is the map by which ParseAuth makes this Auth again. It is secret.
+func (a Auth) Encoded() []byte { return a.appendMap(nil, nil, 0) }
+
 // Password is the entry credentials, when that is a string. It is secret.
 func (a Auth) Password() (password string, ok bool) {
 	for d := packstream.NewDecoder([]byte(a.Entries)); d.Len() > 0 && d.Err() == nil; {

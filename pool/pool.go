@@ -314,5 +314,8 @@ func (id *Identity) Single() bool { return id.single }
 // User is whom the identity logs on as; "" where its scheme names nobody.
 func (id *Identity) User() string { return id.auth.Principal }
 
+// Auth is the credential. It is secret.
+func (id *Identity) Auth() bolt.Auth { return id.auth }
+
 // With is the same credential with another kind of connection.
 func (id *Identity) With(k Key) *Identity { return NewIdentity(k, id.auth, id.notifyCount) }

@@ -37,6 +37,8 @@ type logins struct {
 	known map[[sha256.Size]byte]*login
 	crowd *login    // stands for all that found no place: what is known of one of them counts for each
 	swept time.Time // guarded by mu: when those that nobody uses were last forgotten
+
+	unknown time.Time // guarded by mu: until when they may have written in another process; see loosen
 }
 
 const (
@@ -70,8 +72,7 @@ func (l *logins) enter(auth bolt.Auth, as *pool.Identity) (*login, bool) {
 		l.crowd.sessions++
 		return l.crowd, false
 	case u == nil:
-		u = &login{key: key}
-		l.known[key] = u
+		u = l.newLogin(key)
 	}
 	u.sessions++
 	remembered := !u.checked.IsZero() && time.Since(u.checked) < l.remember()

@@ -24,11 +24,13 @@ var errParked = errors.New("proxy: the session parks")
 // says errParked when it was nudged, holds nothing but the connection, and that is one that can wait without a buffer.
 type session interface {
 	waits() *napping
-	readBy() time.Time        // when the client's next bytes have to be there; zero is no limit
-	shed()                    // lets go of what is soon there again when there is work: the session parks
-	serveOn(wait error) error // after it parked; wait is how that ended
-	outdated() bool           // the members do not speak any more what it speaks: it ends
-	abort()                   // ends its work at once; the shutdown calls it, again and again
+	readBy() time.Time           // when the client's next bytes have to be there; zero is no limit
+	shed()                       // lets go of what is soon there again when there is work: the session parks
+	serveOn(wait error) error    // after it parked; wait is how that ended
+	outdated() bool              // the members do not speak any more what it speaks: it ends
+	describe(*passedClient) bool // adds what another process has to know of it; false: it stays here, see handover_state.go
+	passed()                     // it lives on in another process: lets go of what this one has of it
+	abort()                      // ends its work at once; the shutdown calls it, again and again
 }
 
 // napping is a session's waits for its client without a unit of work, as the sweep and a shutdown see them. What happens
@@ -181,6 +183,9 @@ func (s *Server) parkIdle() {
 // lieDown hands a session over to a new goroutine, which waits until by. What the wait needs is done here: the new one
 // shall not call anything that makes its stack grow.
 func (s *Server) lieDown(c *client, by time.Time) {
+	if s.passOn(c, by) {
+		return
+	}
 	c.session.shed()
 	n := c.session.waits()
 	if !by.IsZero() {

@@ -46,6 +46,7 @@ type Server struct {
 	nextID    atomic.Uint64
 	parkRound atomic.Uint32 // see giveBack
 	outdated  outdating
+	succession
 
 	// Listen opens a listener; nil means net.Listen. Set before Apply.
 	Listen func(network, address string) (net.Listener, error)
@@ -70,6 +71,8 @@ type frontend struct {
 	balance   atomic.Pointer[routing.Router]
 	tables    atomic.Pointer[tables]
 	listeners map[string]net.Listener
+
+	asked *Frontend // guarded by the server's mu: what settings was made of, see Share
 
 	// Both are guarded by the server's mu. open has one entry a connection, when connections are limited; changed is
 	// closed when open is replaced, or a listener closed, for who waits for a place.
@@ -192,7 +195,8 @@ func (s *Server) applyOne(set *Frontend, opened map[string]net.Listener) {
 		f = &frontend{listeners: map[string]net.Listener{}, changed: make(chan struct{})}
 		s.fronts[set.Name] = f
 	}
-	old := f.settings.Swap(set)
+	f.asked = set
+	old := f.settings.Swap(s.shared(set))
 	if old == nil || !reflect.DeepEqual(old.Policy, set.Policy) {
 		f.balance.Store(&routing.Router{Policy: set.Policy, Load: s.pools.Load, Has: s.progress.has, Late: s.progress.late})
 	}
@@ -291,6 +295,7 @@ type client struct {
 	conn  net.Conn
 	front string        // the frontend's name
 	place chan struct{} // what holds its place under max_connections; nil when they are not limited
+	stays atomic.Bool   // the successor does not take it, see handover.go
 
 	// session is nil until the protocol is known; one over WebSocket replaces HTTP's. The connection's own goroutine sets it,
 	// under the server's mu, and reads it without.

@@ -132,7 +132,7 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	d.pools = pool.NewSet(poolOptions(cfg, tls), log.Logger)
 	d.server = proxy.New(proxyOptions(cfg), d.current, d.pools, log.Logger)
 	d.server.Listen = d.line.listeners.Listen
-	err = d.line.inherit()
+	err = d.line.inherit(d.server)
 	var fronts []*proxy.Frontend
 	if err == nil {
 		fronts, err = frontends(cfg)
@@ -186,7 +186,9 @@ func (d *daemon) followUntil(ctx context.Context, hangups <-chan os.Signal) erro
 		case err := <-d.line.trying:
 			d.attempted(err)
 		case err := <-d.line.gone():
-			d.heirGone(err)
+			if d.heirGone(err) {
+				return nil
+			}
 		case now := <-d.line.looks():
 			if d.looked(now) {
 				return nil
@@ -247,6 +249,9 @@ func (d *daemon) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Shutdown.Timeout)
 	defer cancel()
 	err := d.server.Shutdown(ctx)
+	if d.line.look != nil {
+		d.line.heir.farewell(d.server)
+	}
 	d.log.Info("shut down", "error", err)
 	return err
 }

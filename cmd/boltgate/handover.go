@@ -31,6 +31,8 @@ var formats = handover.Formats{First: 1, Last: 1}
 type heritage struct {
 	Members bool `json:"members"` // some member answered: a successor that finds none is worse
 	Leader  bool `json:"leader"`  // the default database's leader is known
+
+	Server json.RawMessage `json:"server"` // proxy.Heritage, when there is a common format
 }
 
 // line is a daemon's place in the line. All fields belong to followUntil.
@@ -45,16 +47,6 @@ type line struct {
 	trying  chan error         // how it ended
 	heir    *heir              // who shall take over, or has; nil: nobody
 	look    *time.Ticker       // of a process that has handed over; nil before
-}
-
-// heir is a successor.
-type heir struct {
-	*handover.Successor
-	version string
-	format  int             // of clients; 0: listening sockets alone
-	sockets []handover.Copy // by which they can be taken back; none when probation is over
-	since   time.Time       // when it took over
-	gone    chan error      // its end, or that of the link: nil when it was asked to end
 }
 
 // watchSignals returns where the signals arrive that ask for a successor, until stop is called.
@@ -100,14 +92,18 @@ func (d *daemon) startSuccessor(ctx context.Context) {
 	}
 	d.log.Info("starting a successor", "program", l.program.Path)
 	ctx, l.attempt = context.WithTimeout(ctx, successorTime)
-	h, known, ended := &heir{gone: make(chan error, 1)}, d.heritage(), make(chan error, 1)
+	h, known, ended := newHeir(), d.heritage(), make(chan error, 1)
 	l.heir, l.trying = h, ended
 	go func() { ended <- h.raise(ctx, l, known) }()
 }
 
 func (d *daemon) heritage() heritage {
 	v := d.current.View()
-	return heritage{Members: v.Versions != nil, Leader: v.Leader("") != nil}
+	server, err := json.Marshal(d.server.Heritage())
+	if err != nil { // bytes and a number
+		server = nil
+	}
+	return heritage{Members: v.Versions != nil, Leader: v.Leader("") != nil, Server: server}
 }
 
 // raise starts the process and brings it to where it could serve. In case of an error the process is gone.
@@ -201,12 +197,17 @@ func (d *daemon) attempted(err error) {
 func (d *daemon) retire() {
 	l, h := &d.line, d.line.heir
 	l.listeners.Keep(true)
+	d.server.Share(true)
 	d.server.Retire()
 	d.control.server.Close()
 	h.since = time.Now()
 	l.look = time.NewTicker(retiredLook)
-	err := h.Send(handover.Go, nil, nil)
-	go h.follow(err)
+	h.Send(handover.Go, nil, nil) //nolint:errcheck // follow sees that it is gone
+	go h.follow()
+	if h.format != 0 {
+		go h.remember(d.server) //nolint:errcheck // as above
+		h.stop = d.server.PassOn(h.pass)
+	}
 	d.log.Info("handed over; this process serves the clients that it has", "pid", h.Process.Pid, "version", h.version, "clients", d.server.Sessions(), "at_most", d.cfg.Shutdown.Handover)
 }
 
@@ -217,7 +218,7 @@ func (d *daemon) looked(now time.Time) (done bool) {
 	if served >= min(probation, d.cfg.Shutdown.Handover) {
 		l.settle()
 	}
-	return len(l.heir.sockets) == 0 && (served >= d.cfg.Shutdown.Handover || d.server.Sessions() == 0)
+	return len(l.heir.sockets) == 0 && (served >= d.cfg.Shutdown.Handover || d.server.Sessions() == 0 && l.before.gone())
 }
 
 // settle ends the successor's probation: it is the service now.
@@ -230,18 +231,21 @@ func (l *line) settle() {
 	notify(fmt.Sprintf("MAINPID=%d", l.heir.Process.Pid))
 }
 
-// heirGone deals with the end of a successor while this process is still there.
-func (d *daemon) heirGone(err error) {
+// heirGone deals with the end of a successor while this process is still there. It is true when this process is to end as well.
+func (d *daemon) heirGone(err error) (end bool) {
 	l := &d.line
 	l.heir.gone = nil
+	l.heir.stop()
 	switch {
 	case err == nil:
-		d.log.Info("the successor was asked to end; this process ends with its clients")
+		d.log.Info("the successor was asked to end, and so does this process")
+		return true
 	case len(l.heir.sockets) == 0:
 		d.log.Error("the successor is gone, and this process cannot take its place any more: start boltgate", "error", err)
 	default:
 		d.resume(err)
 	}
+	return false
 }
 
 // resume takes the sockets back.
@@ -263,25 +267,11 @@ func (d *daemon) resume(cause error) {
 		l.heir.sockets = nil
 		return
 	}
+	d.server.Unknown()
+	d.server.Share(!l.before.gone())
 	l.look.Stop()
 	l.look, l.heir = nil, nil
 	d.log.Error("the successor is gone; this process accepts again", "error", cause)
-}
-
-// follow receives what the successor says until it ends.
-func (h *heir) follow(err error) {
-	left := false
-	for err == nil {
-		var p handover.Packet
-		if p, err = h.Receive(); err == nil {
-			left = left || p.Kind == handover.Leaving
-			p.Drop()
-		}
-	}
-	if left {
-		err = nil
-	}
-	h.gone <- err
 }
 
 func decode(body []byte, v any) error {

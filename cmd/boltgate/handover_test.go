@@ -239,3 +239,92 @@ func TestAProcessTakesBackTheSocketsOfASuccessorThatDies(t *testing.T) {
 		}
 	}
 }
+
+// idleClients logs n clients on, each with a different tale to tell afterwards.
+func (g *gateProcess) idleClients(n int) (all []*bolt.Client) {
+	g.t.Helper()
+	for range n {
+		all = append(all, g.dial(g.address))
+	}
+	return all
+}
+
+// stillThere has each client read over its old connection.
+func (g *gateProcess) stillThere(all []*bolt.Client, when string) {
+	g.t.Helper()
+	for i, c := range all {
+		c.Conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
+		if _, err := c.Query("MATCH (n) RETURN n", nil, nil); err != nil {
+			g.t.Fatalf("idle client %d, %s: %v", i, when, err)
+		}
+	}
+}
+
+// writing writes over one connection, over and over, until stop.
+func (g *gateProcess) writing(c *bolt.Client, stop <-chan struct{}) (n int, err error) {
+	for {
+		select {
+		case <-stop:
+			return n, nil
+		default:
+		}
+		c.Conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
+		if _, err := c.Query("CREATE (n) RETURN n", nil, nil); err != nil {
+			return n, err
+		}
+		n++
+	}
+}
+
+func TestIdleClientsAndBusyOnesNeverNoticeTwoHandOvers(t *testing.T) {
+	t.Parallel()
+	idle := 2000
+	if testing.Short() {
+		idle = 200
+	}
+	g := startGate(t, standin.Options{Seed: 1}, "")
+	clients := g.idleClients(idle)
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	for i := range 4 {
+		c := g.dial(g.address)
+		busy.Go(func() {
+			if n, err := g.writing(c, stop); err != nil {
+				t.Errorf("writer %d, after %d writes: %v", i, n, err)
+			}
+		})
+		busy.Go(func() {
+			if n, err := g.connecting(stop); err != nil {
+				t.Errorf("client %d, after %d connections: %v", i, n, err)
+			}
+		})
+	}
+	second := g.handOver(g.cmd.Process.Pid)
+	g.ended() // all of them went: the open writers too
+	g.stillThere(clients, "after a hand-over")
+	third := g.handOver(second)
+	g.gone(second)
+	g.stillThere(clients, "after another")
+	close(stop)
+	busy.Wait()
+	if err := syscall.Kill(third, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	g.log.await(t, `"shut down"`)
+}
+
+// gone waits until a process that is no child of this one is gone.
+func (g *gateProcess) gone(pid int) {
+	g.t.Helper()
+	for limit := time.Now().Add(time.Minute); syscall.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			g.t.Fatalf("process %d does not end", pid)
+		}
+	}
+}
+
+// zombie tells whether the process has ended and nobody has asked how.
+func zombie(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(text), ") Z ")
+}

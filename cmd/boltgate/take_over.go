@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 
 	"github.com/boltgate/boltgate/handover"
+	"github.com/boltgate/boltgate/proxy"
 )
 
 // How long a successor looks for members before it gives up, and for the leader before it goes on without.
@@ -26,10 +27,24 @@ type inheritance struct {
 	version string
 	format  int      // of clients; 0: listening sockets alone
 	known   heritage // when it began
+	ended   chan struct{}
+}
+
+// gone tells whether nobody is before this process, any more.
+func (b *inheritance) gone() bool {
+	if b == nil {
+		return true
+	}
+	select {
+	case <-b.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // inherit takes over the sockets of whoever started this process: a running daemon, or systemd.
-func (l *line) inherit() (err error) {
+func (l *line) inherit(server *proxy.Server) (err error) {
 	if l.program, err = handover.Self(); err != nil {
 		return err
 	}
@@ -42,12 +57,20 @@ func (l *line) inherit() (err error) {
 	if link == nil || err != nil {
 		return err
 	}
-	l.before = &inheritance{Link: link}
+	l.before = &inheritance{Link: link, ended: make(chan struct{})}
 	l.listeners.Hold()
 	if err := l.before.receive(&l.listeners); err != nil {
 		return fmt.Errorf("taking over: %w", err)
 	}
-	return nil
+	server.Share(true)
+	if l.before.format == 0 {
+		return nil
+	}
+	var known proxy.Heritage
+	if err := decode(l.before.known.Server, &known); err != nil {
+		return err
+	}
+	return server.Inherit(known)
 }
 
 // receive takes what is needed to begin.
@@ -106,7 +129,7 @@ func (d *daemon) entered(err error) error {
 	}
 	d.line.entering = nil
 	d.line.listeners.Release()
-	go b.follow()
+	go b.follow(d.server)
 	d.log.Info("took over", "from", b.version, "frontends", len(d.cfg.Frontends))
 	d.serves()
 	return nil
@@ -163,17 +186,6 @@ func (d *daemon) knowMembers(ctx context.Context, known heritage) error {
 	return nil
 }
 
-// follow receives what the process before this one passes, until it ends.
-func (b *inheritance) follow() {
-	for {
-		p, err := b.Receive()
-		if err != nil {
-			return
-		}
-		p.Drop()
-	}
-}
-
 // leave tells the process before this one, if it is still there, that this one ends because it was asked to, and service
 // managers which process is the service.
 func (l *line) leave() {
@@ -182,12 +194,13 @@ func (l *line) leave() {
 		return
 	case l.attempt != nil:
 		l.attempt()
-	case l.look != nil:
-		l.settle()
-		return
 	}
 	if l.before != nil {
 		l.before.Send(handover.Leaving, nil, nil) //nolint:errcheck // it has ended
+	}
+	if l.look != nil {
+		l.settle()
+		return
 	}
 	notify("STOPPING=1")
 }
