@@ -23,6 +23,7 @@ type stream struct {
 	size     int   // bytes in segments
 	passed   int64 // bytes ever written
 	cutAt    int64 // break when passed reaches it; 0 never
+	cutting  bool  // it was reached: broken is about to be set
 	untold   bool  // the write that reaches it takes all the same
 	onCut    func()
 
@@ -61,8 +62,8 @@ func (s *stream) Write(b []byte) (int, error) {
 		switch {
 		case n == len(b) && n > 0:
 			return n, nil
-		case s.broken != nil:
-			return n, s.broken
+		case s.broken != nil || s.cutting:
+			return n, syscall.ECONNRESET
 		case s.ended:
 			return n, net.ErrClosed
 		case s.deaf && !s.lost:
@@ -86,10 +87,8 @@ func (s *stream) push(b []byte, w Weather) int {
 	taken := len(b)
 	if s.cutAt > 0 && s.passed+int64(len(b)) >= s.cutAt {
 		b = b[:s.cutAt-s.passed]
-		s.broken = syscall.ECONNRESET
-		if s.onCut != nil {
-			go s.onCut() // breaks the other direction, whose lock must not be taken under ours
-		}
+		s.cutting = true
+		go s.finishCut(s.onCut) // the other direction's lock must not be taken under ours
 		if !s.untold {
 			taken = len(b)
 		}
@@ -101,6 +100,15 @@ func (s *stream) push(b []byte, w Weather) int {
 	}
 	s.cond.Broadcast()
 	return taken
+}
+
+// finishCut breaks the other direction, and then this one for its reader: who finds out that the connection is gone must not get
+// an answer through any more.
+func (s *stream) finishCut(other func()) {
+	if other != nil {
+		other()
+	}
+	s.breakNow(true)
 }
 
 // Read takes what has arrived, waiting for the first byte.
