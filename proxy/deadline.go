@@ -63,6 +63,9 @@ func (c *httpConn) mayRetry(m *cluster.Member, why resent) bool {
 
 // millis reads a header's milliseconds; 0 when it has none.
 func millis(value []byte) time.Duration {
+	if len(value) == 0 { // the error of ParseInt would be an allocation for each request
+		return 0
+	}
 	n, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil || n < 0 {
 		return 0

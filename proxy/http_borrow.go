@@ -49,6 +49,10 @@ func (c *httpConn) borrow(ctx context.Context) (*pool.Lease, error) {
 			return l, nil
 		}
 	}
+	if c.within {
+		c.chosen = httpChoice{view, m, err}
+		return nil, c.leave(restPerform)
+	}
 	return c.borrowSlowly(ctx, view, m, err)
 }
 

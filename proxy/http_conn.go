@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,7 +25,11 @@ type httpConn struct {
 	local  string
 	remote string
 
-	napping // while no request is being served
+	napping            // while no request is being served
+	within  bool       // requests are served within the wait for the client: nobody may read
+	left    error      // why that ended
+	rest    restOf     // with errLeave
+	chosen  httpChoice // with restPerform
 
 	in    []byte // borrowed while there are unserved bytes; nil when idle
 	start int    // of the present request, or of the next one
@@ -104,35 +107,6 @@ func newHTTPConn(s *Server, f *frontend, link *netio.Link, p *peer) *httpConn {
 	return c
 }
 
-// run serves requests until the client leaves or says close, something ambiguous comes, or ctx ends between two of them;
-// or until the connection parks.
-func (c *httpConn) run(ctx context.Context) (err error) {
-	c.srv.http.enter(c)
-	defer func() {
-		if err != errParked {
-			c.letGo()
-		}
-	}()
-	for {
-		err = c.nextRequest(ctx)
-		if err == nil {
-			err = c.serve(ctx)
-		}
-		if bad, ok := errors.AsType[*headError](err); ok {
-			c.closing, c.unread = true, true
-			err = errors.Join(fmt.Errorf("proxy: request refused: %w", bad), c.answerBad(bad))
-		}
-		c.endLine(err)
-		c.finish()
-		if err != nil || c.closing {
-			if c.unread {
-				c.linger()
-			}
-			return err
-		}
-	}
-}
-
 // letGo gives back everything.
 func (c *httpConn) letGo() {
 	c.srv.http.leave(c)
@@ -154,6 +128,11 @@ func (c *httpConn) nextRequest(ctx context.Context) error {
 	c.w.set = c.front.settings.Load()
 	c.next = c.start // until the head is whole nothing is used up
 	err := c.w.req.parseRequest(c.head())
+	if err == errShort && c.within {
+		works.Put(c.w)
+		c.w = nil
+		return c.leave(restNone)
+	}
 	if err == errShort {
 		if err = c.readHead(); err == nil {
 			err = c.w.req.parseRequest(c.head())
@@ -167,30 +146,31 @@ func (c *httpConn) nextRequest(ctx context.Context) error {
 // head is the bytes that the spans of the request's head point into.
 func (c *httpConn) head() []byte { return c.in[c.start:c.end] }
 
-// waitIdle waits for the first byte of a request. Between requests the connection holds no buffer, and a shutdown ends it.
+// waitIdle waits for the first byte of a request, or says that Serve can do it: errWait. Between requests the connection holds no
+// buffer, and a shutdown ends it.
 func (c *httpConn) waitIdle(ctx context.Context) error {
 	for c.in == nil {
 		by := c.readBy()
-		if !by.IsZero() {
-			c.link.Conn.SetReadDeadline(by) //nolint:errcheck // a closed connection shows in the read
+		if by.IsZero() {
+			return errWait
 		}
-		c.fallAsleep()
-		var buf []byte
-		var n int
-		err := ctx.Err()
-		if err == nil {
-			buf, n, err = c.link.ReadLent(getBuffer, putBuffer)
+		if c.within {
+			return c.leave(restNone)
 		}
-		switch nudged := c.wakeUp(); {
-		case err == nil:
+		c.link.Conn.SetReadDeadline(by) //nolint:errcheck // a closed connection shows in the read
+		if err := c.sit(ctx); err != nil {
+			return err
+		}
+		buf, n, err := c.link.ReadLent(getBuffer, putBuffer)
+		if err != nil {
+			err = c.ended(ctx, err)
+		} else {
+			c.wakeUp()
 			c.in, c.start, c.next, c.end = buf, 0, 0, n
-		case !nudged || !isTimeout(err):
-			return c.endedWait(ctx, err)
-		case c.link.Raw():
-			return errParked
 		}
-		if !by.IsZero() || ctx.Err() != nil {
-			c.link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+		c.link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -53,8 +53,15 @@ func (c *httpConn) serve(ctx context.Context) error {
 	c.decide()
 	u.timeout = millis(w.req.value(head, fMaxTime))
 	c.decided()
+	return c.performAndNote(ctx)
+}
+
+// performAndNote is perform, and notes what became of a transaction.
+func (c *httpConn) performAndNote(ctx context.Context) error {
 	err := c.perform(ctx)
-	c.noteTransaction()
+	if err != errLeave {
+		c.noteTransaction()
+	}
 	return err
 }
 
@@ -78,7 +85,10 @@ func (c *httpConn) perform(ctx context.Context) error {
 	u := &c.w.unit
 	for {
 		lease, err := c.borrow(ctx)
-		if err != nil {
+		switch {
+		case err == errLeave:
+			return err
+		case err != nil:
 			return c.notServed(err)
 		}
 		if u.intent.Mode == routing.Write && !u.safe && !u.readOnly {

@@ -12,8 +12,9 @@ import (
 type inbox struct {
 	link  *netio.Link
 	buf   []byte
-	start int // of the first message not dealt with
-	end   int // of what was read
+	lent  []byte // to room
+	start int    // of the first message not dealt with
+	end   int    // of what was read
 
 	walk   bolt.Walk // through the message at start
 	walked int       // how far, from start
@@ -112,12 +113,30 @@ func (in *inbox) fill(limit int) error {
 	return err
 }
 
-// room is where the next bytes are to be read: a buffer is borrowed when none is held. There has to be some (mayServe).
+// room lends where the next bytes are to be read, until took or nothing: a new buffer when none is held. There has to be some
+// (mayServe).
 func (in *inbox) room() []byte {
 	if in.buf == nil {
-		in.buf, in.start, in.end = getBuffer(), 0, 0
+		in.lent = getBuffer()
+		return in.lent
 	}
 	return in.buf[in.end:]
+}
+
+// took says that n bytes were read into what room lent.
+func (in *inbox) took(n int) {
+	if in.lent != nil {
+		in.buf, in.lent, in.start, in.end = in.lent, nil, 0, 0
+	}
+	in.end += n
+}
+
+// nothing says that none were.
+func (in *inbox) nothing() {
+	if in.lent != nil {
+		putBuffer(in.lent)
+		in.lent = nil
+	}
 }
 
 // makeRoom moves what is unread to the front, or to a larger buffer.

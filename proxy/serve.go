@@ -136,11 +136,11 @@ func (s *boltSession) ended(ctx context.Context, err error) error {
 func (s *boltSession) Room() []byte { return s.in.room() }
 
 // Nothing is part of netio.Taker.
-func (s *boltSession) Nothing() { s.in.tidy() }
+func (s *boltSession) Nothing() { s.in.nothing() }
 
 // Take serves what was read, and whatever else is there.
 func (s *boltSession) Take(n int) (on bool) {
-	s.in.end += n
+	s.in.took(n)
 	if s.lease == nil {
 		s.wakeUp()
 	}

@@ -1,0 +1,171 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// This file owns how an HTTP connection waits for its client. As with Bolt (serve.go) the usual request is served from within the
+// wait, where nobody may read from the client: one that is not there as a whole, and a wait for a member, leave first.
+
+// errOver ends a connection in good order.
+var errOver = errors.New("proxy: the connection's last request was answered")
+
+// httpChoice is what pick said, of a request that leaves the wait before it got a connection.
+type httpChoice struct {
+	view   *cluster.View // nil: none
+	member *cluster.Member
+	err    error
+}
+
+// run serves requests until the client leaves or says close, something ambiguous comes, or ctx ends between two of them;
+// or until the connection parks.
+func (c *httpConn) run(ctx context.Context) (err error) {
+	c.srv.http.enter(c)
+	defer func() {
+		if err != errParked {
+			c.letGo()
+		}
+	}()
+	for err == nil {
+		if err = c.serveThese(ctx); err == errWait {
+			err = c.serveAsTheyCome(ctx)
+		}
+	}
+	if c.unread && err != errParked {
+		c.linger()
+	}
+	if err == errOver {
+		return nil
+	}
+	return err
+}
+
+// serveThese serves the requests that are there. It ends with an error only: errWait when more have to be waited for.
+func (c *httpConn) serveThese(ctx context.Context) error {
+	for {
+		err := c.nextRequest(ctx)
+		switch {
+		case err == errWait || err == errLeave:
+			return err
+		case err == nil && c.within && !c.isQuick():
+			return c.leave(restServe)
+		case err == nil:
+			err = c.serve(ctx)
+		}
+		if err == errLeave {
+			return err
+		}
+		if err = c.endRequest(err); err != nil {
+			return err
+		}
+	}
+}
+
+// endRequest ends a request, and with an error the connection.
+func (c *httpConn) endRequest(err error) error {
+	if bad, ok := errors.AsType[*headError](err); ok {
+		c.closing, c.unread = true, true
+		err = errors.Join(fmt.Errorf("proxy: request refused: %w", bad), c.answerBad(bad))
+	}
+	c.endLine(err)
+	c.finish()
+	if err == nil && c.closing {
+		return errOver
+	}
+	return err
+}
+
+// isQuick tells whether the request whose head was parsed may be served within the wait: nothing of it is still to come, and it is
+// no matter of a gate user's login or of another protocol.
+func (c *httpConn) isQuick() bool {
+	r := &c.w.req
+	whole := r.body == noBody || r.body == fixedBody && r.length <= int64(c.end-c.next)
+	return whole && !r.upgrade && c.srv.users.Load() == nil && c.w.set.Access != AccessReadOnly
+}
+
+// leave is the error by which the connection leaves the wait.
+func (c *httpConn) leave(do restOf) error {
+	c.rest = do
+	return errLeave
+}
+
+// serveAsTheyCome waits for requests and serves those that need nothing more of the client. nil: there may be more.
+func (c *httpConn) serveAsTheyCome(ctx context.Context) error {
+	if err := c.sit(ctx); err != nil {
+		return err
+	}
+	if err := c.link.Serve(c); err != nil {
+		return c.ended(ctx, err)
+	}
+	err := c.left
+	c.left = nil
+	if err == errLeave {
+		err = c.doRest(ctx)
+	}
+	return err
+}
+
+// doRest finishes outside what was left.
+func (c *httpConn) doRest(ctx context.Context) error {
+	do := c.rest
+	c.rest = restNone
+	switch do {
+	case restServe:
+		return c.endRequest(c.serve(ctx))
+	case restPerform:
+		return c.endRequest(c.performAndNote(ctx))
+	}
+	return nil
+}
+
+// sit makes ready for a wait.
+func (c *httpConn) sit(ctx context.Context) error {
+	c.fallAsleep()
+	if ctx.Err() != nil {
+		c.wakeUp()
+		return errClosed
+	}
+	return nil
+}
+
+// ended is what the end of a wait without bytes means; nil: wait again.
+func (c *httpConn) ended(ctx context.Context, err error) error {
+	if nudged := c.wakeUp(); !nudged || !isTimeout(err) {
+		return c.endedWait(ctx, err)
+	}
+	if c.link.Raw() {
+		return errParked
+	}
+	return nil
+}
+
+// Room is part of netio.Taker.
+func (c *httpConn) Room() []byte {
+	if c.in == nil {
+		c.in, c.start, c.next, c.end = getBuffer(), 0, 0, 0
+	}
+	return c.in[c.end:]
+}
+
+// Nothing is part of netio.Taker.
+func (c *httpConn) Nothing() { c.release() }
+
+// Take serves what was read, and whatever else is there.
+func (c *httpConn) Take(n int) (on bool) {
+	c.end += n
+	c.wakeUp()
+	c.within = true
+	err := c.serveThese(c.srv.work)
+	c.within = false
+	if err == errWait {
+		if err = c.sit(c.srv.work); err == nil {
+			return true
+		}
+	}
+	c.left = err
+	return false
+}
