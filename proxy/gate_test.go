@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -31,6 +32,7 @@ type gate struct {
 	dials   atomic.Int64    // connections that the pool made
 	monitor *health.Monitor
 	checks  health.Options // of monitor, as it began
+	kept    *http.Client   // by which web asks; nil: a new connection for each request
 }
 
 // patience is how long tests on sockets wait for what must happen: machines may be slow, and busy with something else.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -13,23 +14,38 @@ import (
 // This file owns what reads over HTTP have to see (design "Causality"). From 5.0 on members give bookmarks over HTTP and take
 // them, in a body of the Query API or a header; before that, and where an answer shows none, time stands for them.
 
-// remember notes what a read that we move has to see; false when it has to stay at the leader.
-func (c *httpConn) remember() bool {
-	u := &c.w.unit
+// memory is where what the request's reads have to see is found; nil when they need to see nothing. With scope session a kept
+// connection has one of its own: it begins with what its user had seen, so that a client that connects anew loses nothing.
+func (c *httpConn) memory() *marks {
 	switch c.w.set.Causality {
 	case CausalityNone:
-		return true
-	case CausalityCluster:
-		return false
+		return nil
+	case CausalitySession:
+		if user := c.user(); c.who.seen == nil {
+			c.who.seen = user.marks.copy(time.Now())
+		}
+		return c.who.seen
 	}
-	m := &c.user().marks
+	return &c.user().marks
+}
+
+// remember makes a read that we moved see what its scope has seen. An error is the client's end while the leader was asked.
+func (c *httpConn) remember(ctx context.Context) error {
+	u := &c.w.unit
+	if c.w.set.Causality == CausalityNone || c.front.router().Policy.Member != "" || c.srv.current.View().Generation == cluster.Standalone {
+		return nil // or there is one member only
+	}
+	u.own = u.ownRoom[:0]
+	if c.w.set.Causality == CausalityCluster {
+		return c.rememberNewest(ctx)
+	}
+	m := c.memory()
 	marked := c.takesBookmarks()
 	u.intent.Since = m.since(marked, u.intent.Now)
 	if !marked {
-		return true
+		return nil
 	}
 	id, known := c.target()
-	u.own = u.ownRoom[:0]
 	for _, k := range m.all() {
 		switch {
 		case k.db == [16]byte{}, len(u.own) == cap(u.own): // what cannot be said by a bookmark is said by time
@@ -40,7 +56,7 @@ func (c *httpConn) remember() bool {
 			u.own = append(u.own, ownMark{bolt.Position{DB: k.db, Tx: k.tx.Load()}, bolt.BookmarkFormat(k.format.Load())})
 		}
 	}
-	return true
+	return nil
 }
 
 // takesBookmarks tells whether the request can be given a bookmark, whichever member gets it: statements that commit with it, which the
@@ -83,12 +99,17 @@ func (c *httpConn) target() (id [16]byte, known bool) {
 	return c.srv.databases.id(appendLower(room[:0], c.w.unit.intent.DB))
 }
 
-// carry makes the bookmarks that a read has, the client's and ours, what its member is chosen by.
-func (c *httpConn) carry() {
+// carry makes the bookmarks that a read has, the client's and ours, what its member is chosen by. An error is the client's end.
+func (c *httpConn) carry(ctx context.Context) error {
 	w := c.w
 	u := &w.unit
+	if u.moved {
+		if err := c.remember(ctx); err != nil {
+			return err
+		}
+	}
 	if u.intent.Mode != routing.Read || w.path.kind != routeStatements || !u.held {
-		return
+		return nil
 	}
 	u.intent.Marks = u.markRoom[:0]
 	id, known := c.target()
@@ -103,6 +124,7 @@ func (c *httpConn) carry() {
 			u.intent.Marks = append(u.intent.Marks, own.at)
 		}
 	}
+	return nil
 }
 
 // givenMarks is what the client's own bookmarks say.
@@ -252,140 +274,8 @@ func (c *httpConn) blamesBookmark(m *cluster.Member, code string) bool {
 	}
 	c.srv.log.Warn("a bookmark of ours was refused", "client", c.remote, "member", m.Name, "db", u.intent.DB, "code", code)
 	if leader := c.srv.current.View().Leader(u.intent.DB); !waitedInVain(code) || leader == nil || leader.Member == m {
-		c.user().marks.forget(time.Now())
+		c.forgetMarks()
 	}
-	u.own, u.intent.Marks = nil, nil
-	u.judged, u.intent.Mode, u.tried = false, routing.Write, u.tried[:0]
+	c.toLeader()
 	return true
-}
-
-// beginWrite notes that a write leaves for the leader. Until its end is noted, reads of its user have to stay there: its client
-// may know of it before we do.
-func (c *httpConn) beginWrite() {
-	u := &c.w.unit
-	if u.writing != nil || u.onlyReads(c.w.path) {
-		return
-	}
-	u.writing = &c.user().marks
-	u.writing.open.Add(1)
-}
-
-// onlyReads tells whether what we took for a write only reads: a bookmark of ours was refused.
-func (u *httpUnit) onlyReads(r httpRoute) bool {
-	if r.kind != routeStatements || !u.held {
-		return false
-	}
-	t := u.readTexts(r)
-	return t.known && t.read && t.clean && !t.users
-}
-
-// endWrite notes the end of a write: by the transaction that its answer told, else by time.
-func (u *httpUnit) endWrite() {
-	if u.writing == nil {
-		return
-	}
-	now := time.Now()
-	if len(u.wrote) == 0 {
-		u.writing.loosen(now)
-	}
-	u.writing.written(now)
-	u.writing.open.Add(-1)
-	u.writing, u.wrote = nil, nil
-}
-
-// noteAnswer looks for the bookmark in the answer of a write, or of the commit of a transaction, when it is short and comes without
-// a pause, as answers of writes usually do.
-func (c *httpConn) noteAnswer(lease *pool.Lease, n int) {
-	w := c.w
-	u := &w.unit
-	commits := w.path.kind == routeStatements || w.path.kind == routeInside && w.path.commit
-	if u.writing == nil || !commits || w.path.legacy || w.ans.status >= 300 || w.ans.has(fContentEncoding) || w.upload != nil {
-		return
-	}
-	buf := getBuffer()
-	defer putBuffer(buf)
-	for {
-		text, whole, more := c.answerBody(buf, n)
-		if whole {
-			c.noteMarks(lease, answerMarks(text))
-		}
-		if whole || !more || !c.readSoon(lease) {
-			return
-		}
-	}
-}
-
-// answerBody decodes what is there of the answer's body into buf; more tells whether there is a point in reading on.
-func (c *httpConn) answerBody(buf []byte, n int) (text []byte, whole, more bool) {
-	w := c.w
-	body, text := w.body, buf[:0]
-	for at := w.aFrom + n; at < w.aTo && !body.over(); {
-		piece := w.answer[at:w.aTo]
-		if len(text)+len(piece) > len(buf) {
-			return nil, false, false
-		}
-		out, took, err := body.decode(text, piece)
-		if err != nil || took == 0 {
-			return nil, false, err == nil
-		}
-		text, at = out, at+took
-	}
-	return text, body.over(), true
-}
-
-// moment is how long the rest of a write's answer is waited for, for its bookmark's sake.
-const moment = 5 * slow
-
-// readSoon reads more of an answer if it is there within a moment. What goes wrong is found by the next read.
-func (c *httpConn) readSoon(lease *pool.Lease) bool {
-	w := c.w
-	c.answerRoom()
-	lease.Link.Conn.SetReadDeadline(time.Now().Add(moment)) //nolint:errcheck // a closed connection shows in its next use
-	n, _ := lease.Link.Read(w.answer[w.aTo:])               //nolint:errcheck // as above
-	w.aTo += n
-	lease.Link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
-	c.limitMember(lease)
-	return n > 0
-}
-
-// answerMarks finds the list of bookmarks in an answer; nil when it has errors, or none.
-func answerMarks(body []byte) (list []byte) {
-	s := jsonScan{b: body}
-	failed := false
-	s.members(func(key []byte) {
-		from := s.i
-		s.skip()
-		value := bytes.TrimSpace(s.b[from:s.i])
-		switch string(key) {
-		case "bookmarks", "lastBookmarks":
-			list = value
-		case "errors":
-			failed = string(value) != "[]"
-		}
-	})
-	if !s.end() || failed {
-		return nil
-	}
-	return list
-}
-
-// noteMarks notes the transactions that a write's answer told. It ends the write: the client has nothing of the answer yet.
-func (c *httpConn) noteMarks(lease *pool.Lease, list []byte) {
-	u := &c.w.unit
-	var room [maxMarks]bolt.Position
-	got := marksOf(room[:0], list)
-	for _, p := range got {
-		u.writing.raise(p, bolt.BookmarkFabric, u.intent.Now)
-	}
-	u.wrote = append(u.wrote[:0], got...)
-	if len(got) > 0 {
-		u.endWrite()
-	}
-	if len(got) == 1 && got[0].DB != [16]byte{} {
-		c.srv.progress.note(lease.Member, got[0])
-		var name [64]byte
-		if u.intent.DB != "" {
-			c.srv.databases.learn(appendLower(name[:0], u.intent.DB), got[0].DB, false)
-		}
-	}
 }

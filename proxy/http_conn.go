@@ -288,7 +288,7 @@ func (c *httpConn) makeRoom(limit int) {
 func (c *httpConn) finish() {
 	if w := c.w; w != nil {
 		c.posted = w.req.len > 0 && w.unit.post
-		w.unit.endWrite()
+		c.endWrite()
 		w.release()
 		c.w = nil
 	}

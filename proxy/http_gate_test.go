@@ -62,8 +62,18 @@ func (g *gate) web(method, path, body string, headers ...string) webAnswer {
 }
 
 func (g *gate) httpClient() *http.Client {
+	if g.kept != nil {
+		return g.kept
+	}
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// keeping is the same gate for another client, which keeps its connection.
+func (g *gate) keeping() *gate {
+	transport := &http.Transport{MaxConnsPerHost: 1}
+	g.t.Cleanup(transport.CloseIdleConnections)
+	return &gate{t: g.t, cluster: g.cluster, current: g.current, server: g.server, address: g.address, kept: &http.Client{Transport: transport, Timeout: 30 * time.Second}}
 }
 
 // field is a column of the first row of the first result, in the tx endpoint's answer or the Query API's.

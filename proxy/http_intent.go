@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"hash/maphash"
 	"time"
 	"unicode/utf8"
@@ -21,6 +22,7 @@ type httpUnit struct {
 	declared   declaration
 	readOnly   bool               // its client may only read: members are told so, wherever it goes
 	judged     bool               // we took it for a read: the member is told so where it can be, and may refuse
+	moved      bool               // we judged, not the operator: it has to see what its scope has seen
 	safe       bool               // GET, HEAD or OPTIONS: can be sent again
 	post       bool               // the method is POST
 	toHead     bool               // the method is HEAD: the answer has no body
@@ -49,7 +51,7 @@ type httpUnit struct {
 	ownRoom   [4]ownMark
 	markRoom  [maxMarks]bolt.Position // of intent.Marks
 	lateAt    time.Time               // when a member without an answer is too late to get them; zero: whenever it comes
-	wrote     []bolt.Position         // what the answer said that the write committed; nil: nothing
+	told      bool                    // the answer said what the write committed
 	writing   *marks                  // of the user whose write this is, until its end is noted
 	waited    time.Duration           // for members, in all tries
 	answered  bool                    // bytes of a final answer are on their way to the client
@@ -86,8 +88,8 @@ func (d declaration) and(o declaration) declaration {
 	return declaredWrite
 }
 
-// decide fills in the unit's intent.
-func (c *httpConn) decide() {
+// decide fills in the unit's intent. An error is the client's end while the leader was asked what a read has to see.
+func (c *httpConn) decide(ctx context.Context) error {
 	w := c.w
 	u := &w.unit
 	u.intent = routing.Intent{DB: c.database(), Now: time.Now()}
@@ -109,7 +111,7 @@ func (c *httpConn) decide() {
 	default:
 		c.judge()
 	}
-	c.carry()
+	return c.carry(ctx)
 }
 
 // judge decides for work that nobody declared.
@@ -135,17 +137,17 @@ func (c *httpConn) judge() {
 	if !read || w.req.has(fAccessMode) || !c.mayMove() { // an access mode that we do not know stays
 		return
 	}
-	u.intent.Mode, u.judged = routing.Read, !u.safe
+	u.intent.Mode, u.judged, u.moved = routing.Read, !u.safe, w.set.Access != AccessRead
 }
 
 // mayMove tells whether an undeclared read may leave the leader on our own judgement: not when this very body was refused as a write
-// before, and not when nothing could tell a member what the read has to see. It notes what that is.
+// before, and not when nothing could tell a member what the read has to see.
 func (c *httpConn) mayMove() bool {
 	u := &c.w.unit
 	if c.w.set.Access == AccessRead {
 		return true
 	}
-	return (!u.held || !c.srv.writes.contains(u.body)) && c.remember()
+	return (!u.held || !c.srv.writes.contains(u.body)) && (c.w.set.Causality != CausalityCluster || c.takesBookmarks())
 }
 
 // declaration reads X-Write, Access-Mode and, of the Query API, accessMode.

@@ -50,8 +50,10 @@ func (c *httpConn) serve(ctx context.Context) error {
 	} else if err := c.takeBody(); err != nil {
 		return err
 	}
-	c.decide()
 	u.timeout = millis(w.req.value(head, fMaxTime))
+	if err := c.decide(ctx); err != nil {
+		return c.notServed(err)
+	}
 	c.decided()
 	return c.performAndNote(ctx)
 }

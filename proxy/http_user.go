@@ -17,6 +17,7 @@ type httpUser struct {
 	gate  *gateUser
 	login *login // nil before the first
 	hash  uint64 // of the Authorization header, with a seed of this process
+	seen  *marks // with CausalitySession: what this connection has seen of the login; nil until it matters
 }
 
 // user is the login of the request's credential. It lasts until the connection ends or sends another.
@@ -31,7 +32,7 @@ func (c *httpConn) user() *login {
 			auth = gate.auth
 		}
 		login, _ := c.srv.logins.enter(auth, nil)
-		c.who = httpUser{gate, login, hash}
+		c.who = httpUser{gate: gate, login: login, hash: hash}
 	}
 	return c.who.login
 }

@@ -102,6 +102,20 @@ func (m *marks) add(db [16]byte, now time.Time) *mark {
 	return k
 }
 
+// copy is what was seen until now, for a memory of its own. A write under way is remembered by time: its client may know of it.
+func (m *marks) copy(now time.Time) *marks {
+	own := new(marks)
+	own.wrote.Store(m.wrote.Load())
+	own.loose.Store(m.loose.Load())
+	if m.open.Load() > 0 {
+		own.loosen(now)
+	}
+	for _, k := range m.all() {
+		own.raise(bolt.Position{DB: k.db, Tx: k.tx.Load()}, bolt.BookmarkFormat(k.format.Load()), time.Unix(0, k.at.Load()))
+	}
+	return own
+}
+
 // forget drops every mark, as members refuse one of them: what was written until now is remembered by time.
 func (m *marks) forget(now time.Time) {
 	m.mu.Lock()
@@ -207,4 +221,11 @@ func (d *databases) learn(name []byte, id [16]byte, own bool) {
 		k.names[id] = string(name)
 	}
 	d.known.Store(k)
+}
+
+// learnOne notes the UUID of the database called name, in lower case, when a bookmark of its own names no other.
+func (d *databases) learnOne(name string, list []bolt.Position) {
+	if len(list) == 1 && list[0].DB != [16]byte{} && name != "" {
+		d.learn([]byte(name), list[0].DB, false)
+	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // This file owns causality: cluster. A read that we moved sees all that was committed before it came, through whichever gate: the
-// leader is asked for its newest bookmark. Reads that come while a question is under way share the next one.
+// leader is asked for its newest bookmark. Reads that come while a question is under way share the next one, over Bolt and HTTP alike.
 
 // newest are the questions for leaders' newest bookmarks.
 type newest struct {
@@ -35,6 +35,51 @@ type batch struct {
 	list   []bolt.Position // set before done is closed: what the leader has
 	format bolt.BookmarkFormat
 	err    error
+}
+
+// inquirer is the session or connection whose read wants to know.
+type inquirer interface {
+	// askNewest asks the leader of db for its newest bookmark, or a JSON list of them, as its own client.
+	askNewest(ctx context.Context, db string) (list []bolt.Position, format bolt.BookmarkFormat, err error)
+	// await waits until a batch is done, watching its own client; the error is the client's RESET or end.
+	await(ctx context.Context, b *batch) error
+}
+
+// errNoMark says that the leader's answer had no bookmark.
+var errNoMark = errors.New("proxy: the leader gave no bookmark")
+
+// of returns the batch of a read that came just now, done. When its err is set nothing is known. An error is that of by's await.
+func (n *newest) of(ctx context.Context, q question, by inquirer) (*batch, error) {
+	b, first, before := n.join(q)
+	if !first {
+		return b, by.await(ctx, b)
+	}
+	asked := false
+	defer func() { n.end(q, b, asked) }()
+	if before != nil {
+		if b.err = by.await(ctx, before); b.err != nil {
+			return b, b.err
+		}
+	}
+	n.ask(q)
+	asked = true
+	b.list, b.format, b.err = by.askNewest(ctx, q.db)
+	if b.err == nil && len(b.list) == 0 {
+		b.err = errNoMark
+	}
+	return b, nil
+}
+
+// soon waits for as long as it usually takes; false when the batch is not done then.
+func (b *batch) soon() bool {
+	soon := time.NewTimer(quick)
+	defer soon.Stop()
+	select {
+	case <-b.done:
+		return true
+	case <-soon.C:
+		return false
+	}
 }
 
 // join joins the batch that is due. first is true for the read that has to ask, when the question before, if there is one, is done.
@@ -88,15 +133,11 @@ func (s *boltSession) rememberNewest(ctx context.Context) error {
 		s.toLeader()
 		return nil
 	}
-	q := question{db: routing.Fold(u.intent.DB), old: s.version < bolt.V4_0}
-	b, first, before := s.srv.newest.join(q)
-	if first {
-		s.askNewest(ctx, q, b, before)
-	} else if err := s.await(ctx, b); err != nil {
-		return err
+	b, err := s.srv.newest.of(ctx, question{db: routing.Fold(u.intent.DB), old: s.version < bolt.V4_0}, s)
+	if err == nil {
+		err = s.unwanted()
 	}
-	if b.err != nil || len(b.list) == 0 {
-		err := s.unwanted()
+	if err != nil || b.err != nil {
 		s.toLeader()
 		return err
 	}
@@ -112,51 +153,31 @@ func (s *boltSession) rememberNewest(ctx context.Context) error {
 	return nil
 }
 
-// askNewest asks the leader on behalf of a batch, as the client of this session.
-func (s *boltSession) askNewest(ctx context.Context, q question, b, before *batch) {
-	asked := false
-	defer func() { s.srv.newest.end(q, b, asked) }()
-	if before != nil {
-		if b.err = s.await(ctx, before); b.err != nil {
-			return
-		}
-	}
-	s.srv.newest.ask(q)
-	asked = true
-	u := &s.unit
-	saved := *u
+// askNewest asks over Bolt, by an empty transaction. The unit is as carry has it: nothing of it was sent or tried yet.
+func (s *boltSession) askNewest(ctx context.Context, db string) ([]bolt.Position, bolt.BookmarkFormat, error) {
 	s.in.held = true // as in askHome
-	text, err := s.newestAtLeader(ctx, saved.intent.DB)
-	s.in.held = false
-	*u = saved
-	if b.err = err; err != nil {
-		return
-	}
-	b.list, b.format = bolt.ParseBookmark(nil, []byte(text))
-	if len(b.list) == 1 && b.list[0].DB != [16]byte{} && q.db != "" {
-		s.srv.databases.learn([]byte(q.db), b.list[0].DB, false)
-	}
-}
-
-func (s *boltSession) newestAtLeader(ctx context.Context, db string) (string, error) {
-	s.unit.reset()
+	defer func() {
+		s.in.held = false
+		s.unit.tried = s.unit.tried[:0]
+	}()
 	lease, err := s.borrow(ctx, routing.Intent{DB: db, Version: s.version, UTC: s.utc, Now: s.now}, false)
 	if err != nil {
-		return "", err
+		return nil, 0, err
 	}
 	answer, err := s.askOn(lease, func(c *bolt.Client) (any, error) { return c.Bookmark(db) })
+	if err != nil {
+		return nil, 0, err
+	}
 	text, _ := answer.(string)
-	return text, err
+	list, format := bolt.ParseBookmark(nil, []byte(text))
+	s.srv.databases.learnOne(db, list)
+	return list, format, nil
 }
 
-// await waits for another session's question. When it takes a while a pump watches the client.
+// await waits for another's question. When it takes a while a pump watches the client.
 func (s *boltSession) await(ctx context.Context, b *batch) error {
-	soon := time.NewTimer(quick)
-	defer soon.Stop()
-	select {
-	case <-b.done:
+	if b.soon() {
 		return nil
-	case <-soon.C:
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -31,13 +31,14 @@ type Server struct {
 	logins    *logins
 	users     atomic.Pointer[gateUsers] // nil: there are none
 	throttle  *throttle
-	http      httpShared // what HTTP connections share
-	writes    *textSet   // texts that Classify took for reads and a member for writes
-	routed    nameSet    // databases whose work needs server-side routing, as members said
-	databases databases  // their names in bookmarks
-	progress  progress   // of members
-	newest    newest     // questions for leaders' bookmarks
-	auths     limiter    // of log-ons at members
+	http      httpShared   // what HTTP connections share
+	writes    *textSet     // texts that Classify took for reads and a member for writes
+	routed    nameSet      // databases whose work needs server-side routing, as members said
+	databases databases    // their names in bookmarks
+	progress  progress     // of members
+	newest    newest       // questions for leaders' bookmarks
+	wanted    atomic.Int64 // UnixNano of the newest wish for news of where members are
+	auths     limiter      // of log-ons at members
 	held      holdLine
 	counts    counters
 	budgets   sync.Map // of member name to *retryBudget
