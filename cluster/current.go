@@ -14,11 +14,12 @@ const (
 	Unserved              // it said that the database is unavailable
 	Told                  // it gave out a routing table
 	Changed               // of no member: databases or aliases were created, dropped, started or stopped, or one is new to us
+	Wanted                // nothing: reads wait at the leader for news of where the others are
 )
 
 // String names the reason for logs.
 func (w Why) String() string {
-	return [...]string{"connection broke", "not a leader", "database unavailable", "routing table", "databases changed"}[w]
+	return [...]string{"connection broke", "not a leader", "database unavailable", "routing table", "databases changed", "places wanted"}[w]
 }
 
 // Report is what the data path met at a member; it wakes a check.

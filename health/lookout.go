@@ -82,6 +82,10 @@ func (m *Monitor) report(r cluster.Report) {
 		m.wakeAll()
 		return
 	}
+	if r.Why == cluster.Wanted { // once, at the ordinary pace otherwise: nothing is lost
+		m.wakeAll()
+		return
+	}
 	s := m.state(r.Member)
 	if s == nil {
 		return

@@ -34,6 +34,9 @@ func (c *httpConn) pick(view *cluster.View) (*cluster.Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !u.intent.Since.IsZero() {
+		c.srv.keptAtLeader(view, u.intent, s)
+	}
 	if s.HTTP == "" {
 		return nil, fmt.Errorf("%w: %s", errNoHTTP, s.Name)
 	}

@@ -344,6 +344,9 @@ func callServers(c *bolt.Client, db string) (any, error) {
 // may verify a login then.
 func (s *boltSession) pick(v *cluster.View, in routing.Intent, verify bool) (*cluster.Status, error) {
 	status, err := s.front.router().Pick(v, in, s.unit.tried)
+	if err == nil && !in.Since.IsZero() {
+		s.srv.keptAtLeader(v, in, status)
+	}
 	if err == nil || !verify || !v.Blind {
 		return status, err
 	}
