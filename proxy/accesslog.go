@@ -19,7 +19,6 @@ import (
 // accessLine is what is noted for the line of a unit of work while that runs.
 type accessLine struct {
 	began  time.Time
-	why    string // what decided: see docs/access-log.md
 	reason string // of a text that was looked at: what decided there,
 	at     string // and where
 	member string // that served it at last
@@ -52,20 +51,6 @@ func (l *accessLine) failed(code string) {
 	}
 }
 
-// corrected notes that what was taken for a read was refused as a write.
-func (l *accessLine) corrected() {
-	if l != nil {
-		l.why = "refused"
-	}
-}
-
-// kept notes that what would be a read goes to the leader, for what it has to see.
-func (l *accessLine) kept() {
-	if l != nil {
-		l.why = "causality"
-	}
-}
-
 // judged notes what a text says.
 func (l *accessLine) judged(text []byte, v cypher.Verdict) {
 	l.reason, l.at = v.Reason, cypher.Place(text, v)
@@ -85,12 +70,12 @@ func (l *accessLine) ended(err error) string {
 }
 
 // tail is what the lines of all protocols end with.
-func (l *accessLine) tail(in routing.Intent, err error) []slog.Attr {
+func (l *accessLine) tail(in routing.Intent, why because, err error) []slog.Attr {
 	access := "write"
 	if in.Mode == routing.Read {
 		access = "read"
 	}
-	attrs := []slog.Attr{slog.String("access", access), slog.String("why", l.why)}
+	attrs := []slog.Attr{slog.String("access", access), slog.String("why", why.String())}
 	if l.reason != "" {
 		attrs = append(attrs, slog.String("reason", l.reason))
 	}
@@ -108,36 +93,9 @@ func (s *boltSession) startLine() {
 	if u.line = s.srv.accessLine(s.now); u.line == nil {
 		return
 	}
-	u.line.why = s.why()
 	if u.verdict.Reason != "" && !u.declared {
 		u.line.judged(u.query, u.verdict)
 	}
-}
-
-// why says in a word what decided where the unit goes: decide, once more, for people.
-func (s *boltSession) why() string {
-	u, f := &s.unit, s.front.settings.Load()
-	switch {
-	case u.declared:
-		return "declared"
-	case u.explicit && u.intent.Mode == routing.Read:
-		return "frontend"
-	case u.explicit:
-		return "transaction"
-	case u.verdict.System && s.manyDatabases():
-		return "system"
-	case f.Access == AccessWrite:
-		return "frontend"
-	case f.Undeclared == UndeclaredLeader:
-		return "undeclared"
-	case u.verdict.OneMember:
-		return "one member"
-	case u.verdict.Access == cypher.Write, u.intent.Mode == routing.Read:
-		return "text"
-	case s.srv.writes.contains(u.query):
-		return "refused before"
-	}
-	return "causality"
 }
 
 // endLine writes the line of a unit that is over; one that holds a lease goes on.
@@ -162,7 +120,7 @@ func (s *boltSession) endLine(err error) {
 		l.failed("rollback")
 	}
 	attrs := append([]slog.Attr{slog.String("frontend", s.front.settings.Load().Name), slog.String("client", s.remote), slog.String("session", s.id),
-		slog.String("protocol", "bolt "+s.version.String()), slog.String("unit", unit)}, l.tail(u.intent, err)...)
+		slog.String("protocol", "bolt "+s.version.String()), slog.String("unit", unit)}, l.tail(u.intent, u.because, err)...)
 	s.srv.log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
 }
 
@@ -170,54 +128,17 @@ func (s *boltSession) endLine(err error) {
 func (s *boltSession) refusedLine(code, why string) {
 	if l := s.srv.accessLine(s.now); l != nil {
 		s.unit.reset()
-		l.why, l.reason, l.end, s.unit.line = "read-only", why, code, l
+		l.reason, l.end, s.unit.line, s.unit.because = why, code, l, becauseReadOnly
 	}
 }
 
-// why is the same for a request.
-func (c *httpConn) why() string {
-	w := c.w
-	u, set := &w.unit, w.set
-	switch {
-	case w.path.kind == routeStatic:
-		return "any member"
-	case u.pinned != nil:
-		return "transaction"
-	case u.declared != undeclared:
-		return "declared"
-	case set.Access == AccessWrite:
-		return "frontend"
-	case set.Undeclared != UndeclaredDetect && set.Access == AccessAny:
-		return "undeclared"
-	case w.path.kind == routeBegin && u.intent.Mode == routing.Read:
-		return "frontend"
-	case w.path.kind == routeBegin:
-		return "transaction"
-	case w.path.kind != routeStatements:
-		return "method"
-	}
-	t := u.readTexts(w.path)
-	switch {
-	case !t.read, u.intent.Mode == routing.Read:
-		return "text"
-	case t.oneMember:
-		return "one member"
-	case t.strays():
-		return "several databases"
-	case u.held && c.srv.writes.contains(u.body):
-		return "refused before"
-	}
-	return "causality"
-}
-
-// decided completes the line of a request that was just decided on.
+// decided completes the line of a request that was just decided on by what its texts say.
 func (c *httpConn) decided() {
 	w := c.w
 	l := w.unit.line
 	if l == nil {
 		return
 	}
-	l.why = c.why()
 	if w.unit.texts.known && w.unit.declared == undeclared {
 		l.reason, l.at = w.unit.texts.reason, w.unit.texts.at
 	}
@@ -242,6 +163,6 @@ func (c *httpConn) endLine(err error) {
 		l.status = w.ans.status
 	}
 	attrs := append([]slog.Attr{slog.String("frontend", w.set.Name), slog.String("client", c.remote), slog.String("protocol", "http"),
-		slog.String("unit", unit), slog.Int("status", l.status)}, l.tail(u.intent, err)...)
+		slog.String("unit", unit), slog.Int("status", l.status)}, l.tail(u.intent, u.because, err)...)
 	c.srv.log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
 }

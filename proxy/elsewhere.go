@@ -142,14 +142,14 @@ func (s *boltSession) becomeWrite() {
 	}
 	u.verdict.Access = cypher.Write
 	s.toLeader()
-	u.line.corrected()
+	u.because = becauseRefused
 }
 
 // toLeader sends what we took for a read to the leader, as the client wrote it.
 func (s *boltSession) toLeader() {
 	u := &s.unit
 	u.judged, u.moved, u.intent.Mode = false, false, routing.Write
-	u.line.kept()
+	u.because = becauseCausality
 	u.intent.Marks, u.tried = nil, u.tried[:0]
 	s.sendPlain()
 }

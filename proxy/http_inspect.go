@@ -146,7 +146,7 @@ func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 		}
 		u.judged, u.intent.Mode = false, routing.Write
 		c.srv.counts.again(resentMisjudged)
-		u.line.corrected()
+		u.because = becauseRefused
 		u.tried = u.tried[:0]
 		return true
 	}

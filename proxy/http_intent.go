@@ -20,6 +20,7 @@ import (
 type httpUnit struct {
 	intent     routing.Intent
 	declared   declaration
+	because    because
 	readOnly   bool               // its client may only read: members are told so, wherever it goes
 	judged     bool               // we took it for a read: the member is told so where it can be, and may refuse
 	moved      bool               // we judged, not the operator: it has to see what its scope has seen
@@ -99,55 +100,85 @@ func (c *httpConn) decide(ctx context.Context) error {
 	set := w.set
 	switch {
 	case w.path.kind == routeStatic:
-		u.intent.Mode = routing.Read
+		u.intent.Mode, u.because = routing.Read, becauseAny
 	case u.declared != undeclared:
-		if u.declared == declaredRead {
+		if u.because = becauseDeclared; u.declared == declaredRead {
 			u.intent.Mode = routing.Read
 		}
 	case set.Access == AccessWrite:
+		u.because = becauseFrontend
 	case set.Undeclared == UndeclaredRead && set.Access == AccessAny:
-		u.intent.Mode = routing.Read
+		u.intent.Mode, u.because = routing.Read, becauseUndeclared
 	case set.Undeclared == UndeclaredLeader && set.Access == AccessAny:
+		u.because = becauseUndeclared
 	default:
-		c.judge()
+		u.because = c.judge()
+	}
+	if u.pinned != nil {
+		u.because = becauseTransaction
 	}
 	return c.carry(ctx)
 }
 
-// judge decides for work that nobody declared.
-func (c *httpConn) judge() {
+// judge decides for work that nobody declared, and says by what.
+func (c *httpConn) judge() because {
 	w := c.w
 	u := &w.unit
-	read := false
+	read, by := c.looksLikeRead()
+	if !read {
+		return by
+	}
+	if w.req.has(fAccessMode) { // one that we do not know
+		return becauseDeclared
+	}
+	if stays := c.staysAtLeader(); stays != becauseNothing {
+		return stays
+	}
+	u.intent.Mode, u.judged, u.moved = routing.Read, !u.safe, w.set.Access != AccessRead
+	return by
+}
+
+// looksLikeRead tells whether undeclared work is a read, and what says so.
+func (c *httpConn) looksLikeRead() (read bool, by because) {
+	w := c.w
+	u := &w.unit
 	switch w.path.kind {
 	case routeStatements:
 		t := u.readTexts(w.path)
 		if t.users {
 			c.srv.logins.forgetAll()
 		}
-		read = t.read && !t.oneMember && !t.strays()
-	case routeBegin:
-		read = w.set.Access == AccessRead || u.readOnly
-	default:
-		read = u.safe
-		if w.path.users && !u.safe {
-			c.srv.logins.forgetAll()
+		switch {
+		case t.read && t.oneMember:
+			return false, becauseOneMember
+		case t.read && t.strays():
+			return false, becauseSeveral
 		}
+		return t.read, becauseText
+	case routeBegin:
+		if w.set.Access == AccessRead || u.readOnly {
+			return true, becauseFrontend
+		}
+		return false, becauseTransaction
 	}
-	if !read || w.req.has(fAccessMode) || !c.mayMove() { // an access mode that we do not know stays
-		return
+	if w.path.users && !u.safe {
+		c.srv.logins.forgetAll()
 	}
-	u.intent.Mode, u.judged, u.moved = routing.Read, !u.safe, w.set.Access != AccessRead
+	return u.safe, becauseMethod
 }
 
-// mayMove tells whether an undeclared read may leave the leader on our own judgement: not when this very body was refused as a write
-// before, and not when nothing could tell a member what the read has to see.
-func (c *httpConn) mayMove() bool {
+// staysAtLeader tells why an undeclared read may not leave the leader on our own judgement: this very body was refused as a write
+// before, or nothing could tell a member what the read has to see. becauseNothing: it may.
+func (c *httpConn) staysAtLeader() because {
 	u := &c.w.unit
-	if c.w.set.Access == AccessRead {
-		return true
+	switch {
+	case c.w.set.Access == AccessRead:
+	case u.held && c.srv.writes.contains(u.body):
+		return becauseRefusedBefore
+	case c.w.set.Causality == CausalityCluster && !c.takesBookmarks():
+		return becauseCausality
 	}
-	return (!u.held || !c.srv.writes.contains(u.body)) && (c.w.set.Causality != CausalityCluster || c.takesBookmarks())
+	return becauseNothing
 }
 
 // declaration reads X-Write, Access-Mode and, of the Query API, accessMode.

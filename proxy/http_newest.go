@@ -48,7 +48,7 @@ func (c *httpConn) rememberNewest(ctx context.Context) error {
 // toLeader sends what we took for a read to the leader, as the client wrote it.
 func (c *httpConn) toLeader() {
 	u := &c.w.unit
-	u.judged, u.moved, u.intent.Mode = false, false, routing.Write
+	u.judged, u.moved, u.intent.Mode, u.because = false, false, routing.Write, becauseCausality
 	u.own, u.intent.Marks, u.tried = nil, nil, u.tried[:0]
 	u.intent.Since = time.Time{}
 }

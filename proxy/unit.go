@@ -23,6 +23,7 @@ type unit struct {
 	moved    bool // we judged, not the operator: it has to see what its user has seen
 	homeless bool // the client named no database
 	readOnly bool // the client may only read: sent with mode "r" wherever it goes
+	because  because
 	routed   bool // wants a connection with server-side routing (USE)
 
 	refusals   int    // how often a member said that the database is not its to serve, since the home was asked for
@@ -186,33 +187,57 @@ func (s *boltSession) decide(o opening) {
 		s.srv.learner.want(u.intent.DB)
 	}
 	if len(o.mode) == 1 && o.mode[0] == 'r' {
-		u.declared, u.intent.Mode = true, routing.Read
+		u.declared, u.intent.Mode, u.because = true, routing.Read, becauseDeclared
 		if s.version < bolt.V4_0 && !u.explicit { // no mode is enforced: what the text says counts when an answer is lost
 			u.verdict = cypher.Classify(o.query, u.procedures)
 		}
 		return
 	}
 	if u.explicit {
-		if u.moved = f.Access != AccessRead && u.readOnly && s.mayMove(); u.moved || f.Access == AccessRead { // the frontend's word for what nobody declared
-			u.intent.Mode, u.judged = routing.Read, s.version >= bolt.V4_0
-		}
+		s.decideTransaction(f)
 		return
 	}
 	u.verdict = cypher.Classify(o.query, u.procedures)
 	switch {
 	case u.verdict.System && s.manyDatabases(): // at its leader
-	case f.Access == AccessWrite || f.Undeclared == UndeclaredLeader || u.verdict.OneMember:
-	case u.verdict.Access == cypher.Read && f.Access == AccessRead:
-		u.intent.Mode, u.judged = routing.Read, true
-	case u.verdict.Access == cypher.Read && s.mayMove():
-		u.intent.Mode, u.judged, u.moved = routing.Read, true, true
+		u.because = becauseSystem
+	case f.Access == AccessWrite:
+		u.because = becauseFrontend
+	case f.Undeclared == UndeclaredLeader:
+		u.because = becauseUndeclared
+	case u.verdict.OneMember:
+		u.because = becauseOneMember
+	case u.verdict.Access == cypher.Write:
+		u.because = becauseText
+	case f.Access == AccessRead:
+		u.intent.Mode, u.judged, u.because = routing.Read, true, becauseText
+	default:
+		if u.because = s.staysAtLeader(); u.because == becauseNothing {
+			u.intent.Mode, u.judged, u.moved, u.because = routing.Read, true, true, becauseText
+		}
 	}
 }
 
-// mayMove tells whether an undeclared read may leave the leader on our own judgement: not when this very text was refused as a
-// write before, and not when nothing could tell a member what the read has to see.
-func (s *boltSession) mayMove() bool {
-	return !s.srv.writes.contains(s.unit.query) && (s.front.settings.Load().Causality != CausalityCluster || s.takesBookmarks())
+// decideTransaction decides for one that declares nothing: the frontend's word, where it has one.
+func (s *boltSession) decideTransaction(f *Frontend) {
+	u := &s.unit
+	u.because = becauseTransaction
+	u.moved = f.Access != AccessRead && u.readOnly && s.staysAtLeader() == becauseNothing
+	if u.moved || f.Access == AccessRead {
+		u.intent.Mode, u.judged, u.because = routing.Read, s.version >= bolt.V4_0, becauseFrontend
+	}
+}
+
+// staysAtLeader tells why an undeclared read may not leave the leader on our own judgement: this very text was refused as a write
+// before, or nothing could tell a member what the read has to see. becauseNothing: it may.
+func (s *boltSession) staysAtLeader() because {
+	switch {
+	case s.srv.writes.contains(s.unit.query):
+		return becauseRefusedBefore
+	case s.front.settings.Load().Causality == CausalityCluster && !s.takesBookmarks():
+		return becauseCausality
+	}
+	return becauseNothing
 }
 
 // bytesToName avoids a copy for the names that come again and again.
