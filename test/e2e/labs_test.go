@@ -14,14 +14,14 @@ func TestHA(t *testing.T) {
 	everything(t, labs.HA, classify, readOnly, stage{"classic", classicHA}, learning)
 }
 func TestCausal(t *testing.T) {
-	everything(t, labs.Causal, stage{"causality", causality}, stage{"application", causalGate}, learning, twoLeaders)
+	everything(t, labs.Causal, stage{"causality", causality}, stage{"causality over HTTP", causalityHTTP}, stage{"application", causalGate}, learning, twoLeaders)
 }
 func TestCommunity44(t *testing.T) { everything(t, labs.Community44, classify, readOnly, byDatabase) }
 func TestCommunity5(t *testing.T) {
-	everything(t, labs.Community5, classify, browser, readOnly, byDatabase, stage{"life of a member", lifeOfAMember})
+	everything(t, labs.Community5, classify, browser, readOnly, byDatabase, stage{"life of a member", lifeOfAMember}, stage{"newest over HTTP", newestOverHTTP})
 }
 func TestCommunity2026(t *testing.T) {
-	everything(t, labs.Community2026, classify, readOnly, byDatabase)
+	everything(t, labs.Community2026, classify, readOnly, byDatabase, stage{"newest over HTTP", newestOverHTTP})
 }
 
 // stage is what one lab goes through beside the rest; it may kill members.
