@@ -110,6 +110,27 @@ func TestAReadThatWeMovedSeesWhatItsUserWroteElsewhere(t *testing.T) {
 	}
 }
 
+// TestReadsAfterTheLastWriteAreForAllMembers: whoever answered first does not serve all of them.
+func TestReadsAfterTheLastWriteAreForAllMembers(t *testing.T) {
+	var reads watched
+	o := gateOptions{standin: lagging(cluster.Causal, "4.4.48", 0)} // checks do not tell transactions
+	reads.into(&o.standin)
+	g := startGate(t, o)
+	c := g.dial(bolt.V4_4)
+	query(t, c, aMark, m{"mark": "a"}, nil)
+	const rounds = 600
+	for range rounds {
+		if !sees(t, c, "a") {
+			t.Fatal("a read misses the write before it")
+		}
+	}
+	for s := range g.current.View().Readers("neo4j") {
+		if n := reads.by[s.Name]; n < rounds/6 {
+			t.Errorf("%s served %d of %d reads (%v)", s.Name, n, rounds, reads.by)
+		}
+	}
+}
+
 func TestWithoutCausalityAReadMayMissWhatItsUserWrote(t *testing.T) {
 	o := gateOptions{standin: lagging(cluster.Autonomous, "", 20*time.Millisecond), frontend: func(f *Frontend) { f.Causality = CausalityNone }}
 	g := startGate(t, o)

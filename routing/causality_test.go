@@ -73,6 +73,38 @@ func TestReadsGoWhereTheirTransactionsAre(t *testing.T) {
 	}
 }
 
+// TestAMemberOfWhichNothingIsKnownIsAskedNowAndThen: else nothing would ever become known of it.
+func TestAMemberOfWhichNothingIsKnownIsAskedNowAndThen(t *testing.T) {
+	v := view("a leader", "b follower", "c follower", "d replica")
+	known, late := map[string]bool{"b": true}, map[string]bool{"d": true}
+	r := &Router{
+		Has:  func(s *cluster.Status, _ []bolt.Position) bool { return known[s.Name] },
+		Late: func(m *cluster.Member, _ time.Time) bool { return late[m.Name] },
+	}
+	count := func() map[string]int {
+		got := map[string]int{}
+		for range 10 * askEvery {
+			s, err := r.Pick(v, Intent{Mode: Read, Marks: []bolt.Position{{Tx: 7}}}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[s.Name]++
+		}
+		return got
+	}
+	if got := count(); got["c"] != 10 || got["b"] != 10*askEvery-10 {
+		t.Errorf("got %v; want one of %d at c, which was not late, and the others at b, which has all", got, askEvery)
+	}
+	late["c"] = true
+	if got := count(); got["b"] != 10*askEvery {
+		t.Errorf("got %v; want all at b: all others have been late", got)
+	}
+	known["c"], known["d"] = true, true
+	if got := count(); got["b"] < 3*askEvery || got["c"] < 3*askEvery || got["d"] < 3*askEvery {
+		t.Errorf("got %v; want all alike: all have it", got)
+	}
+}
+
 func TestMembersThatLagByMoreThanMaxLagServeNoReads(t *testing.T) {
 	v := view("a leader", "b follower", "c follower", "d follower")
 	for i, lag := range []int64{0, 100, 101, 0} {

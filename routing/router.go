@@ -63,7 +63,8 @@ type Router struct {
 	Has    func(*cluster.Status, []bolt.Position) bool // the member is known to have these transactions; nil: none is
 	Late   func(m *cluster.Member, now time.Time) bool // reads that waited for a transaction there waited long, of late; nil: none did
 
-	next atomic.Uint64 // reads handed out so far
+	next  atomic.Uint64 // reads handed out so far
+	asked atomic.Uint64 // reads for which some members were known to have what they need, and others not
 }
 
 // Pick chooses the member for in by the View, leaving out those in tried. The error says why there is none.
