@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 )
 
 // Instant is a Neo4j member without a database, which answers everything at once with fixed bytes, so that what is measured around it is not it.
 // It executes nothing, checks no password and knows no errors beyond the protocol's. To health checks it is a standalone Community 5.26, or, with
-// Role master or slave, a member of a HA cluster of 3.5.
+// Role master or slave, a member of a HA cluster of 3.5; with leader or follower, asked over Bolt, of a cluster of 5.26.
 type Instant struct {
 	Bolt string // address to listen on; "": none
 	HTTP string // the same
-	Role string // "": standalone; "master" or "slave": HA
+	Role string // "": standalone; "master" or "slave": HA; "leader" or "follower"
+	Peer string // Bolt address that it tells of beside its own: a follower's leader, a leader's follower
 
 	boltListener, httpListener net.Listener
 	answers                    *boltAnswers
@@ -23,8 +25,8 @@ type Instant struct {
 
 // Listen opens the listeners. Addresses with port 0 are then the real ones.
 func (s *Instant) Listen() error {
-	if s.Role != "" && s.Role != "master" && s.Role != "slave" {
-		return fmt.Errorf("%w: role %q: want master, slave or nothing", errUsage, s.Role)
+	if !slices.Contains([]string{"", "master", "slave", "leader", "follower"}, s.Role) {
+		return fmt.Errorf("%w: role %q: want master, slave, leader, follower or nothing", errUsage, s.Role)
 	}
 	for _, l := range []struct {
 		address *string
@@ -39,7 +41,7 @@ func (s *Instant) Listen() error {
 		}
 		*l.address, *l.to = listener.Addr().String(), listener
 	}
-	s.answers = newBoltAnswers(s.Bolt, s.Role)
+	s.answers = newBoltAnswers(s.Bolt, s.Role, s.Peer)
 	s.pages = newHTTPPages(s.HTTP, s.Bolt, s.Role)
 	return nil
 }

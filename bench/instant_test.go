@@ -110,7 +110,7 @@ func TestInstantServerLooksLikeAStandaloneCommunityServer(t *testing.T) {
 func TestInstantServerTakesMessagesCutAnywhere(t *testing.T) {
 	one := bolt.AppendMessage(bolt.AppendMessage(nil, bolt.TagRun, "RETURN 1", map[string]any{}, map[string]any{}), bolt.TagPull, map[string]any{"n": 1000})
 	all := bytes.Join([][]byte{bolt.Noop, one, bolt.Reset, one}, nil)
-	answers := newBoltAnswers("a:1", "")
+	answers := newBoltAnswers("a:1", "", "")
 	var want []byte
 	for cut := range all {
 		s := instantSession{answers: answers}

@@ -30,14 +30,14 @@ type controlAnswer struct {
 	run, rows []byte
 }
 
-// bookmark has the form of 5.x: FB: and base64. It is not decoded by the instant server.
-const bookmark = "FB:kcwQAAAAAAAAAAAAAAAAAAAAAMkAAZA="
+// bookmark has the form of 5.x, FB: and base64: transaction 1 of some database. It is not decoded by the instant server.
+const bookmark = "FB:kcwQAQIDBAUGBwgJCgsMDQ4PEMkAAZA="
 
-func newBoltAnswers(address, role string) *boltAnswers {
+func newBoltAnswers(address, role, peer string) *boltAnswers {
 	agent, versions := "Neo4j/5.26.0", []bolt.Version{
 		bolt.V5_8, bolt.V5_7, bolt.V5_6, bolt.V5_4, bolt.V5_3, bolt.V5_2, bolt.V5_1, bolt.V5_0, bolt.V4_4, bolt.V4_3, bolt.V(4, 2), bolt.V4_1, bolt.V4_0,
 	}
-	if role != "" {
+	if role == "master" || role == "slave" {
 		agent, versions = "Neo4j/3.5.0", []bolt.Version{bolt.V3}
 	}
 	fields := map[string]any{"fields": []string{"1"}, "t_first": 0}
@@ -62,23 +62,34 @@ func newBoltAnswers(address, role string) *boltAnswers {
 			"rt": map[string]any{"ttl": 300, "db": "neo4j", "servers": everywhere},
 		}),
 		invalid: bolt.AppendFailure(nil, bolt.V4_4, bolt.CodeInvalidRequest, "the instant server knows no such message"),
-		control: controlAnswers(address, agent),
+		control: controlAnswers(address, agent, role, peer),
 	}
 }
 
 // controlAnswers are the tables that tell what kind of server this is (operations manual, "SHOW DATABASES"; "dbms.components").
-func controlAnswers(address, agent string) []controlAnswer {
-	database := func(name string, home bool) []any {
-		return []any{name, "standard", []any{}, "read-write", address, "primary", true, "online", "online", "", home, home, []any{}}
+func controlAnswers(address, agent, role, peer string) []controlAnswer {
+	edition := "community"
+	if role != "" {
+		edition = "enterprise"
+	}
+	row := func(name string, home bool, address string, writes bool) []any {
+		return []any{name, "standard", []any{}, "read-write", address, "primary", writes, "online", "online", "", home, home, []any{}}
+	}
+	database := func(name string, home bool) [][]any {
+		rows := [][]any{row(name, home, address, role != "follower")}
+		if peer != "" {
+			rows = append(rows, row(name, home, peer, role == "follower"))
+		}
+		return rows
 	}
 	columns := []string{"name", "type", "aliases", "access", "address", "role", "writer", "requestedStatus", "currentStatus", "statusMessage",
 		"default", "home", "constituents"}
 	_, version, _ := strings.Cut(agent, "/")
 	return []controlAnswer{
-		table("SHOW HOME DATABASE", columns, database("neo4j", true)),
-		table("SHOW DEFAULT DATABASE", columns, database("neo4j", true)),
-		table("SHOW DATABASE", columns, database("neo4j", true), database("system", false)),
-		table("DBMS.COMPONENTS", []string{"name", "versions", "edition"}, []any{"Neo4j Kernel", []any{version}, "community"}),
+		table("SHOW HOME DATABASE", columns, database("neo4j", true)...),
+		table("SHOW DEFAULT DATABASE", columns, database("neo4j", true)...),
+		table("SHOW DATABASE", columns, append(database("neo4j", true), database("system", false)...)...),
+		table("DBMS.COMPONENTS", []string{"name", "versions", "edition"}, []any{"Neo4j Kernel", []any{version}, edition}),
 		table("SHOW PROCEDURES", []string{"name", "mode"}),
 		table("DBMS.PROCEDURES", []string{"name", "mode"}),
 	}

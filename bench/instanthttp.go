@@ -22,9 +22,13 @@ func newHTTPPages(address, boltAddress, role string) *httpPages {
 		commit:  page(200, `{"results":[{"columns":["1"],"data":[{"row":[1],"meta":[null]}]}],"errors":[],"lastBookmarks":["`+bookmark+`"]}`),
 		refused: []byte("HTTP/1.1 411 Length Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
 	}
-	if role == "" {
+	if role != "master" && role != "slave" {
+		edition := "community"
+		if role != "" {
+			edition = "enterprise"
+		}
 		p.byPath["/"] = page(200, fmt.Sprintf(`{"bolt_routing":"neo4j://%s","transaction":"http://%s/db/{databaseName}/tx","bolt_direct":"bolt://%s",`+
-			`"query":"http://%s/db/{databaseName}/query/v2","neo4j_version":"5.26.0","neo4j_edition":"community"}`, boltAddress, address, boltAddress, address))
+			`"query":"http://%s/db/{databaseName}/query/v2","neo4j_version":"5.26.0","neo4j_edition":"%s"}`, boltAddress, address, boltAddress, address, edition))
 		return p
 	}
 	p.byPath["/"] = page(200, fmt.Sprintf(`{"management":"http://%s/db/manage/","data":"http://%s/db/data/","bolt":"bolt://%s"}`, address, address, boltAddress))

@@ -116,7 +116,8 @@ func newBenchServeCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&s.Bolt, "bolt", "127.0.0.1:0", "address for Bolt; empty: none")
 	c.Flags().StringVar(&s.HTTP, "http", "127.0.0.1:0", "address for HTTP; empty: none")
-	c.Flags().StringVar(&s.Role, "role", "", "be a HA master or slave (default: standalone)")
+	c.Flags().StringVar(&s.Role, "role", "", "be a HA master or slave, or the leader or a follower of a cluster of 5.x (default: standalone)")
+	c.Flags().StringVar(&s.Peer, "peer", "", "Bolt address of the leader, for a follower, or of a follower, for the leader")
 	return c
 }
 
