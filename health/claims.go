@@ -18,6 +18,7 @@ type word struct {
 	fresh  bool                    // its newest check was that good answer: it is answering now
 	at     time.Time               // when that answer was asked for
 	roles  map[string]cluster.Role // what it says of itself, by database
+	hosts  []string                // databases that it has all the same, where what it says of itself was refuted
 	names  map[string]string       // whom it names as leader, by database; the member's name
 	since  map[string]time.Time    // since when it names that one, by database
 	leads  map[string]time.Time    // since when it says that it leads, by database

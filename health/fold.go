@@ -56,6 +56,11 @@ func settle(words []word) (settled map[string]map[string]cluster.Role, verdicts 
 				w.roles[db] = cluster.Unknown // it hosts the database: without an entry nobody might seem to
 			}
 		}
+		for _, db := range w.hosts {
+			if _, told := w.roles[db]; !told && !(named && db == cluster.AnyDatabase) {
+				w.roles[db] = cluster.Unknown
+			}
+		}
 		settled[w.member] = w.roles
 	}
 	return settled, verdicts

@@ -89,6 +89,24 @@ func TestNotALeaderCountsAtOnceAndUntilTheMembersNextAnswer(t *testing.T) {
 	})
 }
 
+// TestADatabaseWhoseOnlyMemberDoesNotLeadIsThereAllTheSame: work for it waits, as for any that has no leader.
+func TestADatabaseWhoseOnlyMemberDoesNotLeadIsThereAllTheSame(t *testing.T) {
+	c := three("5.26.0")
+	c.members = c.members[:1]
+	run(t, Options{Interval: time.Hour, Generation: cluster.Autonomous}, c.fakes()[:1], func(r *rig) {
+		before := r.after(time.Minute)
+		if !before.Hosted("neo4j") || before.Leader("neo4j") == nil {
+			r.Fatalf("to begin with: %v", before.Members[0].Roles)
+		}
+		r.members[0].set(func() { r.members[0].hang = true })
+		r.current.Report("s1", "neo4j", cluster.NotALeader)
+		v := r.after(0)
+		if !v.Hosted("neo4j") || v.Leader("neo4j") != nil {
+			r.Errorf("got %v; want neo4j hosted, and led by nobody", v.Members[0].Roles)
+		}
+	})
+}
+
 func TestNotALeaderWithoutANameIsTheDefaultDatabase(t *testing.T) {
 	run(t, Options{Interval: time.Hour}, three("5.26.0").fakes(), func(r *rig) {
 		r.after(time.Minute)

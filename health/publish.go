@@ -108,6 +108,7 @@ func (m *Monitor) roles() map[string]map[string]cluster.Role {
 		for db := range s.refuted {
 			if key := m.key(db, w.roles); w.roles[key] == cluster.Leader {
 				delete(w.roles, key)
+				w.hosts = append(w.hosts, key)
 			}
 		}
 		words = append(words, w)
