@@ -26,6 +26,7 @@ func (l *Lease) Keep() {
 	p.mu.Lock()
 	l.Fresh, l.kept, l.idleSince = false, true, time.Now()
 	lost := p.retired || !l.sameTarget(p.member.Load())
+	p.count(l, true, l.idleSince)
 	p.inFlight-- // the slot alone: the connection stays taken
 	p.kept[l] = struct{}{}
 	if lost {

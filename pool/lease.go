@@ -31,6 +31,8 @@ type Lease struct {
 	prev, next, under *Lease
 	idle              bool // in the idle list
 
+	work Work // see Begin
+
 	kept bool // by Keep; set by the holder alone
 	lost bool // closed while it was kept; guarded by the pool's mu
 }
@@ -237,6 +239,9 @@ func (p *memberPool) dial(ctx context.Context, id *Identity) (*Lease, error) {
 		return nil, dialError(m, err)
 	}
 	l := &Lease{Member: m, id: id, pool: p, address: address, born: time.Now(), Fresh: true}
+	p.mu.Lock()
+	p.counted.Opened++
+	p.mu.Unlock()
 	err = within(ctx, conn, func() error { return l.open(ctx, conn) })
 	if err != nil {
 		conn.Close()

@@ -34,6 +34,7 @@ type memberPool struct {
 	idleN    int
 	line     []*waiter // who waits for a slot, in order
 	latency  latency
+	counted  Counters
 }
 
 // waiter is somebody in line; granted is closed when a slot is theirs.
@@ -314,6 +315,7 @@ func (p *memberPool) unlink(l *Lease) {
 func (p *memberPool) giveBack(l *Lease, clean bool, since time.Time) (kept bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.count(l, clean, since)
 	kept = clean && !p.retired && !l.id.single && l.sameTarget(p.member.Load())
 	if kept {
 		l.idleSince = since

@@ -297,6 +297,7 @@ func spent(denied bool) string {
 // owedFail answers what is owed with f first. A ROLLBACK alone succeeded: the transaction died with its connection.
 func (s *boltSession) owedFail(f *bolt.Failure) {
 	s.unit.line.failed(f.Code)
+	s.front.stats.failed(f.Code)
 	for s.owesRollback() {
 		s.mu.Lock()
 		o := s.owed.pop()

@@ -35,6 +35,7 @@ var statusText = map[int]string{
 
 // answerFailure answers with an error. A 503 says when to come back.
 func (c *httpConn) answerFailure(f httpFailure) error {
+	c.front.stats.failed(f.code)
 	if c.w.unit.line.failed(f.code); c.w.unit.line != nil {
 		c.w.unit.line.status = f.status
 	}

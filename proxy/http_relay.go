@@ -99,6 +99,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 		u.startTimeout()
 		u.member = lease.Member.ID()
 		u.line.went(lease.Member)
+		c.noteWork(lease)
 		c.buildRequest(lease.Member)
 		if err = c.exchange(lease); err != errAgain {
 			if w := c.w; w.path.kind == routeStatements && u.texts.changes {
@@ -364,6 +365,7 @@ func (c *httpConn) endLease(lease *pool.Lease, quiet bool) error {
 	if w.set.Timeouts.Server > 0 {
 		lease.Link.Conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection is found by the next lease
 	}
+	c.noteStatus(lease)
 	lease.Release(quiet && whole && !w.ans.close && w.body.kind != untilClose)
 	if fault != nil && !errors.Is(fault, errLeft) {
 		return nil // the answer was given all the same

@@ -170,10 +170,13 @@ func (l *logins) forgetAll() {
 	}
 }
 
-// distrust is what a member's failure of the family Security says of the session's login. Which connections go: after a
+// distrust counts a member's failure, and is what one of the family Security says of the session's login. Which connections go: after a
 // change of roles, a token's end, or when a password is due, all that are idle, for each was logged on before; when the
 // credential is wrong, they still serve the sessions that are logged on, as at the members, and go with the last of these.
 func (s *boltSession) distrust(code string) {
+	if s.lease != nil {
+		s.lease.Failed(code)
+	}
 	if !isSecurity(code) {
 		return
 	}

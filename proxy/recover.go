@@ -19,6 +19,7 @@ const (
 )
 
 func (s *boltSession) setLease(l *pool.Lease) {
+	s.noteWork(l)
 	s.mu.Lock()
 	s.lease = l
 	s.mu.Unlock()

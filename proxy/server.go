@@ -72,6 +72,7 @@ type frontend struct {
 	balance   atomic.Pointer[routing.Router]
 	tables    atomic.Pointer[tables]
 	listeners map[string]net.Listener
+	stats     frontStats
 
 	asked *Frontend // guarded by the server's mu: what settings was made of, see Share
 
@@ -282,6 +283,7 @@ func (s *Server) serveListener(f *frontend, l net.Listener) {
 			time.Sleep(50 * time.Millisecond) // out of file descriptors: others must end first
 			continue
 		}
+		f.stats.accepted.Add(1)
 		c := &client{conn: conn, place: open, front: f.settings.Load().Name}
 		if !s.add(c) {
 			s.bury(c)

@@ -59,6 +59,7 @@ func (s *Server) serveProtocol(f *frontend, c *client) error {
 	setKeepalive(c.conn, set.Keepalive)
 	p := &peer{conn: c.conn, remote: c.conn.RemoteAddr().String(), local: c.conn.LocalAddr().String()}
 	if !allowed(set, c.conn.RemoteAddr()) {
+		f.stats.refused.Add(1)
 		return errors.New("proxy: the address is not allowed by this frontend")
 	}
 	c.conn.SetReadDeadline(time.Now().Add(handshakeTime(set))) //nolint:errcheck // a closed connection shows in the read
