@@ -61,14 +61,23 @@ func (r Role) String() string { return [...]string{"nobody", "viewer", "operator
 // Gate is what *proxy.Server shows of clients and their work.
 type Gate interface {
 	Transactions(*cluster.Member) int
+	Frontends() map[string]proxy.FrontendStats
+	Counts() proxy.Counts
+	Clients() []proxy.Client
+	Kill(id string) bool
 }
 
 // Pools is what *pool.Set shows.
 type Pools interface {
 	Stats(member string) pool.Stats
+	Counters(member string) pool.Counters
+	Slots(*cluster.Member) int
 }
 
-var _ Gate = (*proxy.Server)(nil)
+var (
+	_ Gate  = (*proxy.Server)(nil)
+	_ Pools = (*pool.Set)(nil)
+)
 
 // Control carries out what an operator asked. Its methods are called from any goroutine, and return when the change is in
 // force: new work goes by it. Errors: ErrNoMember, a *Refusal, or what went wrong.
@@ -80,6 +89,8 @@ type Control interface {
 
 // ErrNoMember says that no member has this name.
 var ErrNoMember = errors.New("no member has this name")
+
+var errNoSession = errors.New("no client has this session")
 
 // Refusal is a change that was not made, and why; for people.
 type Refusal struct{ Why string }
@@ -104,6 +115,7 @@ type Server struct {
 	state   atomic.Pointer[state]
 	ending  atomic.Bool // readyz says so
 	guard   guard
+	sampler sampler
 	all     http.Handler
 	probes  http.Handler
 
@@ -129,6 +141,7 @@ func New(w World) *Server {
 	s := &Server{world: w, started: time.Now(), Listen: net.Listen}
 	s.state.Store(new(state))
 	s.guard.init()
+	s.sampler.read = s.sample
 	s.all, s.probes = s.routes(), s.probeRoutes()
 	return s
 }

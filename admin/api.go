@@ -35,6 +35,9 @@ func (s *Server) routes() http.Handler {
 	r.Group(func(r chi.Router) {
 		r.Use(s.protect)
 		r.Route("/api/v1", s.apiRoutes)
+		r.Get("/metrics", s.getMetrics())
+		r.With(s.need(Viewer)).Get("/stats;csv", s.getStatsCSV)
+		r.With(s.need(Viewer)).Get("/stats;json", s.getStatsJSON)
 	})
 	return r
 }
@@ -50,12 +53,16 @@ func (s *Server) apiRoutes(r chi.Router) {
 		r.Get("/members", func(w http.ResponseWriter, _ *http.Request) { s.reply(w, s.members()) })
 		r.Get("/members/{name}", s.getMember)
 		r.Get("/databases", func(w http.ResponseWriter, _ *http.Request) { s.reply(w, s.databases()) })
+		r.Get("/frontends", func(w http.ResponseWriter, _ *http.Request) { s.sampler.look(); s.reply(w, s.frontends()) })
+		r.Get("/sessions", s.getSessions(false))
+		r.Get("/queries", s.getSessions(true))
 		r.Get("/events", s.getEvents)
 	})
 	r.Group(func(r chi.Router) {
 		r.Use(s.need(Operator))
 		r.Post("/members/{name}/{condition:drain|maint|ready}", s.postCondition)
 		r.Post("/members/{name}/weight", s.postWeight)
+		r.Delete("/sessions/{id}", s.deleteSession)
 		r.Post("/reload", s.postReload)
 	})
 }

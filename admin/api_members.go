@@ -29,6 +29,11 @@ func (s *Server) status() StatusInfo {
 	for range v.Up() {
 		info.Taking++
 	}
+	n := s.world.Gate.Counts()
+	info.Held, info.HeldBytes, info.InDoubt = n.Held, n.HeldBytes, n.InDoubt
+	for _, f := range s.world.Gate.Frontends() {
+		info.Clients += f.Open
+	}
 	for _, db := range databasesOf(v) {
 		info.Databases++
 		if db.Leader == "" && !db.Stopped {
@@ -39,6 +44,7 @@ func (s *Server) status() StatusInfo {
 }
 
 func (s *Server) members() []MemberInfo {
+	s.sampler.look()
 	v := s.world.Current.View()
 	all := make([]MemberInfo, 0, len(v.Members))
 	for _, m := range v.Members {
@@ -48,13 +54,15 @@ func (s *Server) members() []MemberInfo {
 }
 
 func (s *Server) member(v *cluster.View, m *cluster.Status) MemberInfo {
-	p := s.world.Pools.Stats(m.Name)
+	p, c := s.world.Pools.Stats(m.Name), s.world.Pools.Counters(m.Name)
 	info := MemberInfo{
 		Name: m.Name, Bolt: m.Bolt, HTTP: m.HTTP, Condition: m.Condition.String(), Up: m.Up, Since: m.Since, Agent: m.Agent,
 		Weight: max(m.Weight, 1), Tags: append([]string{}, m.Tags...), LastError: m.LastError, Roles: map[string]string{}, Lag: map[string]int64{},
 		Leads: []string{}, InFlight: p.InFlight, Queued: p.Queued, Connections: p.Open, Idle: p.Idle,
-		Transactions: s.world.Gate.Transactions(m.Member),
+		Transactions: s.world.Gate.Transactions(m.Member), Slots: s.world.Pools.Slots(m.Member), Units: c.Units(), Broken: c.Broken,
+		Rate: s.sampler.memberRate(m.Name), Latency: s.sampler.latency(m.Name), Failures: map[string]uint64{},
 	}
+	maps.Copy(info.Failures, c.Failures)
 	for db, role := range m.Roles {
 		info.Roles[db] = role.String()
 		if m.Role(db) == cluster.Leader {

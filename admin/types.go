@@ -15,6 +15,10 @@ type StatusInfo struct {
 	Taking     int       `json:"ready_members"` // up and not drained or in maint
 	Databases  int       `json:"databases"`
 	Leaderless []string  `json:"leaderless"` // databases without a leader that takes writes now
+	Clients    int       `json:"clients"`    // connections
+	Held       int64     `json:"held"`       // units of work that wait for a leader, or for any member
+	HeldBytes  int64     `json:"held_bytes"`
+	InDoubt    int64     `json:"in_doubt"` // commits whose answer was lost, since the gate was started
 }
 
 // MemberInfo is one member.
@@ -37,10 +41,59 @@ type MemberInfo struct {
 	Transactions int               `json:"transactions"` // explicit HTTP transactions that are open there
 	Connections  int               `json:"connections"`  // Bolt, ours
 	Idle         int               `json:"idle"`         // of all connections, those without work
+	Slots        int               `json:"slots"`        // units of work that it takes at once
+	Units        uint64            `json:"units"`        // of work, since the gate knows it
+	Rate         float64           `json:"rate"`         // of them a second, of late; 0 when nobody looked before
+	Latency      Latency           `json:"latency"`      // of a unit of work there, within the last minute
+	Failures     map[string]uint64 `json:"failures"`     // that it answered, by code
+	Broken       uint64            `json:"broken"`       // units of work with which a connection was given up
 }
 
 // Busy tells whether work is there that would be lost with the member.
 func (m MemberInfo) Busy() bool { return m.InFlight > 0 || m.Transactions > 0 }
+
+// Latency is in milliseconds; all 0 when there was nothing to measure.
+type Latency struct {
+	P50 float64 `json:"p50_ms"`
+	P95 float64 `json:"p95_ms"`
+	P99 float64 `json:"p99_ms"`
+}
+
+// FrontendInfo is one frontend.
+type FrontendInfo struct {
+	Name           string            `json:"name"`
+	Bind           []string          `json:"bind"`
+	Open           int               `json:"open"`     // client connections
+	Working        int               `json:"working"`  // of them, those with work
+	Max            int               `json:"max"`      // connections; 0: no limit
+	Accepted       uint64            `json:"accepted"` // connections since it was there
+	Refused        uint64            `json:"refused"`  // of them, those that it did not let in
+	Units          uint64            `json:"units"`    // of work, given to members
+	Rate           float64           `json:"rate"`     // of them a second, of late
+	ConnectionRate float64           `json:"connection_rate"`
+	Failures       map[string]uint64 `json:"failures"` // that the gate itself answered, by code
+}
+
+// SessionsInfo is a list of clients.
+type SessionsInfo struct {
+	Total    int           `json:"total"` // also those that the list has no room for
+	Sessions []SessionInfo `json:"sessions"`
+}
+
+// SessionInfo is one client.
+type SessionInfo struct {
+	ID       string  `json:"id"` // as Bolt drivers are told it
+	Frontend string  `json:"frontend"`
+	Address  string  `json:"address"`
+	Protocol string  `json:"protocol"` // such as "bolt 5.4" or "http"; "" while it is not known
+	User     string  `json:"user"`     // Bolt
+	Agent    string  `json:"agent"`    // the driver, as it says
+	State    string  `json:"state"`    // idle, waiting, working, in transaction
+	Member   string  `json:"member"`   // that has its work
+	Database string  `json:"database"`
+	Access   string  `json:"access"`  // read or write; "" without work
+	Seconds  float64 `json:"seconds"` // since its member has the work
+}
 
 // DatabaseInfo is one database.
 type DatabaseInfo struct {

@@ -3,23 +3,49 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/proxy"
 )
 
 // fakeGate is what the operator's side is told of clients and pools.
-type fakeGate struct{ stats map[string]pool.Stats }
+type fakeGate struct {
+	stats    map[string]pool.Stats
+	counters map[string]pool.Counters
+	fronts   map[string]proxy.FrontendStats
+	clients  []proxy.Client
+	killed   []string
+}
 
-func (f *fakeGate) Transactions(*cluster.Member) int { return 0 }
-func (f *fakeGate) Stats(member string) pool.Stats   { return f.stats[member] }
+func (f *fakeGate) Transactions(*cluster.Member) int          { return 0 }
+func (f *fakeGate) Stats(member string) pool.Stats            { return f.stats[member] }
+func (f *fakeGate) Counters(member string) pool.Counters      { return f.counters[member] }
+func (f *fakeGate) Slots(*cluster.Member) int                 { return 100 }
+func (f *fakeGate) Frontends() map[string]proxy.FrontendStats { return f.fronts }
+
+func (f *fakeGate) Counts() proxy.Counts {
+	return proxy.Counts{Held: 7, HeldBytes: 4096, InDoubt: 1, Resent: map[string]int64{"lost": 2}, Refused: map[string]int64{"hold": 3}}
+}
+
+func (f *fakeGate) Clients() []proxy.Client { return slices.Clone(f.clients) }
+
+func (f *fakeGate) Kill(id string) bool {
+	known := slices.ContainsFunc(f.clients, func(c proxy.Client) bool { return c.ID == id })
+	if known {
+		f.killed = append(f.killed, id)
+	}
+	return known
+}
 
 // fakeControl notes what it is asked, and says err.
 type fakeControl struct {
@@ -80,6 +106,20 @@ func (w *testWorld) cluster() *testWorld {
 	d.Up, d.LastError, d.Roles, d.Tags = false, "connection refused", nil, []string{"zone-b"}
 	w.current.Publish(&cluster.View{Generation: cluster.Autonomous, Default: "neo4j", Members: []*cluster.Status{a, b, c, d}})
 	w.gate.stats = map[string]pool.Stats{"a": {Open: 5, Idle: 2, InFlight: 3, Queued: 1}}
+	n := pool.Counters{Broken: 1, Opened: 6, Failures: map[string]uint64{"Neo.ClientError.Statement.SyntaxError": 2}}
+	n.Writes[pool.Bolt].Buckets[3], n.Writes[pool.Bolt].Sum = 40, 16*time.Millisecond
+	n.Reads[pool.HTTPUnits].Buckets[len(pool.Bounds)], n.Reads[pool.HTTPUnits].Sum = 2, 3*time.Minute
+	w.gate.counters = map[string]pool.Counters{"a": n}
+	w.gate.fronts = map[string]proxy.FrontendStats{"main": {Name: "main", Bind: []string{":7687"}, Open: 3, Working: 2, Max: 10000, Accepted: 9, Refused: 1,
+		Writes: [2]uint64{40, 0}, Reads: [2]uint64{0, 2}, Failures: map[string]uint64{"Neo.TransientError.Transaction.LeaderSwitch": 1}}}
+	client := func(n int, state, member string) proxy.Client {
+		c := proxy.Client{ID: fmt.Sprint("boltgate-", n), Frontend: "main", Address: "10.0.0.9:5000", Protocol: "bolt 5.4", User: "<b>ann</b>", Agent: "neo4j-go/5", State: state, Member: member}
+		if member != "" {
+			c.Work = pool.Work{Began: time.Now().Add(-time.Duration(n) * time.Second), DB: "neo4j", Read: n > 1}
+		}
+		return c
+	}
+	w.gate.clients = []proxy.Client{client(3, proxy.ClientIdle, ""), client(1, proxy.ClientWorking, "a"), client(10, proxy.ClientTransaction, "b"), client(4, proxy.ClientWaiting, "")}
 	return w
 }
 

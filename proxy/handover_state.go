@@ -189,6 +189,7 @@ func (s *Server) adoptBolt(f *frontend, c *client, p *passedClient) (session, er
 	n.dialect.Store(uint32(dialectOf(version, b.UTC)))
 	n.identity = pool.NewIdentity(n.key(false), auth, n.notifyN)
 	n.login = s.logins.adopt(auth, n.identity, b.Asks)
+	n.loggedOn(auth.Principal)
 	if b.Seen != nil {
 		n.seen = new(marks)
 		n.seen.recall(*b.Seen)

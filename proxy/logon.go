@@ -278,6 +278,7 @@ func (s *boltSession) logOn(ctx context.Context, auth bolt.Auth) (map[string]any
 		}
 	}
 	s.state = stateReady
+	s.loggedOn(auth.Principal)
 	if s.srv.current.View().Blind {
 		s.srv.learner.soon()
 	}
@@ -360,6 +361,7 @@ func (s *boltSession) logoff() {
 	s.leaveLogin()
 	s.unpin()
 	s.identity, s.routedIdentity, s.seen = nil, nil, nil
+	s.loggedOff()
 	s.state = stateLogon
 	s.startStep()
 }

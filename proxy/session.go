@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/netio"
@@ -88,6 +89,8 @@ type boltSession struct {
 	reset    bool        // guarded by mu: a RESET overtook the unit of work
 	stopping bool        // guarded by mu: the pump is to end
 	lease    *pool.Lease // written by run under mu; nil between units of work
+
+	who unique.Handle[whom] // guarded by mu: for operators; zero until logged on
 }
 
 // busy is the part of a session that only its work needs.

@@ -124,9 +124,6 @@ func (f *frontend) snapshot() FrontendStats {
 	return one
 }
 
-// Waiting is how many units of work wait for a leader, or for any member at all, and the bytes of their requests.
-func (s *Server) Waiting() (units, bytes int64) { return s.held.units.Load(), s.held.bytes.Load() }
-
 // noteWork counts the session's unit of work, for which a connection was had, and says what the lease is for.
 func (s *boltSession) noteWork(l *pool.Lease) {
 	u := &s.unit

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -148,6 +149,28 @@ func (o *client) change(c *cobra.Command, name, what string, order any) error {
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s, %s, weight %d\n", m.Name, m.Condition, up, m.Weight)
 	return err
+}
+
+func newKillCommand() *cobra.Command {
+	o := client{}
+	c := &cobra.Command{
+		Use: "kill SESSION", Short: "Close the connection of a client and end its work", Args: cobra.ExactArgs(1),
+		Long: "Close the connection of a client and end its work, as if it had left: what is not committed is rolled back.",
+		RunE: func(c *cobra.Command, args []string) error {
+			answer, err := o.send(c.Context(), http.MethodDelete, "/api/v1/sessions/"+url.PathEscape(args[0]), nil, "application/json")
+			if err != nil {
+				return err
+			}
+			answer.Body.Close()
+			if o.json {
+				return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"killed": args[0]})
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: killed\n", args[0])
+			return err
+		},
+	}
+	o.addFlags(c)
+	return c
 }
 
 func newReloadCommand() *cobra.Command {

@@ -71,6 +71,9 @@ func TestADrainDropsNobody(t *testing.T) {
 	if code, out := d.boltgate("drain", member, "--force", "--timeout", "200ms"); code != 1 || !strings.Contains(out, "1 unit of work") {
 		t.Fatalf("a drain whose transaction goes on: got %d, %s", code, out)
 	}
+	if code, out := d.boltgate("queries"); code != 0 || !strings.Contains(out, "in transaction") || !strings.Contains(out, " read ") || !strings.Contains(out, " "+member+" ") {
+		t.Errorf("queries: %d, %s", code, out)
+	}
 	drained := make(chan string, 1)
 	go func() {
 		_, out := d.boltgate("drain", member, "--force", "--timeout", "1m")
@@ -103,8 +106,27 @@ func TestADrainDropsNobody(t *testing.T) {
 			t.Fatalf("no read goes to %s, which is ready again", member)
 		}
 	}
+	id := d.sessionOf(session)
+	if code, out := d.boltgate("sessions"); code != 0 || !strings.Contains(out, id) || !strings.Contains(out, "idle") || !strings.Contains(out, "neo4j") {
+		t.Errorf("sessions: %d, %s", code, out)
+	}
+	if code, out := d.boltgate("kill", id); code != 0 || out != id+": killed\n" {
+		t.Errorf("kill: %d, %s", code, out)
+	}
+	if _, err := session.Query("RETURN 1", nil, nil); err == nil {
+		t.Error("a client that was killed is served")
+	}
+	if code, out := d.boltgate("kill", id); code != 1 || !strings.Contains(out, "no client has this session") {
+		t.Errorf("kill of a client that is gone: %d, %s", code, out)
+	}
 	d.stop()
 	d.end()
+}
+
+// sessionOf is the id that the gate told the client.
+func (d *testDaemon) sessionOf(c *bolt.Client) string {
+	id, _ := c.Hello["connection_id"].(string)
+	return id
 }
 
 // boltgate runs a command in this process.

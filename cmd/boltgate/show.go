@@ -12,6 +12,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -49,12 +50,16 @@ func printStatus(w io.Writer, s admin.StatusInfo) error {
 	if !s.Ready {
 		ready = "not ready"
 	}
+	held := ""
+	if s.Held > 0 {
+		held = fmt.Sprintf(", %d units of work held", s.Held)
+	}
 	leaders := "each has a leader"
 	if len(s.Leaderless) > 0 {
 		leaders = "without a leader: " + strings.Join(databaseWords(s.Leaderless), ", ")
 	}
-	_, err := fmt.Fprintf(w, "boltgate %s, %s, up %v\n%s cluster: %s, %d up, %d taking work; %s, %s\n",
-		s.Version, ready, time.Since(s.Started).Round(time.Second), s.Generation, count(s.Members, "member"), s.Up, s.Taking, count(s.Databases, "database"), leaders)
+	_, err := fmt.Fprintf(w, "boltgate %s, %s, up %v, %s%s\n%s cluster: %s, %d up, %d taking work; %s, %s\n",
+		s.Version, ready, time.Since(s.Started).Round(time.Second), count(s.Clients, "client"), held, s.Generation, count(s.Members, "member"), s.Up, s.Taking, count(s.Databases, "database"), leaders)
 	return err
 }
 
@@ -94,6 +99,48 @@ func roleWords(roles map[string]string) string {
 		}
 	}
 	return strings.Join(words, "; ")
+}
+
+func newSessionsCommand() *cobra.Command {
+	return newShowCommand("sessions", "List the clients, those with the oldest work first", "/api/v1/sessions", printSessions)
+}
+
+func newQueriesCommand() *cobra.Command {
+	return newShowCommand("queries", "List the clients with work, the oldest first", "/api/v1/queries", printSessions)
+}
+
+func printSessions(w io.Writer, s admin.SessionsInfo) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SESSION\tSTATE\tFOR\tACCESS\tDATABASE\tMEMBER\tUSER\tPROTOCOL\tFRONTEND\tCLIENT\tDRIVER")
+	for _, one := range s.Sessions {
+		age := "-"
+		if one.Member != "" {
+			age = time.Duration(one.Seconds * float64(time.Second)).Round(time.Millisecond).String()
+		}
+		fields := []string{one.ID, one.State, age, one.Access, one.Database, one.Member, one.User, one.Protocol, one.Frontend, one.Address, one.Agent}
+		for i, f := range fields {
+			fields[i] = orDash(printable(f))
+		}
+		fmt.Fprintln(t, strings.Join(fields, "\t"))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if more := s.Total - len(s.Sessions); more > 0 {
+		_, err := fmt.Fprintf(w, "and %d more\n", more)
+		return err
+	}
+	return nil
+}
+
+// printable makes of what a client says something that cannot move the cursor.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
 }
 
 func orDash(s string) string {
