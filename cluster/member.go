@@ -107,3 +107,14 @@ func (c Condition) String() string { return [...]string{"ready", "drain", "maint
 
 // MarshalText is String, for logs and JSON.
 func (c Condition) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (c *Condition) UnmarshalText(text []byte) error {
+	for _, known := range [...]Condition{Ready, Drain, Maint} {
+		if known.String() == string(text) {
+			*c = known
+			return nil
+		}
+	}
+	return fmt.Errorf("cluster: %q is no condition", text)
+}

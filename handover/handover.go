@@ -22,7 +22,7 @@ const (
 	Sockets   Kind = 's' // old: those were all; what else the new one has to know before it serves
 	Ready     Kind = 'r' // new: it could serve
 	Go        Kind = 'g' // old: it has stopped accepting; from here on the new one accepts
-	Memory    Kind = 'm' // old: what it knows of a login
+	Memory    Kind = 'm' // old: what it knows that is not of one client
 	Client    Kind = 'c' // old: a client's connection and its state, by a number
 	Taken     Kind = 't' // new: the connection of that number is its own; sent before it touches it
 	Refused   Kind = 'x' // new: it is not; the old one serves on

@@ -24,6 +24,7 @@ type succession struct {
 	passing atomic.Pointer[Pass] // nil while there is no successor
 	passed  atomic.Uint64        // clients
 	sharing bool                 // guarded by the server's mu: another process serves the same users, see Share
+	retired bool                 // guarded by the server's mu: another process accepts
 }
 
 // Retire stops accepting, for another process accepts on the same sockets from here on. Every connection that was accepted is
@@ -35,6 +36,7 @@ func (s *Server) Retire() {
 		clear(f.listeners)
 		f.wake()
 	}
+	s.retired = true
 	s.mu.Unlock()
 	s.loops.Wait()
 }

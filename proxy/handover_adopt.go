@@ -93,26 +93,45 @@ func (s *Server) takePlace(f *frontend, c *client) {
 	}
 }
 
-// Logins are what a successor has to know of users: what they have seen, above all.
-func (s *Server) Logins() iter.Seq[[]byte] {
+// Memory is what a successor has to know that is not of one client: what users have seen, above all, and at the first time which HTTP
+// transactions are open, of which this server then hears no more.
+func (s *Server) Memory(first bool) iter.Seq[[]byte] {
+	all := s.logins.pass(time.Now())
+	if first {
+		all = append(all, s.open.pass()...)
+	}
 	return func(yield func([]byte) bool) {
-		for _, p := range s.logins.pass(time.Now()) {
-			text, err := json.Marshal(p)
-			if err == nil && !yield(text) {
+		for _, p := range all {
+			if text, err := json.Marshal(p); err == nil && !yield(text) {
 				return
 			}
 		}
 	}
 }
 
-// Recall adds what the process before has passed of a login.
+// Recall adds what the process before has passed of its memory.
 func (s *Server) Recall(text []byte) error {
-	var p passedLogin
+	var p passedMemory
 	if err := strict(text, &p); err != nil {
 		return err
 	}
-	s.logins.recall(p)
+	if p.Login != nil {
+		s.logins.recall(*p.Login)
+	}
+	if tx := p.Transaction; tx != nil {
+		s.open.keep(openTx{tx.Member, string(tx.ID)}, time.Unix(0, tx.Until))
+	}
 	return nil
+}
+
+// pass is those that are open.
+func (o *openTxs) pass() (all []passedMemory) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for tx, until := range o.until {
+		all = append(all, passedMemory{Transaction: &passedTx{tx.member, []byte(tx.id), until.UnixNano()}})
+	}
+	return all
 }
 
 // Unknown says that another process served users until now, and what they wrote there will not be known: reads go to members that have
@@ -138,7 +157,7 @@ func (l *logins) adopt(auth bolt.Auth, as *pool.Identity, asks bool) *login {
 }
 
 // pass is what is worth passing: logins that wrote, or that were verified, of late.
-func (l *logins) pass(now time.Time) (all []passedLogin) {
+func (l *logins) pass(now time.Time) (all []passedMemory) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	add := func(key []byte, u *login) {
@@ -147,7 +166,7 @@ func (l *logins) pass(now time.Time) (all []passedLogin) {
 			p.Checked = u.checked.UnixNano()
 		}
 		if u.marks.fresh(now) || p.Checked != 0 || len(p.Marks.List) > 0 {
-			all = append(all, p)
+			all = append(all, passedMemory{Login: &p})
 		}
 	}
 	add(nil, l.crowd)

@@ -75,6 +75,19 @@ type passedMark struct {
 	Format uint32
 }
 
+// passedMemory is one thing that is not of one client.
+type passedMemory struct {
+	Login       *passedLogin `json:",omitempty"`
+	Transaction *passedTx    `json:",omitempty"`
+}
+
+// passedTx is an explicit HTTP transaction, which any connection may go on with.
+type passedTx struct {
+	Member string // its id
+	ID     []byte
+	Until  int64 // UnixNano
+}
+
 // passedLogin is what the gate knows of one credential, by a hash of it whose salt both processes have.
 type passedLogin struct {
 	Key     []byte // none: of all those that found no place

@@ -135,6 +135,7 @@ func (s *Server) Apply(o Options, frontends []*Frontend) error {
 	s.auths.resize(o.AuthInFlight)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.retired = false
 	wanted := map[string]bool{}
 	for _, f := range frontends {
 		wanted[f.Name] = true
@@ -386,6 +387,9 @@ func (s *Server) working() int {
 	n := s.open.count("", time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.retired { // they end at the process that accepts their requests
+		n = 0
+	}
 	for c := range s.clients {
 		if c.session != nil && !c.session.waits().idle() {
 			n++

@@ -29,7 +29,9 @@ type testDaemon struct {
 	ended   chan error
 	log     *lines
 	more    string // of the configuration
-	reader  *bolt.Client
+
+	frontend string // one more of the list
+	reader   *bolt.Client
 }
 
 // lines collects log output; safe for concurrent use.
@@ -100,6 +102,7 @@ func (d *testDaemon) write(addresses ...string) {
 	for i, a := range addresses {
 		fmt.Fprintf(&b, "  - {name: f%d, bind: %q}\n", i, a)
 	}
+	b.WriteString(d.frontend)
 	b.WriteString("cluster:\n  members:\n")
 	for _, m := range d.members {
 		fmt.Fprintf(&b, "    - {name: %s, bolt: %q, http: %q}\n", m.Name, m.Bolt, m.HTTP)

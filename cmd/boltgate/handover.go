@@ -15,6 +15,7 @@ import (
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/handover"
 )
 
@@ -33,6 +34,12 @@ type heritage struct {
 	Leader  bool `json:"leader"`  // the default database's leader is known
 
 	Server json.RawMessage `json:"server"` // proxy.Heritage, when there is a common format
+}
+
+// orders is the body of Go: what the operator asked for while the old process ran, as far as that outlives it.
+type orders struct {
+	Conditions map[string]cluster.Condition `json:"conditions"` // of members
+	Weights    map[string]reweighed         `json:"weights"`
 }
 
 // line is a daemon's place in the line. All fields belong to followUntil.
@@ -202,10 +209,10 @@ func (d *daemon) retire() {
 	d.control.server.Close()
 	h.since = time.Now()
 	l.look = time.NewTicker(retiredLook)
-	h.Send(handover.Go, nil, nil) //nolint:errcheck // follow sees that it is gone
+	h.Send(handover.Go, orders{d.members.asked, d.members.weights}, nil) //nolint:errcheck // follow sees that it is gone
 	go h.follow()
 	if h.format != 0 {
-		go h.remember(d.server) //nolint:errcheck // as above
+		go h.remember(d.server, true) //nolint:errcheck // as above
 		h.stop = d.server.PassOn(h.pass)
 	}
 	d.log.Info("handed over; this process serves the clients that it has", "pid", h.Process.Pid, "version", h.version, "clients", d.server.Sessions(), "at_most", d.cfg.Shutdown.Handover)

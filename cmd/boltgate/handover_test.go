@@ -20,8 +20,12 @@ import (
 	"github.com/boltgate/boltgate/test/loopback"
 )
 
-// asProgram makes this test binary boltgate itself, see TestMain.
-const asProgram = "BOLTGATE_TEST_PROGRAM"
+// asProgram makes this test binary boltgate itself, and otherFormats one whose successor knows no format of clients that this one
+// knows; see TestMain.
+const (
+	asProgram    = "BOLTGATE_TEST_PROGRAM"
+	otherFormats = "BOLTGATE_TEST_FORMATS"
+)
 
 // gateProcess is boltgate as a process of its own, with its successors, in front of stand-in members.
 type gateProcess struct {
@@ -30,19 +34,32 @@ type gateProcess struct {
 }
 
 // startGate starts boltgate and waits until it knows the leader.
-func startGate(t *testing.T, o standin.Options, more string) *gateProcess {
+func startGate(t *testing.T, o standin.Options, more string, env ...string) *gateProcess {
 	t.Helper()
 	d, _ := newTestDaemonWith(t, o)
 	d.more = more
+	return startGateOf(t, d, env...)
+}
+
+func startGateOf(t *testing.T, d *testDaemon, env ...string) *gateProcess {
+	t.Helper()
 	d.write(d.address)
-	g := &gateProcess{testDaemon: d, cmd: exec.Command(os.Args[0], "run", "-c", d.file)}
+	cmd := exec.Command(os.Args[0], "run", "-c", d.file)
+	cmd.Env = env
+	return startCommand(t, d, cmd)
+}
+
+// startCommand starts a boltgate, with an environment that is added to this process's own.
+func startCommand(t *testing.T, d *testDaemon, cmd *exec.Cmd) *gateProcess {
+	t.Helper()
+	g := &gateProcess{testDaemon: d, cmd: cmd}
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.cmd.Env = append(os.Environ(), asProgram+"=1")
-	g.cmd.Stderr = w
-	if err := g.cmd.Start(); err != nil {
+	cmd.Env = append(append(os.Environ(), asProgram+"=1"), cmd.Env...)
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()
@@ -60,8 +77,8 @@ func startGate(t *testing.T, o standin.Options, more string) *gateProcess {
 		}
 	})
 	t.Cleanup(func() {
-		g.cmd.Process.Kill() //nolint:errcheck // it has ended
-		g.cmd.Wait()         //nolint:errcheck // killed
+		cmd.Process.Kill() //nolint:errcheck // it has ended
+		cmd.Wait()         //nolint:errcheck // killed
 		reading.Wait()
 		r.Close()
 	})

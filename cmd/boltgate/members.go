@@ -22,7 +22,10 @@ type roster struct {
 }
 
 // reweighed is a weight that the operator set in place of the configuration's.
-type reweighed struct{ was, now int }
+type reweighed struct {
+	Was int `json:"was"`
+	Now int `json:"now"`
+}
 
 // ask notes what the operator asks of a member.
 func (r *roster) ask(member string, c cluster.Condition) error {
@@ -44,7 +47,7 @@ func (r *roster) weigh(member string, weight int) error {
 	}
 	was := m.Weight
 	if w, ok := r.weights[member]; ok {
-		was = w.was
+		was = w.Was
 	}
 	if r.weights == nil {
 		r.weights = map[string]reweighed{}
@@ -57,9 +60,9 @@ func (r *roster) weigh(member string, weight int) error {
 func (r *roster) reweigh(members []*cluster.Member) {
 	for i, m := range members {
 		switch w, ok := r.weights[m.Name]; {
-		case ok && w.was == m.Weight:
+		case ok && w.Was == m.Weight:
 			other := *m
-			other.Weight = w.now
+			other.Weight = w.Now
 			members[i] = &other
 		case ok:
 			delete(r.weights, m.Name)

@@ -127,13 +127,13 @@ func (h *heir) follow() {
 	h.gone <- err
 }
 
-// remember tells the successor what is known of users.
-func (h *heir) remember(server *proxy.Server) (err error) {
+// remember tells the successor what this process knows that is not of one client.
+func (h *heir) remember(server *proxy.Server, first bool) (err error) {
 	if h.format == 0 {
 		return nil
 	}
-	for login := range server.Logins() {
-		if err = h.Send(handover.Memory, login, nil); err != nil && !errors.Is(err, handover.ErrTooLarge) {
+	for piece := range server.Memory(first) {
+		if err = h.Send(handover.Memory, piece, nil); err != nil && !errors.Is(err, handover.ErrTooLarge) {
 			return err
 		}
 	}
@@ -144,7 +144,7 @@ func (h *heir) remember(server *proxy.Server) (err error) {
 func (h *heir) farewell(server *proxy.Server) {
 	late := time.AfterFunc(lastWords, func() { h.Close() }) // it hangs
 	defer late.Stop()
-	if h.remember(server) == nil && h.format != 0 {
+	if h.remember(server, false) == nil && h.format != 0 {
 		h.Send(handover.Done, nil, nil) //nolint:errcheck // it has ended
 	}
 }

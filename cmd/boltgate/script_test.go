@@ -7,11 +7,16 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+
+	"github.com/boltgate/boltgate/handover"
 )
 
 // TestMain makes this test binary stand in for boltgate: in the scripts of testdata/script, and as processes that hand over.
 func TestMain(m *testing.M) {
 	if os.Getenv("BOLTGATE_TEST_PROGRAM") != "" {
+		if os.Getenv("BOLTGATE_TEST_FORMATS") != "" && os.Getenv(handover.Environment) != "" {
+			formats = handover.Formats{First: 1 << 20, Last: 1 << 20}
+		}
 		main()
 		return
 	}

@@ -27,6 +27,7 @@ type inheritance struct {
 	version string
 	format  int      // of clients; 0: listening sockets alone
 	known   heritage // when it began
+	orders  orders   // in force since; written before entering is
 	ended   chan struct{}
 }
 
@@ -128,6 +129,10 @@ func (d *daemon) entered(err error) error {
 		return fmt.Errorf("taking over from boltgate %s: %w", b.version, err)
 	}
 	d.line.entering = nil
+	d.members.asked, d.members.weights = b.orders.Conditions, b.orders.Weights
+	if len(b.orders.Conditions)+len(b.orders.Weights) > 0 {
+		d.putMembers()
+	}
 	d.line.listeners.Release()
 	go b.follow(d.server)
 	d.log.Info("took over", "from", b.version, "frontends", len(d.cfg.Frontends))
@@ -155,7 +160,10 @@ func (d *daemon) askToServe(ctx context.Context, b *inheritance) error {
 	if err == nil {
 		err = p.Expect(handover.Go)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return decode(p.Body, &b.orders)
 }
 
 // knowMembers waits for what the checks find.

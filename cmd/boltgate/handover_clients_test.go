@@ -1,0 +1,315 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/standin"
+	"github.com/boltgate/boltgate/test/loopback"
+)
+
+// This file holds what becomes of clients of each kind in a hand-over.
+
+// withTLS is what a frontend has for clients that speak TLS.
+func withTLS(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: cert}, "key": {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fmt.Sprintf("cert: %s/cert, key: %s/key", dir, dir)
+}
+
+// dialTLS is dial over TLS.
+func (g *gateProcess) dialTLS(address string) *bolt.Client {
+	g.t.Helper()
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
+	if _, err := bolt.Handshake(conn, bolt.V5_4); err != nil {
+		g.t.Fatal(err)
+	}
+	c := bolt.NewClient(conn, bolt.V5_4)
+	if err := c.Logon(bolt.HelloOptions{}, bolt.Basic(standin.DefaultUser, standin.DefaultPassword)); err != nil {
+		g.t.Fatal(err)
+	}
+	return c
+}
+
+// writeThenRead writes over one session and reads over another, and is false when the read does not see the write.
+func writeThenRead(t *testing.T, writer, reader *bolt.Client, mark int) bool {
+	t.Helper()
+	for _, c := range []*bolt.Client{writer, reader} {
+		c.Conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
+	}
+	if _, err := writer.Query("CREATE (n {mark: $mark})", map[string]any{"mark": mark}, nil); err != nil {
+		t.Fatalf("write %d: %v", mark, err)
+	}
+	return readsMark(t, reader, mark)
+}
+
+func readsMark(t *testing.T, reader *bolt.Client, mark int) bool {
+	t.Helper()
+	r, err := reader.Query("MATCH (n {mark: $mark}) RETURN count(n) AS n", map[string]any{"mark": mark}, nil)
+	if err != nil {
+		t.Fatalf("read %d: %v", mark, err)
+	}
+	return len(r.Rows) == 1 && len(r.Rows[0]) == 1 && r.Rows[0][0] == int64(1)
+}
+
+func TestReadsSeeTheirUsersWritesBeforeWhileAndAfterTwoProcessesServe(t *testing.T) {
+	t.Parallel()
+	secure := loopback.Reserve(t)
+	d, _ := newTestDaemonWith(t, standin.Options{Seed: 1, Replicas: 1, Lag: 30 * time.Millisecond})
+	d.frontend = fmt.Sprintf("  - {name: secure, bind: %q, tls: {%s}}\n", secure, withTLS(t))
+	g := startGateOf(t, d)
+	plain, stays := g.dial(g.address), g.dialTLS(secure)
+	last := 0
+	both := func(when string) {
+		t.Helper()
+		for range 25 {
+			last += 2
+			if !writeThenRead(t, plain, stays, last) || !writeThenRead(t, stays, plain, last+1) {
+				t.Fatalf("%s, round %d: a read does not see the write before it", when, last)
+			}
+		}
+	}
+	both("before")
+	g.handOver(g.cmd.Process.Pid)
+	both("while two processes serve")
+	last += 10
+	if _, err := stays.Query("CREATE (n {mark: $mark})", map[string]any{"mark": last}, nil); err != nil {
+		t.Fatal(err)
+	}
+	stays.Conn.Close()
+	g.ended()
+	if !readsMark(t, plain, last) {
+		t.Error("after the old process has ended a read does not see its user's last write there")
+	}
+}
+
+func TestASessionInAnyStateGoesOn(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, standin.Options{Seed: 1}, "users: [{name: dash, password: secret, member_user: neo4j, member_password: standin}]\n")
+	failed, inTx, later := g.dial(g.address), g.dial(g.address), g.dial(g.address)
+	dash, err := g.logOn(bolt.Basic("dash", "secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := failed.Ask(bolt.AppendMessage(nil, bolt.TagBegin, map[string]any{"db": "nowhere"})); err == nil {
+		t.Fatal("the session did not fail")
+	}
+	if _, err := inTx.Ask(begin); err != nil {
+		t.Fatal(err)
+	}
+	later.Conn.Write(begin[:3]) //nolint:errcheck // shows below
+	g.handOver(g.cmd.Process.Pid)
+	if _, err := failed.Ask(commit); err == nil || !strings.Contains(strings.ToLower(err.Error()), "ignored") {
+		t.Errorf("a session in the failed state answers %v; want IGNORED", err)
+	}
+	if err := failed.Reset(0); err != nil {
+		t.Errorf("its RESET: %v", err)
+	}
+	if _, err := inTx.Ask(commit); err != nil {
+		t.Errorf("COMMIT: %v", err)
+	}
+	later.Conn.Write(begin[3:]) //nolint:errcheck // shows in the answer
+	if _, err := later.Success(); err != nil {
+		t.Errorf("a BEGIN whose first half went to the old process: %v", err)
+	}
+	if _, err := later.Ask(commit); err != nil {
+		t.Errorf("its COMMIT: %v", err)
+	}
+	if _, err := dash.Query("MATCH (n) RETURN n", nil, nil); err != nil {
+		t.Errorf("a gate user: %v", err)
+	}
+	if _, err := dash.Query("CREATE (n) RETURN n", nil, nil); err == nil {
+		t.Error("a gate user who only reads can write after a hand-over")
+	}
+	g.ended()
+	g.stillThere([]*bolt.Client{failed, inTx, later}, "after the old process has ended")
+}
+
+// logOn is dial with another login.
+func (g *gateProcess) logOn(auth bolt.Auth) (*bolt.Client, error) {
+	conn, err := net.Dial("tcp", g.address)
+	if err != nil {
+		return nil, err
+	}
+	g.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
+	if _, err := bolt.Handshake(conn, bolt.V5_4); err != nil {
+		return nil, err
+	}
+	c := bolt.NewClient(conn, bolt.V5_4)
+	return c, c.Logon(bolt.HelloOptions{}, auth)
+}
+
+func TestAGateUserThatChangedHasToLogOnAgain(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, standin.Options{Seed: 1}, "users: [{name: dash, password: secret, member_user: neo4j, member_password: standin}]\n")
+	dash, err := g.logOn(bolt.Basic("dash", "secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.more = strings.Replace(g.more, "password: secret", "password: changed", 1)
+	g.write(g.address)
+	g.handOver(g.cmd.Process.Pid)
+	g.ended()
+	if _, err := dash.Query("MATCH (n) RETURN n", nil, nil); err == nil || !strings.Contains(err.Error(), bolt.CodeAuthExpired) {
+		t.Errorf("got %v; want %s", err, bolt.CodeAuthExpired)
+	}
+}
+
+func TestHTTPConnectionsAndTransactionsGoOn(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, standin.Options{Seed: 1}, "")
+	conn, err := net.Dial("tcp", g.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
+	answers := bufio.NewReader(conn)
+	post := func(path string) (commit string) {
+		t.Helper()
+		body := `{"statements":[{"statement":"CREATE (n) RETURN n"}]}`
+		r, err := http.NewRequest("POST", "http://"+g.address+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		r.SetBasicAuth(standin.DefaultUser, standin.DefaultPassword)
+		if err := r.Write(conn); err != nil {
+			t.Fatal(err)
+		}
+		a, err := http.ReadResponse(answers, r)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		text, err := io.ReadAll(a.Body)
+		var said struct {
+			Commit string
+			Errors []any
+		}
+		if err = errors.Join(err, json.Unmarshal(text, &said)); err != nil || len(said.Errors) > 0 || a.StatusCode >= 300 {
+			t.Fatalf("%s: %d %s, %v", path, a.StatusCode, text, err)
+		}
+		return strings.TrimPrefix(said.Commit, "http://"+g.address)
+	}
+	commit := post("/db/neo4j/tx")
+	g.handOver(g.cmd.Process.Pid)
+	post(commit)
+	g.ended()
+	post("/db/neo4j/tx/commit")
+}
+
+func TestWithoutACommonFormatIdleClientsStay(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, standin.Options{Seed: 1}, "", otherFormats+"=1")
+	idle := g.dial(g.address)
+	g.handOver(g.cmd.Process.Pid)
+	g.log.await(t, `"took over"`)
+	g.stillThere([]*bolt.Client{idle}, "at the old process")
+	if err := g.once(); err != nil {
+		t.Errorf("a new connection: %v", err)
+	}
+	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	g.ended()
+	if _, err := idle.Query("MATCH (n) RETURN n", nil, nil); err == nil {
+		t.Error("the client was passed to a process that does not know how to take it")
+	}
+}
+
+func TestAServiceManagerIsToldWhoServesAndItsSocketsAreUsed(t *testing.T) {
+	t.Parallel()
+	d, _ := newTestDaemonWith(t, standin.Options{Seed: 1})
+	l, err := net.Listen("tcp", d.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer errors.Join(l.Close())
+	path := filepath.Join(t.TempDir(), "notify")
+	heard, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer heard.Close()
+	said := func(want string) {
+		t.Helper()
+		b := make([]byte, 4096)
+		heard.SetReadDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows below
+		n, err := heard.Read(b)
+		if err != nil || !bytes.Equal(b[:n], []byte(want)) {
+			t.Fatalf("the service manager heard %q, %v; want %q", b[:n], err, want)
+		}
+	}
+	d.write(d.address)
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, os.Args[0], "run", "-c", d.file)
+	cmd.ExtraFiles = []*os.File{file}
+	cmd.Env = []string{"LISTEN_FDS=1", "LISTEN_FDNAMES=boltgate.socket", "NOTIFY_SOCKET=" + path}
+	g := startCommand(t, d, cmd)
+	file.Close()
+	said("READY=1")
+	if err := g.once(); err != nil {
+		t.Error(err)
+	}
+	successor := g.handOver(g.cmd.Process.Pid)
+	said("READY=1") // of a process that is not yet the service's: systemd does not listen to it
+	said(fmt.Sprintf("MAINPID=%d", successor))
+	g.ended()
+	if err := g.once(); err != nil {
+		t.Error(err)
+	}
+	if err := syscall.Kill(successor, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	said("STOPPING=1")
+}
