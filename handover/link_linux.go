@@ -113,7 +113,7 @@ func (l *Link) write(packet, rights []byte) error {
 func (l *Link) Receive() (Packet, error) {
 	n, m, flags, _, err := l.conn.ReadMsgUnix(l.in, l.rights)
 	if err != nil {
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
+		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
 			err = io.EOF
 		}
 		return Packet{}, err
