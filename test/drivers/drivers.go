@@ -56,9 +56,9 @@ func All() []Driver {
 		{"Go v5.28.4", withThree, "neo4j", "go", needs("go"), installGo},
 		{"Python 6.4.1", append(slices.Clone(withThree), "6.0", "6.1"), "neo4j", "python-6", needs("python3"), python("requirements-6.txt", "smoke.py")},
 		{"Python 1.7.6", old, "neo4j", "python-1.7", needs("python3"), python("requirements-1.7.txt", "smoke17.py")},
-		{"JavaScript 6.3.0", append(slices.Clone(withThree), "6.0", "6.1"), "neo4j", "javascript-6", needs("node", "npm"), javascript("latest")},
-		{"JavaScript 1.7.8", old, "bolt+routing", "javascript-1.7", needs("node", "npm"), javascript("1.7")},
-		{"Java 6.2.1", append(slices.Clone(withThree), "6.0", "6.1"), "neo4j", "java-6", needsJava, installJava},
+		{"JavaScript 6.3.0", append(slices.Clone(withThree), "6.0", "6.1"), "neo4j", "javascript-6", needs("node", "npm"), javascript("latest", "smoke.js")},
+		{"JavaScript 1.7.8", old, "bolt+routing", "javascript-1.7", needs("node", "npm"), javascript("1.7", "smoke.js")},
+		{"Java 6.2.1", append(slices.Clone(withThree), "6.0", "6.1"), "neo4j", "java-6", needsJavaDriver("6.2.1"), javaProgram("6.2.1", "Smoke")},
 	}
 }
 

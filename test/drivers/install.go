@@ -126,10 +126,10 @@ func python(requirements, program string) func(context.Context, string) ([]strin
 	}
 }
 
-func javascript(pin string) func(context.Context, string) ([]string, error) {
+func javascript(pin, program string) func(context.Context, string) ([]string, error) {
 	return func(ctx context.Context, dir string) ([]string, error) {
 		folder := filepath.Join(dir, pin)
-		return []string{"node", filepath.Join(dir, "smoke.js"), folder}, once(dir, "javascript", func() error {
+		return []string{"node", filepath.Join(dir, program), folder}, once(dir, "javascript", func() error {
 			return call(ctx, folder, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
 		})
 	}
@@ -146,33 +146,4 @@ func BrowserBuild(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return filepath.Join(p.argv[len(p.argv)-1], "node_modules", "neo4j-driver", "lib", "browser", "neo4j-web.min.js"), nil
-}
-
-// The Java driver 6 runs on Java 17 and later.
-func javaSet() jars.Set {
-	sums, _ := files.ReadFile("java/java-driver-6.2.1.sha256") // a missing list is empty, which Fetch refuses
-	return jars.Set{Name: "java-driver-6.2.1", Coordinates: []string{"org.neo4j.driver:neo4j-java-driver:6.2.1"}, Hashes: string(sums)}
-}
-
-func needsJava() error {
-	if _, err := jars.FindJDK(17, 99); err != nil || javaSet().Present() {
-		return err
-	}
-	return needs("mvn")()
-}
-
-func installJava(ctx context.Context, dir string) ([]string, error) {
-	jdk, err := jars.FindJDK(17, 99)
-	if err != nil {
-		return nil, err
-	}
-	lib, err := javaSet().Fetch(ctx)
-	if err != nil {
-		return nil, err
-	}
-	classpath := dir + string(os.PathListSeparator) + filepath.Join(lib, "*")
-	argv := []string{jdk.Tool("java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx200m", "-cp", classpath, "Smoke"}
-	return argv, once(dir, "java", func() error {
-		return call(ctx, dir, jdk.Tool("javac"), "-proc:none", "-cp", classpath, "-d", dir, "Smoke.java")
-	})
 }
