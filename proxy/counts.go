@@ -47,9 +47,10 @@ var turnedNames = [turnedReasons]string{"max_held", "max_held_bytes", "hold", "q
 
 // counters are the server's own; each is added to only when its case happens.
 type counters struct {
-	resent [resentReasons]atomic.Int64
-	turned [turnedReasons]atomic.Int64
-	doubt  atomic.Int64
+	resent  [resentReasons]atomic.Int64
+	turned  [turnedReasons]atomic.Int64
+	doubt   atomic.Int64
+	replays [replayEnds]atomic.Int64
 }
 
 // Counts is a snapshot for metrics; take one with Server.Counts. Held and HeldBytes are gauges, the rest only grows.
@@ -58,6 +59,7 @@ type Counts struct {
 	HeldBytes int64            // their requests together; at most failover.max_held_bytes
 	InDoubt   int64            // commits whose answer was lost: see Doubt
 	Resent    map[string]int64 // sent again, by why: unsent, refused, lost, late, misjudged, bookmark, database, connection, replayed
+	Replays   map[string]int64 // transactions whose member was lost with failover.replay, by how that ended: done, differs, refused
 	Refused   map[string]int64 // told to try again later, by why: max_held, max_held_bytes, hold, queue_full, queue_time, retry_budget
 }
 
@@ -65,13 +67,16 @@ type Counts struct {
 func (s *Server) Counts() Counts {
 	c := Counts{
 		Held: s.held.units.Load(), HeldBytes: s.held.bytes.Load(), InDoubt: s.counts.doubt.Load(),
-		Resent: map[string]int64{}, Refused: map[string]int64{},
+		Resent: map[string]int64{}, Refused: map[string]int64{}, Replays: map[string]int64{},
 	}
 	for i, name := range resentNames {
 		c.Resent[name] = s.counts.resent[i].Load()
 	}
 	for i, name := range turnedNames {
 		c.Refused[name] = s.counts.turned[i].Load()
+	}
+	for i, name := range replayNames {
+		c.Replays[name] = s.counts.replays[i].Load()
 	}
 	return c
 }

@@ -206,6 +206,9 @@ func (s *boltSession) lost(cause error, unsent bool) error {
 		s.answers.close()
 		return errAgain
 	}
+	if s.mayReplay(member, unsent) {
+		return s.replay(member)
+	}
 	return s.tellLoss(member.Name, unsent)
 }
 

@@ -81,6 +81,7 @@ type Options struct {
 	MaxHeld      int           // how many units of work; 0 means 10,000
 	MaxHeldBytes int64         // and with how many bytes; 0 means 64 MiB
 	RetryBudget  float64       // second tries as a share of the work that a member gets; 0 means 0.2, less than 0 none at all; see budget.go
+	Replay       bool          // transactions whose member is lost are played again at another: replay.go
 	RequestLimit int           // of a request that opens a unit of work; 0 means 16 MiB
 	Remember     time.Duration // how long a verified login is not verified again
 	AuthInFlight int           // log-ons at members at once; 0 means 8

@@ -21,6 +21,9 @@ func (s *boltSession) summary(tag byte, payload []byte, size int) error {
 	s.lockOwed()
 	o := s.owed.pop()
 	s.unlockOwed()
+	if j := s.unit.journal; j != nil {
+		j.summary(tag, payload)
+	}
 	switch tag {
 	case bolt.TagSuccess:
 		s.success(o, payload)

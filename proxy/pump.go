@@ -317,6 +317,9 @@ func (s *boltSession) forward() error {
 // forwardLarge passes a request on in pieces, by a pump, while the answers are relayed: two full buffers must never wait
 // for each other.
 func (s *boltSession) forwardLarge(tag byte) error {
+	if j := s.unit.journal; j != nil {
+		j.end("it is too long")
+	}
 	s.mu.Lock()
 	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
 	s.mu.Unlock()

@@ -143,6 +143,9 @@ func (s *boltSession) scan() (more bool, err error) {
 		}
 		if a.mid {
 			n, done := a.walk.Next(a.buf[a.pos:a.end])
+			if j := s.unit.journal; j != nil {
+				j.records(a.buf[a.pos : a.pos+n])
+			}
 			a.pos += n
 			a.mid = !done
 			if a.mid {
@@ -217,6 +220,9 @@ func (s *boltSession) startRecord(b []byte) error {
 		}
 	}
 	n, done := a.walk.Next(b)
+	if j := s.unit.journal; j != nil {
+		j.records(b[:n])
+	}
 	a.pos += n
 	a.mid = !done
 	return nil

@@ -46,6 +46,7 @@ type unit struct {
 	own       []ownMark // what we add to the client's bookmarks
 	lateAt    time.Time // when a member without an answer was too late to get the unit's transactions; zero: whenever it comes
 
+	journal  *journal      // of a transaction that may be replayed; nil without failover.replay
 	timeout  time.Duration // tx_timeout: how long the client gives the unit; 0 no limit
 	deadline time.Time     // when that has passed since it was first sent; zero: never, or not sent yet
 	left     int64         // milliseconds until deadline, said in place of tx_timeout when it is sent again; 0: what the client said
@@ -158,6 +159,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	u.readOnly = readOnly
 	u.explicit = tag == bolt.TagBegin || s.version < bolt.V3 && isText(o.query, "BEGIN")
 	u.query = o.query
+	u.journal = s.newJournal()
 	u.timeout = time.Duration(min(max(o.limit, 0), maxLimit)) * time.Millisecond
 	s.decide(o)
 	s.place()
@@ -268,10 +270,16 @@ func (s *boltSession) takeOpening(payload []byte, o opening) {
 		u.rebuilt = append(u.rebuilt, in.buf[first:end]...)
 		u.send = u.rebuilt
 	}
+	if u.journal != nil {
+		u.journal.opened(u.send)
+	}
 }
 
 // take moves the inbox past the message at its start and notes that its answer is owed.
 func (s *boltSession) take(tag byte) {
+	if j := s.unit.journal; j != nil {
+		j.request(tag, s.in.message(), s.unit.procedures)
+	}
 	s.in.drop()
 	s.lockOwed()
 	s.owed.push(owed{tag: tag, ends: s.unit.ends()})

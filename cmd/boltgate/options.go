@@ -71,7 +71,7 @@ func poolOptions(cfg *configs.Config, tls *tls.Config) pool.Options {
 func proxyOptions(cfg *configs.Config) proxy.Options {
 	return proxy.Options{
 		Hold: atOnce(cfg.Failover.Hold), MaxHeld: cfg.Failover.MaxHeld, MaxHeldBytes: int64(cfg.Failover.MaxHeldBytes),
-		RetryBudget:  orNone(cfg.Failover.RetryBudget),
+		RetryBudget: orNone(cfg.Failover.RetryBudget), Replay: cfg.Failover.Replay,
 		RequestLimit: int(cfg.Limits.Request), Remember: cfg.Auth.Remember, AuthInFlight: cfg.Auth.MaxInFlight, Users: gateUsers(cfg),
 		AccessLog: cfg.Log.Access == "on",
 		Learn:     proxy.Learn{Every: cfg.Cluster.Check.Interval, Fast: cfg.Cluster.Check.FastInterval, Timeout: cfg.Cluster.Check.Timeout},
