@@ -36,6 +36,7 @@ func (s *Server) routes() http.Handler {
 		r.Use(s.protect)
 		r.Route("/api/v1", s.apiRoutes)
 		r.Get("/metrics", s.getMetrics())
+		s.addPage(r)
 		r.With(s.need(Viewer)).Get("/stats;csv", s.getStatsCSV)
 		r.With(s.need(Viewer)).Get("/stats;json", s.getStatsJSON)
 	})

@@ -30,9 +30,10 @@ type sampler struct {
 	read func() sample
 
 	mu      sync.Mutex
-	kept    []sample    // guarded by mu: the newest last
-	watched time.Time   // guarded by mu: when somebody looked last
-	timer   *time.Timer // guarded by mu: takes the next sample; nil while nobody looks
+	kept    []sample      // guarded by mu: the newest last
+	watched time.Time     // guarded by mu: when somebody looked last
+	timer   *time.Timer   // guarded by mu: takes the next sample; nil while nobody looks
+	taken   chan struct{} // guarded by mu: closed with the next sample
 }
 
 // look says that somebody looks: samples are taken for a while.
@@ -47,6 +48,17 @@ func (s *sampler) look() {
 	}
 }
 
+// next is closed when another sample was taken.
+func (s *sampler) next() <-chan struct{} {
+	s.look()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken == nil {
+		s.taken = make(chan struct{})
+	}
+	return s.taken
+}
+
 func (s *sampler) tick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,6 +68,10 @@ func (s *sampler) tick() {
 	}
 	s.take()
 	s.timer.Reset(sampleEvery)
+	if s.taken != nil {
+		close(s.taken)
+		s.taken = nil
+	}
 }
 
 // take takes a sample. The caller holds mu.

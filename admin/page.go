@@ -1,0 +1,271 @@
+package admin
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// This file owns the stats page: rendered here, readable without JavaScript, and with it replaced every two seconds by what
+// comes over /live. All texts of clients go through html/template.
+
+//go:embed page
+var pageFiles embed.FS
+
+const (
+	shownEvents = 30
+	shownWork   = 20
+)
+
+var pages = template.Must(template.New("").Funcs(template.FuncMap{
+	"dbname": func(db string) string {
+		if db == cluster.AnyDatabase {
+			return "Role"
+		}
+		return db
+	},
+	"roleOf":    func(m MemberInfo, db string) string { return m.Roles[db] },
+	"lagOf":     func(m MemberInfo, db string) int64 { return m.Lag[db] },
+	"stateWord": stateWord, "stateClass": stateClass, "actions": actions,
+	"total": sum,
+	"line":  func(text string) string { first, _, _ := strings.Cut(text, "\n"); return cut(first, 120) },
+	"rate":  func(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) },
+	"ms":    milliseconds,
+	"seconds": func(s float64) string {
+		return time.Duration(s * float64(time.Second)).Round(time.Millisecond).String()
+	},
+	"since": func(t time.Time) string { return "for " + shortTime(time.Since(t)) },
+}).ParseFS(pageFiles, "page/page.html"))
+
+func stateWord(m MemberInfo) string {
+	switch {
+	case m.Condition == "maint":
+		return "maint"
+	case !m.Up:
+		return "down"
+	case m.Condition == "drain":
+		return "drain"
+	}
+	return "up"
+}
+
+func stateClass(m MemberInfo) string { return stateWord(m) }
+
+// actions are what may be asked of a member.
+func actions(condition string) []string {
+	return slices.DeleteFunc([]string{"ready", "drain", "maint"}, func(a string) bool { return a == condition })
+}
+
+func milliseconds(ms float64) string {
+	switch {
+	case ms == 0:
+		return "–"
+	case ms < 10:
+		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
+	}
+	return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
+}
+
+// shortTime is a duration in its two largest units at most.
+func shortTime(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d.Hours())/24)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh %dm", int(d.Hours()), int(d.Minutes())%60)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm %ds", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%ds", max(0, int(d.Seconds())))
+}
+
+// pageData is what the page shows to one caller.
+type pageData struct {
+	Who       struct{ Name, Role string }
+	Acts      bool // an operator looks
+	CSRF      string
+	Status    StatusInfo
+	Uptime    string
+	Members   []MemberInfo
+	Databases []DatabaseInfo
+	Frontends []FrontendInfo
+	Working   SessionsInfo
+	Events    []Event // the newest first
+	Refused   string  // why an action was not carried out
+	Force     *forced // how it would be
+}
+
+type forced struct{ Action, Member, Was string }
+
+func (s *Server) pageData(caller who) *pageData {
+	d := &pageData{Acts: caller.role == Operator, CSRF: s.guard.csrf(caller), Status: s.status(), Uptime: shortTime(time.Since(s.started)),
+		Members: s.members(), Databases: s.databases(), Frontends: s.frontends(), Working: s.sessions(true, shownWork)}
+	d.Who.Name, d.Who.Role = caller.name, caller.role.String()
+	d.Events = s.world.Events.Since(0)
+	slices.Reverse(d.Events)
+	d.Events = d.Events[:min(len(d.Events), shownEvents)]
+	return d
+}
+
+func (s *Server) addPage(r chi.Router) {
+	files := http.FileServerFS(pageFiles)
+	r.Get("/page/{file:page.css|page.js}", files.ServeHTTP)
+	r.Get("/login", func(w http.ResponseWriter, _ *http.Request) { s.render(w, http.StatusOK, "login", "") })
+	r.Post("/login", s.postLogin)
+	r.With(s.need(Viewer)).Get("/", func(w http.ResponseWriter, r *http.Request) { s.render(w, http.StatusOK, "page", s.pageData(whoOf(r))) })
+	r.With(s.need(Viewer)).Get("/live", s.streamPage)
+	r.With(s.need(Viewer)).Post("/logout", s.postLogout)
+	r.With(s.need(Operator)).Post("/act", s.postAct)
+}
+
+// render answers with a page. Nothing of it may come from elsewhere.
+func (s *Server) render(w http.ResponseWriter, status int, name string, data any) {
+	var b bytes.Buffer
+	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
+		s.world.Log.Error("the stats page cannot be made; please report it", "error", err)
+		s.fail(w, http.StatusInternalServerError, "the page cannot be made")
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	w.Write(b.Bytes()) //nolint:errcheck // the reader is gone
+}
+
+// streamPage sends the live part of the page again and again.
+func (s *Server) streamPage(w http.ResponseWriter, r *http.Request) {
+	t, caller := newStream(w), whoOf(r)
+	for t.flush() == nil {
+		select {
+		case <-s.sampler.next():
+		case <-r.Context().Done():
+			return
+		}
+		if now, err := s.identify(r); err != nil || now.role < Viewer { // logged out, or no user any more
+			return
+		}
+		var b bytes.Buffer
+		if err := pages.ExecuteTemplate(&b, "live", s.pageData(caller)); err != nil {
+			s.world.Log.Error("the stats page cannot be made; please report it", "error", err)
+			return
+		}
+		text, _ := json.Marshal(b.String()) // a string: it can
+		fmt.Fprintf(w, "data: %s\n\n", text)
+	}
+}
+
+func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	name := r.PostFormValue("user")
+	caller, err := s.guard.slowed(r, func() who { return s.guard.password(s.state.Load(), name, r.PostFormValue("password")) })
+	switch {
+	case err != nil:
+		s.render(w, http.StatusTooManyRequests, "login", "Too many wrong logins from this address: wait a moment.")
+	case caller.role == Nobody:
+		s.world.Log.Warn("operator's login refused", "user", cut(name, maxEventText), "from", r.RemoteAddr)
+		s.render(w, http.StatusUnauthorized, "login", "This user or password is wrong.")
+	default:
+		http.SetCookie(w, &http.Cookie{Name: cookieName, Value: s.guard.login(caller.name), Path: "/", HttpOnly: true, Secure: r.TLS != nil,
+			SameSite: http.SameSiteStrictMode, MaxAge: int(cookieFor.Seconds())})
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	}
+}
+
+func (s *Server) postLogout(w http.ResponseWriter, r *http.Request) {
+	if caller := whoOf(r); s.formIsOurs(w, r) {
+		s.guard.logout(caller.cookie)
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+	}
+}
+
+// formIsOurs tells whether a form came from a page that was made for this caller; it answers when not.
+func (s *Server) formIsOurs(w http.ResponseWriter, r *http.Request) bool {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	ours := hmac.Equal([]byte(r.PostFormValue("csrf")), []byte(s.guard.csrf(whoOf(r))))
+	if !ours {
+		s.refusePage(w, r, http.StatusForbidden, "This page is too old: nothing was done. Look, and try again.", nil)
+	}
+	return ours
+}
+
+func (s *Server) refusePage(w http.ResponseWriter, r *http.Request, status int, why string, force *forced) {
+	d := s.pageData(whoOf(r))
+	d.Refused, d.Force = why, force
+	s.render(w, status, "page", d)
+}
+
+// postAct carries out what a button of the page asks.
+func (s *Server) postAct(w http.ResponseWriter, r *http.Request) {
+	if !s.formIsOurs(w, r) {
+		return
+	}
+	action, name := r.PostFormValue("action"), r.PostFormValue("member")
+	if action == "kill" {
+		s.killFromPage(w, r)
+		return
+	}
+	to, known := conditions[action]
+	m := s.world.Current.View().Member(name)
+	switch {
+	case !known || m == nil:
+		s.refusePage(w, r, http.StatusNotFound, "There is no such action or member any more: nothing was done.", nil)
+		return
+	case m.Condition.String() != r.PostFormValue("was"):
+		s.refusePage(w, r, http.StatusConflict, name+" is "+m.Condition.String()+" by now, which that page did not show: nothing was done.", nil)
+		return
+	}
+	force := r.PostFormValue("force") == "yes"
+	err := s.world.Control.SetCondition(r.Context(), name, to, force)
+	s.audit(r, action, err, "member", name)
+	if err == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	var offer *forced
+	if _, refused := errors.AsType[*Refusal](err); refused {
+		offer = &forced{action, name, m.Condition.String()}
+	}
+	s.refusePage(w, r, http.StatusConflict, action+" "+name+": "+err.Error(), offer)
+}
+
+func (s *Server) killFromPage(w http.ResponseWriter, r *http.Request) {
+	id := r.PostFormValue("session")
+	if !s.world.Gate.Kill(id) {
+		s.audit(r, "kill", errNoSession, "session", cut(id, maxEventText))
+		s.refusePage(w, r, http.StatusNotFound, "That client is gone already.", nil)
+		return
+	}
+	s.audit(r, "kill", nil, "session", id)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (g *guard) logout(value string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.cookies, value)
+}
+
+// csrf is what a form of this caller has to carry: a page of another site does not know it.
+func (g *guard) csrf(w who) string {
+	if c, ok := g.cookie(w.cookie); ok {
+		return c.csrf
+	}
+	h := hmac.New(sha256.New, g.key[:])
+	h.Write([]byte("form of " + w.name))
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,150 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/boltgate/boltgate/cluster"
+)
+
+// post sends a form, with the cookies and the CSRF token that the page has for this caller.
+func (w *testWorld) post(path string, form url.Values, headers ...string) (int, string) {
+	headers = append([]string{"Content-Type: application/x-www-form-urlencoded"}, headers...)
+	got := w.do(http.MethodPost, path, form.Encode(), headers...)
+	return got.Code, got.Body.String()
+}
+
+var csrfField = regexp.MustCompile(`name="csrf" value="([0-9a-f]+)"`)
+
+func (w *testWorld) csrfOf(headers ...string) string {
+	w.t.Helper()
+	m := csrfField.FindStringSubmatch(w.do(http.MethodGet, "/", "", headers...).Body.String())
+	if m == nil {
+		w.t.Fatal("the page has no form")
+	}
+	return m[1]
+}
+
+func TestThePageShowsTheClusterAndNothingOfClientsAsHTML(t *testing.T) {
+	w := newTestWorld(t, Options{}).cluster()
+	w.world.Log.Warn("something <script>alert(1)</script>", "member", "a")
+	got := w.do("GET", "/", "")
+	text := got.Body.String()
+	for _, want := range []string{`<span class="role leader">leader</span>`, `<span class="state drain">drain</span>`, `<span class="state down">down</span>`, "10 behind",
+		"connection refused", "without a leader: sales", "Neo.ClientError.Statement.SyntaxError", "&lt;b&gt;ann&lt;/b&gt;", "&lt;script&gt;alert(1)", `name="action" value="drain"`, `value="kill"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(text, "<b>ann") || strings.Contains(text, "<script>") {
+		t.Error("what a client says is markup")
+	}
+	for _, name := range []string{"page.html", "page.css", "page.js"} {
+		file, _ := pageFiles.ReadFile("page/" + name)
+		if regexp.MustCompile(`https?://|//[a-z]+\.|@import|url\(`).Match(file) {
+			t.Errorf("%s asks somebody else for something", name)
+		}
+	}
+	if csp := got.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
+		t.Errorf("policy %q", csp)
+	}
+	w.want(200, "prefers-color-scheme: dark", "GET", "/page/page.css", "")
+	w.want(200, "EventSource", "GET", "/page/page.js", "")
+	w.want(404, "", "GET", "/page/page.html", "")
+}
+
+func TestAViewersPageHasNoButtons(t *testing.T) {
+	w := newTestWorld(t, withLogins(t)).cluster()
+	text := w.do("GET", "/", "", basic("vic", "viewed")).Body.String()
+	if strings.Contains(text, `action="/act"`) || !strings.Contains(text, "vic, viewer") {
+		t.Error("a viewer is offered actions, or not named")
+	}
+	if code, text := w.post("/act", url.Values{"action": {"drain"}, "member": {"a"}, "was": {"ready"}, "csrf": {w.csrfOf(basic("vic", "viewed"))}}, basic("vic", "viewed")); code != 403 {
+		t.Errorf("a viewer's action: %d %s", code, text)
+	}
+}
+
+func TestLoggingInAndOut(t *testing.T) {
+	w := newTestWorld(t, withLogins(t)).cluster()
+	got := w.do("GET", "/", "", "Accept: text/html")
+	if got.Code != 303 || got.Header().Get("Location") != "/login" {
+		t.Fatalf("without a login: %d to %s", got.Code, got.Header().Get("Location"))
+	}
+	w.want(200, `name="password"`, "GET", "/login", "")
+	if code, text := w.post("/login", url.Values{"user": {"ada"}, "password": {"byron"}}); code != 401 || !strings.Contains(text, "wrong") {
+		t.Errorf("a wrong password: %d %s", code, text)
+	}
+	in := w.do("POST", "/login", url.Values{"user": {"ada"}, "password": {"lovelace"}}.Encode(), "Content-Type: application/x-www-form-urlencoded")
+	set := in.Header().Get("Set-Cookie")
+	if in.Code != 303 || !strings.Contains(set, "HttpOnly") || !strings.Contains(set, "SameSite=Strict") {
+		t.Fatalf("the login: %d, cookie %q", in.Code, set)
+	}
+	value, _, _ := strings.Cut(set, ";")
+	cookie := "Cookie: " + value
+	w.want(200, "ada, operator", "GET", "/", "", cookie, "Accept: text/html")
+	if code, _ := w.post("/logout", url.Values{"csrf": {"00"}}, cookie); code != 403 {
+		t.Errorf("another site's log-out: %d", code)
+	}
+	w.want(200, "ada, operator", "GET", "/", "", cookie)
+	if code, _ := w.post("/logout", url.Values{"csrf": {w.csrfOf(cookie)}}, cookie); code != 303 {
+		t.Errorf("the log-out: %d", code)
+	}
+	w.want(401, "", "GET", "/", "", cookie)
+}
+
+func TestActionsFromThePage(t *testing.T) {
+	w := newTestWorld(t, Options{}).cluster()
+	csrf := w.csrfOf()
+	act := func(wantCode int, wantText string, fields ...string) {
+		t.Helper()
+		form := url.Values{"csrf": {csrf}}
+		for _, f := range fields {
+			key, value, _ := strings.Cut(f, "=")
+			form.Set(key, value)
+		}
+		if code, text := w.post("/act", form); code != wantCode || !strings.Contains(text, wantText) {
+			t.Errorf("%q: got %d; want %d with %q", fields, code, wantCode, wantText)
+		}
+	}
+	act(303, "", "action=drain", "member=a", "was=ready")
+	act(303, "", "action=kill", "session=boltgate-1")
+	act(404, "gone already", "action=kill", "session=boltgate-77")
+	act(409, "a is ready by now", "action=maint", "member=a", "was=drain")
+	act(404, "nothing was done", "action=explode", "member=a", "was=ready")
+	act(403, "too old", "action=drain", "member=a", "was=ready", "csrf=ff")
+	if want := []string{"drain a"}; !slices.Equal(w.control.asked, want) || !slices.Equal(w.gate.killed, []string{"boltgate-1"}) {
+		t.Errorf("asked %q, killed %q", w.control.asked, w.gate.killed)
+	}
+	w.control.err = &Refusal{"it leads neo4j"}
+	act(409, "drain a all the same", "action=drain", "member=a", "was=ready")
+	w.control.err = nil
+	act(303, "", "action=drain", "member=a", "was=ready", "force=yes")
+	if got := w.control.asked[len(w.control.asked)-1]; got != "drain a forced" {
+		t.Errorf("asked %q", got)
+	}
+}
+
+func TestThePageOfManyMembersIsQuick(t *testing.T) {
+	w := newTestWorld(t, Options{}).cluster()
+	v := &cluster.View{Default: "neo4j"}
+	for i := range 100 {
+		v.Members = append(v.Members, &cluster.Status{Member: &cluster.Member{Name: fmt.Sprint("m", i), Bolt: "x:1"}, Up: true,
+			Roles: map[string]cluster.Role{"neo4j": cluster.Follower, "sales": cluster.Follower, "system": cluster.Follower}})
+	}
+	w.current.Publish(v)
+	best := time.Hour // of several, for the machine may be busy with something else
+	for range 5 {
+		began := time.Now()
+		w.want(200, "m99", "GET", "/", "")
+		best = min(best, time.Since(began))
+	}
+	if best > 100*time.Millisecond {
+		t.Errorf("the page took %v; want 100 ms", best)
+	}
+}
