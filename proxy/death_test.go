@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/standin"
 	"github.com/boltgate/boltgate/test/memnet"
@@ -222,4 +223,45 @@ loop:
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return said, o.broke != nil && o.broke.done.Load()
+}
+
+// TestAReplayAtAnyByte: with failover.replay a transaction whose connection breaks anywhere before its COMMIT goes on, and nothing is committed
+// twice.
+func TestAReplayAtAnyByte(t *testing.T) {
+	step := int64(3)
+	if long() {
+		step = 1
+	} else if testing.Short() || raceDetector {
+		step = 11
+	}
+	for _, v := range []bolt.Version{bolt.V3, bolt.V4_4, bolt.V5_8} {
+		t.Run(v.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := memnet.New(1)
+				o := &once{network: network}
+				g := startGate(t, gateOptions{
+					standin: standin.Options{Generation: cluster.Causal, ServerVersion: map[bolt.Version]string{bolt.V3: "3.5.35", bolt.V4_4: "4.4.48", bolt.V5_8: "5.26.30"}[v], Seed: 1},
+					network: network, health: slowChecks, pool: pool.Options{MaxLifetime: time.Nanosecond, Dial: o.dial},
+					server: Options{Remember: time.Hour, Replay: true, RetryBudget: 100},
+				})
+				steps := func(v bolt.Version, mark string) [][][]byte {
+					return [][][]byte{beginTx(v, nil), {run(v, "CREATE (n)", m{"mark": mark}, nil), pull(v)}, {run(v, "MATCH (n) RETURN 1", m{"rows": 0}, nil), pull(v)}, commitTx(v)}
+				}
+				for _, up := range []bool{true, false} {
+					outcomes := map[string]int{}
+					for at, end := step, 0; end < 3; at += step {
+						said, broke := g.die(t, v, steps, 1, o, at, up)
+						outcomes[said]++
+						if !broke {
+							end++
+						}
+					}
+					t.Logf("towards the member: %v, outcomes %v", up, outcomes)
+				}
+				if c := g.server.Counts(); c.Replays["done"] < 10 {
+					t.Errorf("%v: too few for a test of replays", c.Replays)
+				}
+			})
+		})
+	}
 }

@@ -133,3 +133,35 @@ func TestAReloadChangesHowManyLogOnsThereAreAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAFullLineOfLogOnsIsSaidAtOnce: the newest is told; who waits stays, and a place that is left may be taken.
+func TestAFullLineOfLogOnsIsSaidAtOnce(t *testing.T) {
+	var l limiter
+	l.resize(1)
+	l.bound(1)
+	inLine := make(chan struct{}, 1)
+	if err := l.enter(t.Context(), func() {}); err != nil {
+		t.Fatal(err)
+	}
+	waits := make(chan error)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { waits <- l.enter(ctx, func() { inLine <- struct{}{} }) }()
+	<-inLine
+	told := false
+	if err := l.enter(t.Context(), func() { told = true }); !errors.Is(err, pool.ErrFull) || !told {
+		t.Errorf("got %v; want the line to be full", err)
+	}
+	if f := failureFor(errLogOns); f.Code != bolt.CodeNoThreads {
+		t.Errorf("its client is told %v", f)
+	}
+	cancel()
+	if err := <-waits; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	go func() { waits <- l.enter(t.Context(), func() { inLine <- struct{}{} }) }()
+	<-inLine
+	l.leave()
+	if err := <-waits; err != nil {
+		t.Error(err)
+	}
+}
