@@ -205,7 +205,10 @@ func (s *boltSession) doRestOnce(ctx context.Context, r rest) error {
 	case restClient:
 		return s.clientLost(r.err)
 	case restSettle:
-		return s.settle()
+		if err := s.settle(); !errors.Is(err, errMore) {
+			return err
+		}
+		return s.relay()
 	case restFinish:
 		return s.finish()
 	}
