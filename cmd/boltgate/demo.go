@@ -231,7 +231,8 @@ func (s *demoScreen) welcome(o demoOptions, c *standin.Cluster) {
 	}
 	user, password := standin.DefaultUser, standin.DefaultPassword
 	lines := []string{
-		"", "Each answer names the member that gave it. Try in another terminal:", "",
+		"", "The operator's page: http://" + configs.Default().Admin.Bind + "/ (unless another gate has that address)",
+		"Each answer names the member that gave it. Try in another terminal:", "",
 		fmt.Sprintf("  curl -u %s:%s http://%s%s \\\n    -H 'Content-Type: application/json' -d '{\"statements\":[{\"statement\":\"CREATE (n) RETURN n\"}]}'", user, password, address, path),
 		fmt.Sprintf("  cypher-shell -a %s://%s -u %s -p %s 'MATCH (n) RETURN n'", scheme, address, user, password), "",
 		"  # Python: pip install neo4j",
