@@ -14,12 +14,13 @@ import (
 // Link is the way between a host and a listener's address; it owns the faults of the connections on it. Its methods may
 // be called at any time.
 type Link struct {
-	random  func(conn int64, down bool) *rand.Rand // of each direction of each connection; nil without a network
+	random  func(conn int64, down bool) *rand.Rand // of each direction of each connection; negative numbers: of each dial
 	mu      sync.Mutex
 	weather Weather
 	silent  [2]bool // bytes from the dialling side, and to it, wait
 	refused bool
 	made    int64 // connections so far
+	dialled int64 // and tries to make one
 	cutUp   int64 // for connections to come: break after so many bytes from the dialling side; 0 never
 	cutDown int64 // the same for bytes to it
 	changed chan struct{}
@@ -76,9 +77,13 @@ func (l *Link) open() []*Conn {
 
 // admit waits until a new connection may be made.
 func (l *Link) admit(ctx context.Context) error {
+	l.mu.Lock()
+	l.dialled++
+	random := l.random(-l.dialled, false)
+	l.mu.Unlock()
 	for {
 		l.mu.Lock()
-		refused, silent, delay, changed := l.refused, l.silent[0] || l.silent[1], l.weather.Least, l.changed
+		refused, silent, delay, changed := l.refused, l.silent[0] || l.silent[1], l.weather.delay(random), l.changed
 		l.mu.Unlock()
 		switch {
 		case refused:
@@ -107,9 +112,7 @@ func (l *Link) add(c *Conn, up, down *stream) (cutUp, cutDown int64) {
 	l.made++
 	l.conns[c] = l.made
 	down.down = true
-	if l.random != nil {
-		up.random, down.random = l.random(l.made, false), l.random(l.made, true)
-	}
+	up.random, down.random = l.random(l.made, false), l.random(l.made, true)
 	return l.cutUp, l.cutDown
 }
 

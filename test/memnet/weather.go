@@ -66,12 +66,16 @@ func (s *stream) queue(b []byte, w Weather) {
 
 // arrival is when something sent now arrives; zero is at once.
 func (s *stream) arrival(w Weather) time.Time {
-	d := w.Least
-	if more := w.Most - w.Least; more > 0 && s.random != nil {
-		d += time.Duration(s.random.Int64N(int64(more)))
+	if d := w.delay(s.random); d > 0 {
+		return time.Now().Add(d)
 	}
-	if d <= 0 {
-		return time.Time{}
+	return time.Time{}
+}
+
+// delay draws how long something is on its way. random may be nil: the least.
+func (w Weather) delay(random *rand.Rand) time.Duration {
+	if more := w.Most - w.Least; more > 0 && random != nil {
+		return w.Least + time.Duration(random.Int64N(int64(more)))
 	}
-	return time.Now().Add(d)
+	return w.Least
 }

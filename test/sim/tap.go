@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/bolt/packstream"
@@ -25,6 +26,7 @@ type taps struct {
 	world *world
 	mu    sync.Mutex
 	traps map[string]*trap // guarded by mu: by an attempt's mark
+	made  int              // guarded by mu: connections so far
 }
 
 // trap is what happens, once, when a request of a unit of work is sent to a member.
@@ -62,6 +64,10 @@ func (ts *taps) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	}
 	member, _, _ := net.SplitHostPort(address)
 	t := &tap{Conn: conn.(*memnet.Conn), all: ts, member: member}
+	ts.mu.Lock()
+	ts.made++
+	t.skew = time.Duration(ts.made) * time.Nanosecond
+	ts.mu.Unlock()
 	t.up.skip, t.down.skip = helloBytes, chosenBytes
 	return t, nil
 }
@@ -71,6 +77,7 @@ type tap struct {
 	*memnet.Conn
 	all    *taps
 	member string
+	skew   time.Duration
 
 	mu   sync.Mutex
 	up   framer
@@ -199,6 +206,19 @@ func (t *tap) Read(b []byte) (int, error) {
 		t.finish()
 	}
 	return n, err
+}
+
+// SetDeadline and SetReadDeadline are a few nanoseconds late, on each connection others: the fake clock serves timers of one moment in
+// an order that no seed decides.
+func (t *tap) SetDeadline(at time.Time) error { return t.Conn.SetDeadline(t.skewed(at)) }
+
+func (t *tap) SetReadDeadline(at time.Time) error { return t.Conn.SetReadDeadline(t.skewed(at)) }
+
+func (t *tap) skewed(at time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(t.skew)
 }
 
 // Close is the gate's.
