@@ -51,10 +51,7 @@ type position struct {
 
 // Check returns every violation of a finished run, at most twenty.
 func Check(h *History) []Violation {
-	c := &checker{History: h, place: map[string]position{}, times: map[string]int{}}
-	for _, f := range h.faults {
-		c.found = append(c.found, Violation{ruleOthersAnswer, "", f})
-	}
+	c := &checker{History: h, found: slices.Clone(h.faults), place: map[string]position{}, times: map[string]int{}}
 	c.readLogs()
 	for _, a := range h.attempts {
 		c.attempt(a)

@@ -82,7 +82,7 @@ func (c *client) connect() bool {
 	w.network.Link(host, gateAddress).Weather(w.plan.weather)
 	conn, err := w.network.DialFrom(context.Background(), host, gateAddress)
 	if err != nil {
-		w.history.wrong("", "client %d cannot connect: %v", c.id, err)
+		w.history.wrong(ruleVisible, "", "client %d cannot connect: %v", c.id, err)
 		return false
 	}
 	c.count++
@@ -99,7 +99,7 @@ func (c *client) connect() bool {
 		return true
 	}
 	if time.Since(began) < hold-time.Second {
-		w.history.wrong("", "client %d could not log on after %v: %v", c.id, time.Since(began), err)
+		w.history.wrong(ruleVisible, "", "client %d could not log on after %v: %v", c.id, time.Since(began), err)
 	}
 	c.leave()
 	return false
@@ -201,7 +201,7 @@ func (c *client) answers(asks []ask) bool {
 			continue
 		case q.of == nil:
 			if a.tag != bolt.TagSuccess {
-				c.w.history.wrong("", "client %d: RESET was answered with %v", c.id, a)
+				c.w.history.wrong(ruleOthersAnswer, "", "client %d: RESET was answered with %v", c.id, a)
 			}
 		default:
 			c.summary(q, a)
@@ -215,12 +215,12 @@ func (c *client) answers(asks []ask) bool {
 func (c *client) record(q ask, a answer) {
 	at := q.of
 	if at == nil || q.tag != bolt.TagPull || len(a.values) < 7 {
-		c.w.history.wrong(c.session, "a record came that nobody asked for: %v", a.values)
+		c.w.history.wrong(ruleOthersAnswer, c.session, "a record came that nobody asked for: %v", a.values)
 		return
 	}
 	mark, _ := a.values[6].(string)
 	if attemptOf(mark) != at.mark || a.values[4] != at.user || a.values[3] != at.db {
-		c.w.history.wrong(at.mark, "of %s on %s was answered with a record of another: %v", at.user, at.db, a.values[:7])
+		c.w.history.wrong(ruleOthersAnswer, at.mark, "of %s on %s was answered with a record of another: %v", at.user, at.db, a.values[:7])
 	}
 	at.records++
 	if applied, ok := a.values[2].(int64); ok && (at.applied < 0 || applied < at.applied) {
@@ -246,7 +246,7 @@ func (c *client) summary(q ask, a answer) {
 			c.w.history.finish(at, failed)
 		}
 	default:
-		c.w.history.wrong(at.mark, "an answer that is none: %v", a)
+		c.w.history.wrong(ruleOthersAnswer, at.mark, "an answer that is none: %v", a)
 	}
 }
 

@@ -146,7 +146,7 @@ func (w *world) restart(member string) {
 		return
 	}
 	if err := w.cluster.Restart(member); err != nil {
-		w.history.wrong("", "the simulator itself: %v", err)
+		w.history.wrong(ruleVisible, "", "the simulator itself: %v", err)
 	}
 }
 

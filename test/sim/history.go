@@ -109,12 +109,16 @@ type History struct {
 	deliveries map[string][]*delivery // by an attempt's mark
 	executions map[string][]execution // by a statement's mark
 	logs       map[string][]standin.Entry
-	faults     []string // against what no rule permits, found while it ran
+	leaders    map[string]standin.Election // by database: the newest
+	faults     []Violation                 // found while it ran
 	notes      []string
 }
 
+// foundOut is how long the gate may take, in a split world, to find out who leads: three checks. The old leader claims for longer.
+const foundOut = 3 * splitCheckEvery
+
 func newHistory(p *plan) *History {
-	return &History{plan: p, start: time.Now(), deliveries: map[string][]*delivery{}, executions: map[string][]execution{}, logs: map[string][]standin.Entry{}}
+	return &History{plan: p, start: time.Now(), deliveries: map[string][]*delivery{}, executions: map[string][]execution{}, logs: map[string][]standin.Entry{}, leaders: map[string]standin.Election{}}
 }
 
 // attemptOf is the mark of the attempt that a statement's mark, or a batch's, belongs to.
@@ -156,6 +160,9 @@ func (h *History) ran(q standin.Query) {
 	defer h.mu.Unlock()
 	h.executions[mark] = append(h.executions[mark], execution{member: q.Runs, at: time.Now()})
 	h.noteLocked("%s runs at %s", mark, q.Runs)
+	if e := h.leaders[q.DB]; h.plan.split && attemptOf(mark) == mark && q.Mode == "w" && !strings.HasPrefix(q.Text, "MATCH") && e.Leader != q.Member && time.Since(e.At) > foundOut {
+		h.wrongLocked(ruleClaimant, attemptOf(mark), "%s came to %s %v after %s was elected", mark, q.Member, time.Since(e.At), e.Leader)
+	}
 }
 
 // deliver notes that a unit of work is being sent to a member.
@@ -177,12 +184,25 @@ func (h *History) noteLocked(format string, args ...any) {
 	h.notes = append(h.notes, fmt.Sprintf("%10.6f ", time.Since(h.start).Seconds())+fmt.Sprintf(format, args...))
 }
 
-// wrong notes what no rule permits, found while it happened.
-func (h *History) wrong(mark, format string, args ...any) {
+// wrong notes a violation that was found while it happened.
+func (h *History) wrong(rule, mark, format string, args ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.faults = append(h.faults, strings.TrimPrefix(mark+": "+fmt.Sprintf(format, args...), ": "))
-	h.noteLocked("WRONG: %s: %s", mark, fmt.Sprintf(format, args...))
+	h.wrongLocked(rule, mark, format, args...)
+}
+
+func (h *History) wrongLocked(rule, mark, format string, args ...any) {
+	v := Violation{rule, mark, fmt.Sprintf(format, args...)}
+	h.faults = append(h.faults, v)
+	h.noteLocked("WRONG: %v", v)
+}
+
+// elected notes a change of leader: standin's OnElection.
+func (h *History) elected(e standin.Election) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.noteLocked("%s leads %s, term %d", e.Leader, e.DB, e.Term)
+	h.leaders[e.DB] = e
 }
 
 // take keeps what the members' logs hold.

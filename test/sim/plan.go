@@ -14,27 +14,29 @@ import (
 
 // plan is what a seed draws before anything runs. It does not depend on the run.
 type plan struct {
-	seed      int64
-	cluster   standin.Options
-	versions  []bolt.Version // that clients may choose from
-	databases []string       // "" is not among them
-	users     []string
-	causality proxy.Causality
-	weather   memnet.Weather // on every link
-	perMember int            // connections of the pool
-	clients   int
-	length    time.Duration // how long clients begin units of work
-	faults    []fault
+	seed       int64
+	cluster    standin.Options
+	versions   []bolt.Version // that clients may choose from
+	databases  []string       // "" is not among them
+	users      []string
+	causality  proxy.Causality
+	weather    memnet.Weather // on every link
+	perMember  int            // connections of the pool
+	clients    int
+	split      bool // its only faults are partitions, and checks are quick: who leads is always known soon
+	checkEvery time.Duration
+	length     time.Duration // how long clients begin units of work
+	faults     []fault
 }
 
 // The limits that every world has. They are those of the configuration's defaults.
 const (
-	hold         = 20 * time.Second
-	queueTime    = 10 * time.Second
-	maxTries     = 8
-	checkEvery   = 2 * time.Second
-	fastEvery    = 200 * time.Millisecond
-	checkTimeout = time.Second
+	hold            = 20 * time.Second
+	queueTime       = 10 * time.Second
+	maxTries        = 8
+	splitCheckEvery = 100 * time.Millisecond
+	fastEvery       = 200 * time.Millisecond
+	checkTimeout    = time.Second
 )
 
 // release is a kind of cluster, and what its clients speak.
@@ -59,7 +61,7 @@ func newPlan(seed int64) *plan {
 		causality: []proxy.Causality{proxy.CausalityUser, proxy.CausalityUser, proxy.CausalityUser, proxy.CausalitySession, proxy.CausalityCluster, proxy.CausalityNone}[r.IntN(6)],
 		perMember: []int{2, 4, 100}[r.IntN(3)],
 		clients:   4 + r.IntN(4),
-		length:    between(r, 15*time.Second, 30*time.Second),
+		length:    between(r, 15*time.Second, 30*time.Second), checkEvery: 2 * time.Second,
 	}
 	p.weather = memnet.Weather{Least: between(r, 20*time.Microsecond, 300*time.Microsecond), Split: r.IntN(2) * 20}
 	p.weather.Most = p.weather.Least + between(r, 0, 2*time.Millisecond)
@@ -72,6 +74,14 @@ func newPlan(seed int64) *plan {
 		p.cluster.Users[u] = passwordOf(u)
 	}
 	p.drawFaults(r)
+	if p.split = r.IntN(5) == 0; p.split {
+		p.checkEvery, p.cluster.ElectionTime = splitCheckEvery, 4*time.Second
+		for i := range p.faults { // one after the other, and long enough for two leaders
+			f := &p.faults[i]
+			*f = fault{at: time.Duration(i) * 10 * time.Second, lasts: between(r, 4*time.Second, 9*time.Second), kind: partition, db: f.db, with: f.with}
+		}
+		p.length = time.Duration(len(p.faults)) * 10 * time.Second
+	}
 	return p
 }
 

@@ -52,7 +52,7 @@ func (c *client) becomeAnother() {
 		a, err := c.read()
 		if err != nil || a.tag != bolt.TagSuccess {
 			if time.Since(began) < hold-time.Second {
-				c.w.history.wrong(c.session, "a change of user failed: %v %v", a, err)
+				c.w.history.wrong(ruleVisible, c.session, "a change of user failed: %v %v", a, err)
 			}
 			c.leave()
 			return
@@ -104,7 +104,11 @@ func (c *client) trap(a *attempt) {
 	later := func(tp *tap, do func()) {
 		time.AfterFunc(delay, func() { w.history.note("%s is trapped at %s", a.mark, tp.member); do() })
 	}
-	switch c.random.IntN(6) {
+	kinds := 6
+	if w.plan.split {
+		kinds = 4 // members live, and leaders change by partitions alone
+	}
+	switch c.random.IntN(kinds) {
 	case 0, 1:
 		t.spoil = func(tp *tap, at, size int) { tp.cutRequest(at, size, bytes) }
 	case 2, 3:

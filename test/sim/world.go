@@ -49,7 +49,7 @@ func newWorld(t *testing.T, p *plan) *world {
 	w := &world{t: t, plan: p, network: memnet.New(p.seed), current: new(cluster.Current), history: newHistory(p)}
 	w.taps.world = w
 	p.cluster.OnQuery = w.history.ran
-	p.cluster.OnElection = func(e standin.Election) { w.history.note("%s leads %s, term %d", e.Leader, e.DB, e.Term) }
+	p.cluster.OnElection = w.history.elected
 	p.cluster.Listen = func(member, protocol string) (net.Listener, error) {
 		return w.network.Listen(member + map[string]string{"bolt": boltPort, "http": httpPort}[protocol])
 	}
@@ -69,6 +69,9 @@ func (w *world) run() {
 		w.links(name, func(l *memnet.Link) { l.Weather(w.plan.weather) })
 	}
 	w.awaitLeader()
+	for _, db := range w.plan.databases {
+		w.history.elected(standin.Election{DB: db, Leader: c.Leader(db), Term: 1, At: time.Now()})
+	}
 	w.ends = time.Now().Add(w.plan.length)
 	var faults, clients sync.WaitGroup
 	for _, f := range w.plan.faults {
@@ -88,7 +91,7 @@ func (w *world) startGate() (end func()) {
 	log := slog.New(slog.NewTextHandler(logTo(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	monitor := health.New(health.Options{
 		Generation: w.plan.cluster.Generation, Members: w.cluster.Members(), User: standin.DefaultUser, Password: standin.DefaultPassword,
-		Interval: checkEvery, FastInterval: fastEvery, Timeout: checkTimeout,
+		Interval: w.plan.checkEvery, FastInterval: fastEvery, Timeout: checkTimeout,
 		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
 			return w.network.DialFrom(ctx, checksHost, address)
 		},
@@ -111,7 +114,7 @@ func (w *world) startGate() (end func()) {
 		cut, stop := context.WithTimeout(context.Background(), 30*time.Second)
 		defer stop()
 		if err := w.server.Shutdown(cut); err != nil {
-			w.history.wrong("", "the gate did not end in good order: %v", err)
+			w.history.wrong(ruleHung, "", "the gate did not end in good order: %v", err)
 		}
 		w.pools.Close() //nolint:errcheck // never fails
 		cancel()
