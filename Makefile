@@ -8,7 +8,7 @@ UNITS     = $(shell $(GO) list ./... | grep -v /test/e2e)
 
 export CGO_ENABLED = 0
 
-.PHONY: chaos profile bench-quick build demo test test-unit test-servers check lint race fuzz cross bench docs clean
+.PHONY: chaos simulate profile bench-quick build demo test test-unit test-servers check lint race fuzz cross bench docs clean
 
 build: ## the program, into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/boltgate ./cmd/boltgate
@@ -28,6 +28,10 @@ CHAOS ?= 5
 
 chaos: ## real clusters through faults, CHAOS rounds of each, with every value accounted for; wants Java and Maven
 	BOLTGATE_CHAOS=$(CHAOS) $(GO) test -timeout 6h -count 1 -v -run '^TestChaos$$' ./test/chaos
+
+simulate: ## the simulator through 2,000 seeds, then the bugs that are planted to try it
+	BOLTGATE_SEEDS=2000 $(GO) test -timeout 2h -count 1 -run TestTheRulesHold ./test/sim
+	$(GO) test -tags mutants -timeout 2h -count 1 -v -run TestEveryMutantIsCaught ./test/sim
 
 check: lint race fuzz cross ## what a reviewer runs
 

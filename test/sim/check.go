@@ -161,7 +161,8 @@ func (c *checker) visible(a *attempt) {
 			c.violated(ruleBroken, a, "nothing of an answer had come; deliveries %v", tries)
 		}
 	case a.code == bolt.CodeCommitFailed && a.ours():
-		if !slices.ContainsFunc(tries, func(d *delivery) bool { return d.decided && d.answered == "" && d.ended }) || !a.writes {
+		mayWrite := func(d *delivery) bool { return a.writes || !a.explicit && d.plain } // a read that we send plain is not known to be one
+		if !slices.ContainsFunc(tries, func(d *delivery) bool { return d.decided && d.answered == "" && d.ended && mayWrite(d) }) {
 			c.violated(ruleDoubt, a, "no member may have carried it out; deliveries %v", tries)
 		}
 	case a.code == bolt.CodeLeaderSwitch && a.ours():

@@ -78,6 +78,7 @@ func (a *attempt) took() time.Duration { return a.to.Sub(a.from) }
 // delivery is one try of a unit of work at a member, as a tap saw it.
 type delivery struct {
 	member   string
+	plain    bool   // it was not sent as a read, so that the member would let it write
 	opened   bool   // its first request left to the end
 	partly   bool   // a part of a request left, and not its end
 	decided  bool   // the request that decides left to the end: COMMIT, or the RUN of an auto-commit query

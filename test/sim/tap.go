@@ -146,7 +146,9 @@ func (t *tap) assign(r *request, fields []byte) {
 		t.enter(&passing{mark: markOf(fields, 0, "tx_metadata"), explicit: true})
 	case bolt.TagRun:
 		if t.unit == nil || !t.unit.explicit {
-			t.enter(&passing{mark: markOf(fields, 1, "")})
+			p := &passing{mark: markOf(fields, 1, "")}
+			p.plain = !saysRead(fields)
+			t.enter(p)
 		}
 	case bolt.TagPull, bolt.TagDiscard, bolt.TagCommit, bolt.TagRollback:
 	default:
@@ -178,6 +180,15 @@ func markOf(fields []byte, skip int, within string) string {
 	}
 	mark, _ := m["mark"].(string)
 	return attemptOf(mark)
+}
+
+// saysRead tells whether the extra of a RUN holds mode "r", to which servers of 4.0 and newer hold it.
+func saysRead(fields []byte) bool {
+	d := packstream.NewDecoder(fields)
+	d.Skip()
+	d.Skip()
+	extra, _ := d.Value().(map[string]any)
+	return extra["mode"] == "r"
 }
 
 // left notes how much of a request left, when n bytes of what was written did.
