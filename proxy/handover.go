@@ -75,6 +75,7 @@ func (s *Server) PassOn(pass Pass) (stop func()) {
 		c.stays.Store(false) // another successor may take what the one before refused
 	}
 	s.mu.Unlock()
+	s.passed.Store(0)
 	s.passing.Store(&pass)
 	ctx, cancel := context.WithCancel(s.work)
 	s.conns.Go(func() { s.rousePassable(ctx) })
@@ -87,6 +88,7 @@ func (s *Server) PassOn(pass Pass) (stop func()) {
 // rousePassable wakes idle clients, which pass on when they lie down.
 func (s *Server) rousePassable(ctx context.Context) {
 	var all []*napping
+	began, said := time.Now(), false
 	for every := passOften; ; {
 		all = all[:0]
 		s.mu.Lock()
@@ -98,6 +100,10 @@ func (s *Server) rousePassable(ctx context.Context) {
 		s.mu.Unlock()
 		for _, n := range all {
 			n.rouse()
+		}
+		if len(all) == 0 && !said {
+			said = true
+			s.log.Info("clients went to the successor", "clients", s.passed.Load(), "stay", s.Sessions(), "after", time.Since(began).Round(time.Millisecond))
 		}
 		before := s.passed.Load()
 		select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -250,5 +251,41 @@ func TestShutdownLetsTransactionsEndAndClosesIdleSessionsLast(t *testing.T) {
 	d.end()
 	if _, err := idle.Query("RETURN 1", nil, nil); err == nil {
 		t.Error("the idle session outlived the daemon")
+	}
+}
+
+func TestDuringTheDelayOfAShutdownItIsNotReadyAndStillAccepts(t *testing.T) {
+	d := newTestDaemon(t)
+	probes := loopback.Reserve(t)
+	d.more = fmt.Sprintf("shutdown: {delay: 2s}\nadmin: {bind: %q, probes: %q}\n", loopback.Reserve(t), probes)
+	d.write(d.address)
+	d.start()
+	d.log.await(t, "role changed")
+	ready := func() int {
+		t.Helper()
+		a, err := http.Get("http://" + probes + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		return a.StatusCode
+	}
+	for limit := time.Now().Add(time.Minute); ready() != http.StatusOK; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("it does not become ready")
+		}
+	}
+	began := time.Now()
+	d.stop()
+	d.log.await(t, "shutting down")
+	if got := ready(); got != http.StatusServiceUnavailable {
+		t.Errorf("/readyz answers %d during shutdown.delay; want 503", got)
+	}
+	if _, err := d.dial(d.address).Query("MATCH (n) RETURN n", nil, nil); err != nil && time.Since(began) < 2*time.Second {
+		t.Errorf("a new connection during shutdown.delay: %v", err)
+	}
+	d.end()
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("it ended after %v; the delay is 2s", took)
 	}
 }

@@ -313,3 +313,33 @@ func TestAServiceManagerIsToldWhoServesAndItsSocketsAreUsed(t *testing.T) {
 	}
 	said("STOPPING=1")
 }
+
+// A process that dies takes along the clients that it had; every other one is served on by the process before it.
+func TestNoClientHangsWhenASuccessorDiesWhileClientsGoToIt(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, standin.Options{Seed: 1}, "")
+	clients := g.idleClients(300)
+	successor := g.handOver(g.cmd.Process.Pid)
+	if err := syscall.Kill(successor, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	g.log.await(t, "this process accepts again")
+	lost := 0
+	for i, c := range clients {
+		c.Conn.SetDeadline(time.Now().Add(30 * time.Second)) //nolint:errcheck // shows in use
+		_, err := c.Query("MATCH (n) RETURN n", nil, nil)
+		var late interface{ Timeout() bool }
+		switch {
+		case errors.As(err, &late) && late.Timeout():
+			t.Fatalf("client %d waits for ever", i)
+		case err != nil:
+			lost++
+		}
+	}
+	t.Logf("%d of %d clients had gone to the process that died", lost, len(clients))
+	if err := g.once(); err != nil {
+		t.Error(err)
+	}
+	g.handOver(g.cmd.Process.Pid) // those that are left can go to the next
+	g.ended()
+}
