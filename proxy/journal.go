@@ -166,9 +166,9 @@ func (a *answerSum) with(metadata []byte) (sum [sumSize]byte) {
 	var pairs []string
 	for range d.Map() {
 		start := d.Offset()
-		key := string(d.String())
+		perRun := perRunKeys[string(d.String())]
 		d.Skip()
-		if !perRunKeys[key] {
+		if !perRun {
 			pairs = append(pairs, string(metadata[start:d.Offset()]))
 		}
 	}
