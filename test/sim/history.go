@@ -95,7 +95,6 @@ func (d *delivery) String() string {
 // execution is one statement that a member ran.
 type execution struct {
 	member string
-	leads  bool // it could commit then
 	at     time.Time
 }
 
