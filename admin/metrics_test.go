@@ -85,9 +85,11 @@ func TestRatesAndLatenciesAreThoseOfTheLastMoments(t *testing.T) {
 			t.Errorf("before anybody looked: %+v", m)
 		}
 		for range 10 {
+			w.gate.mu.Lock()
 			n := w.gate.counters["a"]
 			n.Writes[pool.Bolt].Buckets[4] += 20
 			w.gate.counters["a"] = n
+			w.gate.mu.Unlock()
 			time.Sleep(sampleEvery)
 			synctest.Wait()
 		}

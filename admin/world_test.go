@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,16 +21,23 @@ import (
 
 // fakeGate is what the operator's side is told of clients and pools.
 type fakeGate struct {
+	mu       sync.Mutex
 	stats    map[string]pool.Stats
-	counters map[string]pool.Counters
+	counters map[string]pool.Counters // guarded by mu once samples are taken
 	fronts   map[string]proxy.FrontendStats
 	clients  []proxy.Client
 	killed   []string
 }
 
-func (f *fakeGate) Transactions(*cluster.Member) int          { return 0 }
-func (f *fakeGate) Stats(member string) pool.Stats            { return f.stats[member] }
-func (f *fakeGate) Counters(member string) pool.Counters      { return f.counters[member] }
+func (f *fakeGate) Transactions(*cluster.Member) int { return 0 }
+func (f *fakeGate) Stats(member string) pool.Stats   { return f.stats[member] }
+
+func (f *fakeGate) Counters(member string) pool.Counters {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.counters[member]
+}
+
 func (f *fakeGate) Slots(*cluster.Member) int                 { return 100 }
 func (f *fakeGate) Frontends() map[string]proxy.FrontendStats { return f.fronts }
 
