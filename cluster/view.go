@@ -18,6 +18,7 @@ type Status struct {
 	Condition Condition
 	Up        bool                // by the checks, after rise and fall
 	Since     time.Time           // of Up
+	Silent    time.Time           // down, and since then its process says nothing to anybody: what waits for it waits in vain; else zero
 	Roles     map[string]Role     // by database name; AnyDatabase where roles are the member's
 	Stopped   map[string]bool     // databases that their operator stopped
 	Versions  []bolt.Version      // Bolt versions that it speaks, newest first; nil until a probe told

@@ -17,26 +17,28 @@ type answer struct {
 	from    *checker
 	started time.Time // when the check began; what was reported later it cannot have known
 	err     error     // the check failed; the rest may be part of an answer then
+	silent  bool      // it failed because the member said nothing at all
 
-	evidence   cluster.Generation          // the kind of cluster that it showed; UnknownGeneration: no evidence
-	told       bool                        // it told its role, if only that it has none
-	roles      map[string]cluster.Role     // its own
-	stopped    map[string]bool             // databases that their operator stopped
-	closed     map[string]bool             // databases that it hosts and cannot serve now, stopped ones among them
-	aliases    map[string]string           // by alias, the database
-	composites map[string]bool             // composite databases and their constituents
-	named      map[string]string           // by database, the advertised address that it names as leader
-	ids        map[string]string           // by database, the id under which others name it
-	namedIDs   map[string]string           // by database, the id that it names as leader
-	terms      map[string]int64            // by database, the term of the leader that it knows; nil when it was not asked
-	progress   map[string]cluster.Progress // by database, how far it is; without CaughtUp
-	def        string                      // the default database
-	denied     string                      // what it refused to tell, for want of a login or of rights
-	addresses  []string                    // all advertised addresses that it mentioned
-	servers    []cluster.Server            // of its cluster, as it tells; nil when it was not asked, or did not tell
-	overHTTP   bool                        // it answered over HTTP
-	discovery  []byte                      // its discovery document; nil when it was not asked for
-	identity   *identity                   // nil when it was not asked for
+	evidence    cluster.Generation          // the kind of cluster that it showed; UnknownGeneration: no evidence
+	told        bool                        // it told its role, if only that it has none
+	roles       map[string]cluster.Role     // its own
+	stopped     map[string]bool             // databases that their operator stopped
+	closed      map[string]bool             // databases that it hosts and cannot serve now, stopped ones among them
+	aliases     map[string]string           // by alias, the database
+	composites  map[string]bool             // composite databases and their constituents
+	named       map[string]string           // by database, the advertised address that it names as leader
+	ids         map[string]string           // by database, the id under which others name it
+	namedIDs    map[string]string           // by database, the id that it names as leader
+	terms       map[string]int64            // by database, the term of the leader that it knows; nil when it was not asked
+	progress    map[string]cluster.Progress // by database, how far it is; without CaughtUp
+	def         string                      // the default database
+	databaseIDs map[string]string           // by database, the id that it has; nil where members do not tell
+	denied      string                      // what it refused to tell, for want of a login or of rights
+	addresses   []string                    // all advertised addresses that it mentioned
+	servers     []cluster.Server            // of its cluster, as it tells; nil when it was not asked, or did not tell
+	overHTTP    bool                        // it answered over HTTP
+	discovery   []byte                      // its discovery document; nil when it was not asked for
+	identity    *identity                   // nil when it was not asked for
 }
 
 // identity is what a member is, as far as it changes only with another server on its address.
@@ -76,6 +78,9 @@ func (a *answer) merge(b *answer) {
 	}
 	maps.Copy(a.stopped, b.stopped)
 	maps.Copy(a.closed, b.closed)
+	if a.databaseIDs == nil {
+		a.databaseIDs = b.databaseIDs
+	}
 	if a.terms == nil {
 		a.terms = b.terms
 	}

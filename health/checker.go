@@ -23,17 +23,20 @@ type checker struct {
 
 	http     httpRoles
 	bolt     boltRoles
-	version  string    // neo4j_version when Bolt was asked last
-	probed   time.Time // when probeOnly identified the member
-	failed   bool      // the last check failed
-	shyTill  time.Time // until then the login, which was refused, is not tried again
-	peersDue time.Time // when it is asked for its peers again
+	version  string      // neo4j_version when Bolt was asked last
+	probed   time.Time   // when probeOnly identified the member
+	failed   bool        // the last check failed
+	shyTill  time.Time   // until then the login, which was refused, is not tried again
+	peersDue time.Time   // when it is asked for its peers again
+	heard    atomic.Bool // the member said anything, in the present check
+	ear      ear
+	life     context.Context // of run
 }
 
 func newChecker(m *cluster.Member, o *Options, known book, fast *atomic.Bool, contested *contested) *checker {
 	c := &checker{member: m, o: o, wake: make(chan struct{}, 1), fast: fast}
 	c.http = httpRoles{
-		client:    httpClient{dial: func(ctx context.Context) (net.Conn, error) { return o.connect(ctx, m.HTTP) }, host: m.HTTP},
+		client:    httpClient{dial: func(ctx context.Context) (net.Conn, error) { return c.connect(ctx, m.HTTP, &c.heard) }, host: m.HTTP},
 		databases: o.Databases, contested: contested,
 	}
 	for _, db := range [...]string{"neo4j", "system"} {
@@ -42,15 +45,16 @@ func newChecker(m *cluster.Member, o *Options, known book, fast *atomic.Bool, co
 		}
 	}
 	c.bolt = boltRoles{
-		dial: func(ctx context.Context) (net.Conn, error) { return o.connect(ctx, m.Bolt) },
+		dial: func(ctx context.Context) (net.Conn, error) { return c.connect(ctx, m.Bolt, &c.heard) },
 		auth: o.auth(), members: known, self: m.Name, alone: len(o.Members) == 1, contested: contested, learn: o.Learn,
 	}
 	return c
 }
 
-// connect dials address, with TLS where the options have it.
-func (o *Options) connect(ctx context.Context, address string) (net.Conn, error) {
-	conn, err := o.Dial(ctx, "tcp", address)
+// connect dials address, with TLS where the options have it. What comes is noted in heard.
+func (c *checker) connect(ctx context.Context, address string, heard *atomic.Bool) (net.Conn, error) {
+	o := c.o
+	conn, err := listening(o.Dial, heard)(ctx, "tcp", address)
 	if err != nil || o.TLS == nil {
 		return conn, err
 	}
@@ -67,11 +71,13 @@ func (o *Options) connect(ctx context.Context, address string) (net.Conn, error)
 	return secure, nil
 }
 
-// run checks until ctx ends: at once, then after every interval or wake. deliver hands an answer to Run; it returns when
+// run checks until ctx ends: at once, then every interval, counted from the start of a check, and at every wake. deliver hands an answer to Run; it returns when
 // ctx ends too.
 func (c *checker) run(ctx context.Context, deliver func(*answer)) {
 	defer c.bolt.close()
 	defer c.http.client.close()
+	defer c.ear.close()
+	c.life = ctx
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var began time.Time
@@ -94,7 +100,7 @@ func (c *checker) run(ctx context.Context, deliver func(*answer)) {
 		if c.fast.Load() {
 			interval = c.o.FastInterval
 		}
-		timer.Reset(interval)
+		timer.Reset(max(interval-time.Since(began), c.o.FastInterval/10))
 	}
 }
 
@@ -136,7 +142,9 @@ func (c *checker) once(ctx context.Context) *answer {
 	if time.Now().After(c.shyTill) {
 		c.retryLogin()
 	}
+	c.heard.Store(false)
 	a.err = c.ask(ctx, a)
+	a.silent = c.mute(a.err)
 	if a.err != nil && ctx.Err() != nil {
 		a.err = fmt.Errorf("no answer within %v: %w", c.o.Timeout, a.err)
 	}
@@ -182,6 +190,9 @@ func (c *checker) ask(ctx context.Context, a *answer) error {
 		half, cancel := context.WithTimeout(ctx, c.o.Timeout/2)
 		httpErr = c.http.ask(half, a)
 		cancel()
+		if httpErr != nil && !c.heard.Load() {
+			c.listenIn()
+		}
 	case useHTTP:
 		httpErr = c.http.ask(ctx, a)
 	case !useBolt:
@@ -255,7 +266,7 @@ func (c *checker) worthAsking(err error) bool {
 // connectOnly is MethodTCP: a connection is a good answer.
 func (c *checker) connectOnly(ctx context.Context, a *answer) error {
 	address := orElse(c.member.Bolt, c.member.HTTP)
-	conn, err := c.o.connect(ctx, address)
+	conn, err := c.connect(ctx, address, &c.heard)
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func (m *Monitor) report(r cluster.Report) {
 	}
 	m.log.Debug("reported", "member", r.Member, "db", r.DB, "why", r.Why)
 	if r.Why == cluster.NotALeader {
-		s.refuted[r.DB] = time.Now()
+		s.refuted[r.DB] = m.refuses(s, r.DB, time.Now())
 		m.refute(r.Member, r.DB)
 		m.publish()
 	}

@@ -42,6 +42,7 @@ type Monitor struct {
 	watch      lookout
 	verdicts   map[string]verdict // of the newest View, by database
 	said       map[string]bool    // warnings already logged
+	databases  map[string]string  // by database: the id that most members tell
 }
 
 // memberState is what Run knows of one member. Owned by Run.
@@ -49,6 +50,8 @@ type memberState struct {
 	member    *cluster.Member
 	condition cluster.Condition
 	streak    streak
+	silence   silence
+	conduct   conduct
 	since     time.Time            // of the streak's Up
 	last      *answer              // the last good one; nil when the member is down or none came yet
 	fresh     bool                 // the newest answer was good
@@ -182,7 +185,7 @@ func (m *Monitor) start(ctx context.Context, s *memberState, known book) {
 		if s.streak.Up {
 			s.since = time.Now()
 		}
-		s.streak, s.last, s.fresh, s.lastError = streak{}, nil, false, ""
+		s.streak, s.silence, s.last, s.fresh, s.lastError = streak{}, silence{}, nil, false, ""
 		return
 	}
 	ctx, s.stop = context.WithCancel(ctx)
@@ -238,6 +241,7 @@ func (m *Monitor) take(a *answer) {
 	}
 	was := s.streak.Up
 	s.add(a, m.o)
+	m.observe(s, a, was)
 	if a.err != nil {
 		m.log.Debug("check failed", "member", a.member, "error", a.err)
 	}
@@ -265,7 +269,7 @@ func (m *Monitor) candidate(a *answer) *memberState {
 // add adds an answer to what is known of its member.
 func (s *memberState) add(a *answer, o *Options) {
 	was := s.streak.Up
-	s.streak = fold(s.streak, a.err == nil, o.Rise, o.Fall)
+	s.streak, s.silence = fold(s.streak, a.err == nil, o.Rise, o.Fall), s.silence.after(a)
 	if s.streak.Up != was {
 		s.since = time.Now()
 	}

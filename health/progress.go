@@ -22,7 +22,7 @@ func (a *answer) addProgress(db string, p cluster.Progress) {
 }
 
 // showProgress is SHOW DATABASES with what hostings reads and where each database is (5.0 and newer).
-const showProgress = "SHOW DATABASES YIELD name, type, aliases, address, role, writer, requestedStatus, currentStatus, default, constituents, lastCommittedTxn, replicationLag"
+const showProgress = "SHOW DATABASES YIELD name, type, aliases, address, role, writer, requestedStatus, currentStatus, default, constituents, lastCommittedTxn, replicationLag, databaseID"
 
 // showDatabases asks for the databases, and for where they are if the server can tell.
 func (b *boltRoles) showDatabases(ctx context.Context, major int) (*bolt.Result, error) {

@@ -38,7 +38,7 @@ func (m *Monitor) view() *cluster.View {
 	for _, s := range m.members {
 		status := &cluster.Status{
 			Member: s.member, Condition: s.condition, Up: s.streak.Up, Since: s.since,
-			Roles: roles[s.member.Name], Versions: s.id.versions, UTC: s.id.utc, Agent: m.agent(s), LastError: s.lastError,
+			Silent: s.silentSince(m.o), Roles: roles[s.member.Name], Versions: s.id.versions, UTC: s.id.utc, Agent: m.agent(s), LastError: s.lastError,
 		}
 		status.UTC = status.UTC || s.id.agent == "" && utcByVersion(status.Agent)
 		if s.last != nil {
@@ -111,6 +111,7 @@ func (m *Monitor) roles() map[string]map[string]cluster.Role {
 				w.hosts = append(w.hosts, key)
 			}
 		}
+		s.conduct.holdBack(w.roles)
 		words = append(words, w)
 	}
 	m.addTables(words, addresses)
@@ -233,7 +234,7 @@ func same(a, b *cluster.View) bool {
 }
 
 func sameStatus(a, b *cluster.Status) bool {
-	return a.Member == b.Member && a.Condition == b.Condition && a.Up == b.Up && a.UTC == b.UTC && a.Agent == b.Agent &&
+	return a.Member == b.Member && a.Condition == b.Condition && a.Up == b.Up && a.Silent.Equal(b.Silent) && a.UTC == b.UTC && a.Agent == b.Agent &&
 		a.LastError == b.LastError && maps.Equal(a.Roles, b.Roles) && maps.Equal(a.Stopped, b.Stopped) && maps.Equal(a.Progress, b.Progress) && slices.Equal(a.Versions, b.Versions)
 }
 
@@ -270,12 +271,16 @@ func (m *Monitor) logStatus(was, now *cluster.Status, at time.Time) {
 	if was.Condition != now.Condition {
 		m.log.Info("member set", "member", now.Name, "from", was.Condition, "to", now.Condition)
 	}
+	tell := m.log.Info
+	if s := m.state(now.Name); s != nil && s.conduct.flapping {
+		tell = m.log.Debug
+	}
 	if was.Up != now.Up {
 		args := []any{"member", now.Name, "from", upWord(was.Up), "to", upWord(now.Up), "after", at.Sub(was.Since).Round(time.Millisecond)}
 		if now.LastError != "" {
 			args = append(args, "error", now.LastError)
 		}
-		m.log.Info("member changed", args...)
+		tell("member changed", args...)
 	}
 	databases := make(map[string]bool, len(now.Roles))
 	for _, roles := range [...]map[string]cluster.Role{was.Roles, now.Roles} {
@@ -285,10 +290,13 @@ func (m *Monitor) logStatus(was, now *cluster.Status, at time.Time) {
 	}
 	for _, db := range slices.Sorted(maps.Keys(databases)) {
 		if was.Roles[db] != now.Roles[db] {
-			m.log.Info("role changed", "member", now.Name, "db", db, "from", was.Roles[db], "to", now.Roles[db])
+			tell("role changed", "member", now.Name, "db", db, "from", was.Roles[db], "to", now.Roles[db])
 		}
 	}
-	if !slices.Equal(was.Versions, now.Versions) || was.Agent != now.Agent {
+	switch {
+	case was.Agent != "" && now.Agent != "" && was.Agent != now.Agent:
+		m.log.Info("a member answers with another version", "member", now.Name, "from", was.Agent, "to", now.Agent, "bolt", now.Versions)
+	case !slices.Equal(was.Versions, now.Versions) || was.Agent != now.Agent:
 		m.log.Info("member identified", "member", now.Name, "agent", now.Agent, "bolt", now.Versions)
 	}
 }

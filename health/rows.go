@@ -22,6 +22,7 @@ type hosting struct {
 	composite            bool     // its data lie in other databases
 	constituents         []string // of a composite: alias names, with its own in front
 	progress             cluster.Progress
+	id                   string // of the database, the same at every member; "" where it is not told
 }
 
 // column returns a function that reads a row's value by the name of its column; nil when there is none such.
@@ -57,6 +58,7 @@ func hostings(r *bolt.Result) []hosting {
 		h.isDefault, _ = get(row, "default").(bool)
 		h.composite = text("type") == "composite"
 		h.aliases, h.constituents = texts(get(row, "aliases")), texts(get(row, "constituents"))
+		h.id = text("databaseID")
 		h.progress.Tx, _ = get(row, "lastCommittedTxn").(int64)
 		if lag, _ := get(row, "replicationLag").(int64); lag < 0 {
 			h.progress.Lag = -lag
@@ -105,8 +107,12 @@ func (a *answer) addHostings(list []hosting, own func(address string) bool) {
 			a.addComposite(h)
 			continue
 		}
+		mine := h.standalone || !h.ambiguous && own(h.address)
+		if mine && h.id != "" {
+			a.databaseIDs = put(a.databaseIDs, h.db, h.id)
+		}
 		switch {
-		case !h.standalone && (h.ambiguous || !own(h.address)):
+		case !mine:
 		case h.stopped:
 			a.stopped[h.db], a.closed[h.db] = true, true
 		case !h.online:
