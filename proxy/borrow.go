@@ -187,6 +187,8 @@ func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify boo
 	defer inLine()
 	ctx, cancel := s.queueTime(ctx)
 	defer cancel()
+	ctx, done := s.srv.seekers.seek(ctx, m.Member)
+	defer done()
 	var l *pool.Lease
 	var err error
 	if verify {

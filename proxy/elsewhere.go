@@ -73,6 +73,9 @@ func (s *boltSession) mayGoElsewhere(o owed, f *bolt.Failure) bool {
 		return true
 	}
 	at := s.stepOf(o)
+	if at&(stepRun|stepPull) != 0 && s.isRead() { // nothing of it was delivered, else raw would be gone: rule 2(d), whatever a failure says of writes
+		return s.goesElsewhere(f.Code)
+	}
 	if at&(stepBegin|stepRun) == 0 || rule(f.Code, s.version, at) != nothingDone || at == stepRun && u.classify().SelfCommitting {
 		return false
 	}

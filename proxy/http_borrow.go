@@ -112,6 +112,8 @@ func (c *httpConn) acquire(ctx context.Context, m *cluster.Member, inLine func()
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, errQueueTime)
 		defer cancel()
 	}
+	ctx, done := c.srv.seekers.seek(ctx, m)
+	defer done()
 	l, err := c.srv.pools.AcquireInLine(ctx, m, pool.HTTP, inLine)
 	if errors.Is(err, pool.ErrDial) && context.Cause(ctx) == nil {
 		u := &c.w.unit

@@ -81,10 +81,12 @@ type memberWait struct {
 	lease  *pool.Lease             // guarded by mu: whose answer is waited for; nil when none is
 	cancel context.CancelCauseFunc // guarded by mu: ends the wait for a member; nil when there is none
 	left   bool                    // guarded by mu: the client was gone, so the wait was ended
+	silent bool                    // guarded by mu: the member is silent, so the wait was ended
 
 	stage   answerStage // guarded by mu: of the request that waits
 	halfAt  time.Time   // guarded by mu: when the client was seen to have closed its sending side; zero while it has not
 	unmoved bool        // guarded by mu: nothing was sent to it since
+	heardAt time.Time   // guarded by mu: when more of an answer that has begun came last
 }
 
 // answerStage is how far a request's answer has come.
@@ -117,7 +119,7 @@ func (w *memberWait) begin(l *pool.Lease, cancel context.CancelCauseFunc, stage 
 	w.waits++
 	w.lease, w.cancel, w.left, w.stage = l, cancel, false, stage
 	if stage == answerBegun { // what came before was sent on since
-		w.unmoved = false
+		w.unmoved, w.heardAt = false, time.Now()
 	}
 	w.mu.Unlock()
 }
@@ -126,6 +128,10 @@ func (w *memberWait) begin(l *pool.Lease, cancel context.CancelCauseFunc, stage 
 func (w *memberWait) end() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.silent { // if it answered at this very moment the lease goes on
+		w.silent = false
+		w.lease.Link.SetDeadline(time.Time{})
+	}
 	w.lease, w.cancel = nil, nil
 	return w.left
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/netio"
 )
 
@@ -31,6 +32,7 @@ type session interface {
 	describe(*passedClient) bool // adds what another process has to know of it; false: it stays here, see handover_state.go
 	passed()                     // it lives on in another process: lets go of what this one has of it
 	abort()                      // ends its work at once; the shutdown calls it, again and again
+	forsake(v *cluster.View)     // ends its wait for a member that is silent in v; called again and again
 }
 
 // napping is a session's waits for its client without a unit of work, as the sweep and a shutdown see them. What happens

@@ -324,6 +324,9 @@ func (s *boltSession) forwardLarge(tag byte) error {
 	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
 	s.mu.Unlock()
 	s.answers.open()
+	if err := s.silenced(); err != nil {
+		return s.lost(err, true)
+	}
 	s.lease.Link.LimitRead(s.now, quick, slow)
 	s.start(&pump{stream: true})
 	return s.relay()

@@ -22,6 +22,7 @@ func (s *boltSession) setLease(l *pool.Lease) {
 	s.noteWork(l)
 	s.mu.Lock()
 	s.lease = l
+	s.poked.Store(false)
 	s.mu.Unlock()
 }
 

@@ -32,12 +32,15 @@ var (
 func (s *boltSession) exchange(send []byte) error {
 	a := &s.answers
 	a.open()
+	if err := s.silenced(); err != nil {
+		return s.lostMember(err, true)
+	}
 	if len(send) > muchToSend {
 		return s.exchangeLong(send)
 	}
 	s.lease.Link.LimitRead(s.now, quick, slow)
 	n, unsent, err := s.lease.Link.Exchange(send, a.buf, s.now.Sub(s.lease.Returned()) > trusted)
-	if err != nil && !isTimeout(err) {
+	if err != nil && (!isTimeout(err) || s.poked.Load()) {
 		return s.lostMember(err, unsent)
 	}
 	a.end = n
@@ -286,6 +289,9 @@ func (s *boltSession) readAnswers() error {
 		a.end += n
 		switch {
 		case n > 0:
+			if s.pump != nil {
+				s.lastHeard.Store(time.Now().UnixNano())
+			}
 			s.noteLatency()
 			return nil
 		case !isTimeout(err):
@@ -320,11 +326,15 @@ func (s *boltSession) waitLonger(now, started time.Time) error {
 			return fmt.Errorf("%w: %w", errLeft, err)
 		}
 	}
-	if s.pump == nil {
+	sure := s.pump != nil
+	if !sure {
 		s.startPump(nil)
 	}
 	if s.tooLate(now) {
 		return errLate
+	}
+	if err := s.givenUp(sure || now.Sub(started) > silenceLook/2); err != nil {
+		return err
 	}
 	if s.leftUpload() {
 		return fmt.Errorf("%w in the middle of a request that the member does not take", errLeft)

@@ -240,7 +240,9 @@ var errUnserved = errors.New("proxy: no member was asked")
 // askOn puts a question to the lease's member, and ends the lease. ask leaves the connection READY, after a *bolt.Failure too.
 func (s *boltSession) askOn(lease *pool.Lease, ask func(*bolt.Client) (any, error)) (any, error) {
 	lease.Link.SetDeadline(time.Now().Add(s.srv.options.Load().AskTimeout))
+	done := s.srv.seekers.asks(lease)
 	answer, err := ask(lease.Client)
+	done()
 	lease.Link.SetDeadline(time.Time{})
 	f, refused := errors.AsType[*bolt.Failure](err)
 	if err != nil && !refused {

@@ -64,7 +64,10 @@ func (s *boltSession) sendPieces(b []byte) (n int, err error) {
 		k, err := s.lease.Link.Write(b[n:min(n+muchToSend, len(b))])
 		n += k
 		switch {
-		case err == nil, k > 0 && isTimeout(err):
+		case err == nil:
+		case isTimeout(err) && s.poked.Load():
+			return n, errSilent
+		case k > 0 && isTimeout(err):
 		case isTimeout(err):
 			return n, fmt.Errorf("proxy: the member took nothing for timeouts.server (%v)", limit)
 		default:

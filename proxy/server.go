@@ -47,6 +47,7 @@ type Server struct {
 	nextID    atomic.Uint64
 	parkRound atomic.Uint32 // see giveBack
 	outdated  outdating
+	seekers   seekers
 	succession
 
 	// Listen opens a listener; nil means net.Listen. Set before Apply.
@@ -120,6 +121,7 @@ func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger)
 	s.conns.Go(s.parkIdle)
 	s.conns.Go(s.learn)
 	s.conns.Go(s.watchVersions)
+	s.conns.Go(s.watchSilence)
 	return s
 }
 

@@ -90,7 +90,9 @@ type boltSession struct {
 	stopping bool        // guarded by mu: the pump is to end
 	lease    *pool.Lease // written by run under mu; nil between units of work
 
-	who unique.Handle[whom] // guarded by mu: for operators; zero until logged on
+	who       unique.Handle[whom] // guarded by mu: for operators; zero until logged on
+	poked     atomic.Bool         // the lease's deadline was let pass because its member is silent
+	lastHeard atomic.Int64        // when bytes of an answer came last, in nanoseconds; noted in slow waits only
 }
 
 // busy is the part of a session that only its work needs.
