@@ -8,7 +8,7 @@ UNITS     = $(shell $(GO) list ./... | grep -v /test/e2e)
 
 export CGO_ENABLED = 0
 
-.PHONY: chaos simulate profile bench-quick build demo test test-unit test-servers check lint race fuzz cross bench docs clean
+.PHONY: chaos soak simulate profile bench-quick build demo test test-unit test-servers check lint race fuzz cross bench docs clean
 
 build: ## the program, into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/boltgate ./cmd/boltgate
@@ -32,6 +32,9 @@ chaos: ## real clusters through faults, CHAOS rounds of each, with every value a
 simulate: ## the simulator through 2,000 seeds, then the bugs that are planted to try it
 	BOLTGATE_SEEDS=2000 $(GO) test -timeout 2h -count 1 -run TestTheRulesHold ./test/sim
 	$(GO) test -tags mutants -timeout 2h -count 1 -v -run TestEveryMutantIsCaught ./test/sim
+
+soak: ## the gate for half an hour under work and faults: what it holds stays what it was
+	BOLTGATE_SOAK=30m $(GO) test -timeout 45m -count 1 -v -run '^TestSoak$$' ./test/soak
 
 check: lint race fuzz cross ## what a reviewer runs
 

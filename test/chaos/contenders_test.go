@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ func (to target) close() {
 type contender struct {
 	name   string
 	target func(t *testing.T) target
+	log    func() string // what it has to say for itself; nil: nothing
 }
 
 // drive makes a driver with its default settings.
@@ -49,7 +51,7 @@ func throughGate(t *testing.T, c *labs.Cluster) *contender {
 	return &contender{"boltgate", func(t *testing.T) target {
 		driver := drive(t, "neo4j://"+g.Address, c)
 		return target{driver, driver}
-	}}
+	}, g.Log}
 }
 
 // defaults is a configuration that says what has to be said and nothing else.
@@ -60,6 +62,9 @@ func defaults(c *labs.Cluster) string {
 		fmt.Fprintf(&b, "    - {name: %s, bolt: %q, http: %q}\n", m.Name, m.Bolt, m.HTTP)
 	}
 	fmt.Fprintf(&b, "  check: {user: %s, password: %q}\n", c.User, c.Password)
+	if level := os.Getenv("BOLTGATE_CHAOS_LOG"); level != "" {
+		fmt.Fprintf(&b, "log: {level: %s}\n", level)
+	}
 	return b.String()
 }
 

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -32,11 +33,12 @@ type control struct {
 
 // sample is one answer of a member.
 type sample struct {
-	at   time.Time
-	took time.Duration
+	member string
+	at     time.Time
+	took   time.Duration
 }
 
-// startControl begins to read from every member.
+// startControl begins to read from every member, and to write at the leader of this moment.
 func startControl(t *testing.T, c *labs.Cluster) *control {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -45,9 +47,14 @@ func startControl(t *testing.T, c *labs.Cluster) *control {
 		driver := drive(t, "bolt://"+m.Bolt, c)
 		k.wait.Go(func() {
 			defer driver.Close(context.Background()) //nolint:errcheck // nothing is left to be said
-			k.read(ctx, driver)
+			k.read(ctx, m.Name, driver)
 		})
 	}
+	leader := drive(t, "bolt://"+c.Leader().Bolt, c)
+	k.wait.Go(func() {
+		defer leader.Close(context.Background()) //nolint:errcheck // as above
+		k.write(ctx, leader)
+	})
 	k.wait.Go(func() { k.wakeUps(ctx) })
 	return k
 }
@@ -64,7 +71,7 @@ func (k *control) wakeUps(ctx context.Context) {
 	}
 }
 
-func (k *control) read(ctx context.Context, driver neo4j.DriverWithContext) {
+func (k *control) read(ctx context.Context, member string, driver neo4j.DriverWithContext) {
 	tick := time.NewTicker(controlEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
@@ -75,7 +82,26 @@ func (k *control) read(ctx context.Context, driver neo4j.DriverWithContext) {
 		})
 		session.Close(ctx) //nolint:errcheck // what counts was said
 		if err == nil {
-			k.note(sample{time.Now(), time.Since(began)})
+			k.note(sample{member, time.Now(), time.Since(began)})
+		}
+		<-tick.C
+	}
+}
+
+const atLeader = "writes" // in place of a member's name
+
+func (k *control) write(ctx context.Context, driver neo4j.DriverWithContext) {
+	tick := time.NewTicker(controlEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		began := time.Now()
+		session := driver.NewSession(ctx, neo4j.SessionConfig{})
+		err := consume(ctx, func() (neo4j.ResultWithContext, error) {
+			return session.Run(ctx, "CREATE (n:Control) DELETE n", nil)
+		})
+		session.Close(ctx) //nolint:errcheck // as above
+		if err == nil {
+			k.note(sample{atLeader, time.Now(), time.Since(began)})
 		}
 		<-tick.C
 	}
@@ -93,14 +119,28 @@ func (k *control) end() {
 	k.wait.Wait()
 }
 
-// longest is the longest that a member took for an answer within the window.
-func (k *control) longest(from, to time.Time) (longest time.Duration) {
+// longest is the longest that which samples took within the window.
+func (k *control) longest(from, to time.Time, which func(sample) bool) (longest time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, s := range k.took {
-		if s.at.After(from) && s.at.Add(-s.took).Before(to) {
+		if which(s) && s.at.After(from) && s.at.Add(-s.took).Before(to) {
 			longest = max(longest, s.took)
 		}
 	}
 	return longest
+}
+
+// unserved is the longest time within the window in which no member but the one that was hit answered a read: the others may all have been busy
+// with following a new leader.
+func (k *control) unserved(hit string, from, to time.Time) (longest time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	last := from
+	for _, s := range slices.SortedFunc(slices.Values(k.took), func(a, b sample) int { return a.at.Compare(b.at) }) {
+		if s.member != hit && s.member != atLeader && s.at.After(last) && s.at.Before(to) {
+			longest, last = max(longest, s.at.Sub(last)), s.at
+		}
+	}
+	return max(longest, to.Sub(last))
 }

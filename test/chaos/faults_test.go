@@ -69,7 +69,12 @@ func freezeLeader(ctx context.Context, c *labs.Cluster, watch *leaderWatch) (str
 		return m.Name, err
 	}
 	pauseFor(ctx, freeze)
-	return m.Name, m.Resume()
+	if err := m.Resume(); err != nil {
+		return m.Name, err
+	}
+	pauseFor(ctx, freeze)
+	_, err = c.AwaitLeader(ctx)
+	return m.Name, err
 }
 
 // restartAll restarts one member after the other, the leader last, each when the one before is back.

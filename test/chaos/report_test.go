@@ -44,6 +44,9 @@ func (r round) hold(t *testing.T, f fault) {
 				s.worker, s.took.Seconds(), s.from.Sub(r.at).Seconds(), limit.Seconds(), r.election.Seconds(), r.control.Seconds())
 		}
 	}
+	if t.Failed() {
+		t.Logf("what the contender said meanwhile:\n%.20000s", r.log)
+	}
 }
 
 // losses is how often the fault takes a leader away, or a member that writes go through.
@@ -61,16 +64,16 @@ func (f fault) limits(r round) map[kind]time.Duration {
 	if f.name == "freeze-leader" { // what waits for a silent member waits until that is found
 		writes, reads = max(r.election, found)+writeGrace, found+readStall
 	}
-	writes, reads = writes+2*r.control, reads+2*r.control
+	writes, reads = writes+2*max(r.control, r.leader), reads+2*r.control
 	return map[kind]time.Duration{write: writes, writeTx: writes, read: reads, readBehind: max(writes, reads)}
 }
 
 // String is one round in a line.
 func (r round) String() string {
-	return fmt.Sprintf("%s hit: %d writes, %d reads; %d errors, %d in doubt (%d of them done), %d lost, %d twice, %d stale; stalls: writes %.2f s, managed %.2f s, reads %.2f s, causal %.2f s; no leader for %.2f s, a member took %.2f s; took %.0f s",
+	return fmt.Sprintf("%s hit: %d writes, %d reads; %d errors, %d in doubt (%d of them done), %d lost, %d twice, %d stale; stalls: writes %.2f s, managed %.2f s, reads %.2f s, causal %.2f s; no leader for %.2f s, a member took %.2f s, the leader %.2f s; took %.0f s",
 		r.hit, r.writes, r.reads, len(r.errors), r.doubt, r.doubtDone, len(r.lost), len(r.twice), r.stale,
 		r.stall[write].took.Seconds(), r.stall[writeTx].took.Seconds(), r.stall[read].took.Seconds(), r.stall[readBehind].took.Seconds(),
-		r.election.Seconds(), r.control.Seconds(), r.took.Seconds())
+		r.election.Seconds(), r.control.Seconds(), r.leader.Seconds(), r.took.Seconds())
 }
 
 // table collects the rounds of a run.
@@ -107,7 +110,7 @@ func (b *table) String() string {
 		for _, r := range b.rows[key] {
 			done += r.writes + r.reads
 			failed, doubt, lost, twice = failed+len(r.errors), doubt+r.doubt, lost+len(r.lost), twice+len(r.twice)
-			election, control = max(election, r.election), max(control, r.control)
+			election, control = max(election, r.election), max(control, r.control, r.leader)
 			reads, causal = max(reads, r.stall[read].took), max(causal, r.stall[readBehind].took)
 			writes = max(writes, r.stall[write].took, r.stall[writeTx].took)
 		}

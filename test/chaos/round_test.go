@@ -2,7 +2,9 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,8 +28,10 @@ type round struct {
 	at       time.Time     // of the fault
 	election time.Duration // the longest time without any member that said it leads
 	control  time.Duration // the longest that a living member took to answer a read, asked directly
+	leader   time.Duration // the longest that the leader, where it stayed, took to answer a write, asked directly
 	still    time.Duration // the machine's longest standstill
 	took     time.Duration
+	log      string // of the contender, from the fault until it was taken back
 }
 
 // prepare gives the lab what the workers' texts want.
@@ -90,9 +94,17 @@ func once(t *testing.T, c *labs.Cluster, by *contender, f fault) (r round, err e
 	time.Sleep(coolDown)
 	ops := work.end()
 	control.end()
-	r.control, r.still = control.longest(r.at, until), control.still
+	r.control = control.longest(r.at, until, func(s sample) bool { return s.member != r.hit && s.member != atLeader })
+	r.control = max(r.control, control.unserved(r.hit, r.at, until))
+	r.still = control.still
+	if !f.leader { // else it is the one that was hit
+		r.leader = control.longest(r.at, until, func(s sample) bool { return s.member == atLeader })
+	}
 	if err != nil {
 		return r, err
+	}
+	if by.log != nil {
+		r.log = linesBetween(by.log(), r.at, until)
 	}
 	r.account = balance(ops, stored(t, c, name), r.at, until)
 	r.took = time.Since(begun)
@@ -111,4 +123,16 @@ func mended(t *testing.T, c *labs.Cluster) error {
 		}
 	}
 	return c.AwaitReady(ctx)
+}
+
+// linesBetween are the lines of a gate's log, which is JSON, that are of the window.
+func linesBetween(log string, from, to time.Time) string {
+	var b strings.Builder
+	for line := range strings.Lines(log) {
+		var stamp struct{ Time time.Time }
+		if json.Unmarshal([]byte(line), &stamp) == nil && stamp.Time.After(from) && stamp.Time.Before(to) {
+			fmt.Fprintf(&b, "%6.2f s %s", stamp.Time.Sub(from).Seconds(), line)
+		}
+	}
+	return b.String()
 }
