@@ -4,7 +4,7 @@
 // goroutines, files.
 //
 //	make soak                                             30 minutes
-//	go test -run TestSoak ./test/soak                     a minute
+//	go test -run TestSoak ./test/soak                     a minute of work
 //	BOLTGATE_SOAK=5m go test -v -timeout 10m ./test/soak  so long
 package soak
 
