@@ -102,7 +102,7 @@ func TestTokenExpiredPassesWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &boltSession{srv: new(Server), version: bolt.V5_8, busy: new(busy), state: stateReady}
+	s := &boltSession{srv: new(Server), front: new(frontend), version: bolt.V5_8, busy: new(busy), state: stateReady}
 	s.owed.push(owed{tag: bolt.TagRun})
 	s.owed.push(owed{tag: bolt.TagPull})
 	if err := s.notServed(fmt.Errorf("no connection: %w", f)); !errors.Is(err, errClosed) {
