@@ -23,8 +23,8 @@ var ErrKept = errors.New("proxy: the client was not passed on")
 type succession struct {
 	passing atomic.Pointer[Pass] // nil while there is no successor
 	passed  atomic.Uint64        // clients
+	retired atomic.Bool          // another process accepts
 	sharing bool                 // guarded by the server's mu: another process serves the same users, see Share
-	retired bool                 // guarded by the server's mu: another process accepts
 }
 
 // Retire stops accepting, for another process accepts on the same sockets from here on. Every connection that was accepted is
@@ -36,7 +36,7 @@ func (s *Server) Retire() {
 		clear(f.listeners)
 		f.wake()
 	}
-	s.retired = true
+	s.retired.Store(true)
 	s.mu.Unlock()
 	s.loops.Wait()
 }
@@ -141,3 +141,7 @@ func (s *Server) passOn(c *client, by time.Time) bool {
 	s.bury(c)
 	return true
 }
+
+// mustMove tells whether the connection ends with its request, so that its client comes back to the process that accepts: it cannot be
+// passed on.
+func (c *httpConn) mustMove() bool { return !c.link.Raw() && c.srv.retired.Load() }

@@ -21,7 +21,7 @@ func (c *httpConn) serve(ctx context.Context) error {
 	u := &w.unit
 	u.reset()
 	head := c.head()
-	c.closing, c.unread = w.req.close, false
+	c.closing, c.unread = w.req.close || c.mustMove(), false
 	switch method := w.req.method.of(head); string(method) {
 	case "GET", "OPTIONS":
 		u.safe = true

@@ -139,7 +139,7 @@ func (s *Server) Apply(o Options, frontends []*Frontend) error {
 	s.auths.bound(o.MaxHeld)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.retired = false
+	s.retired.Store(false)
 	wanted := map[string]bool{}
 	for _, f := range frontends {
 		wanted[f.Name] = true
@@ -391,7 +391,7 @@ func (s *Server) working() int {
 	n := s.open.count("", time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.retired { // they end at the process that accepts their requests
+	if s.retired.Load() { // they end at the process that accepts their requests
 		n = 0
 	}
 	for c := range s.clients {

@@ -343,3 +343,41 @@ func TestNoClientHangsWhenASuccessorDiesWhileClientsGoToIt(t *testing.T) {
 	g.handOver(g.cmd.Process.Pid) // those that are left can go to the next
 	g.ended()
 }
+
+func TestHTTPInsideTLSComesBackToTheNewProcess(t *testing.T) {
+	t.Parallel()
+	d, _ := newTestDaemonWith(t, standin.Options{Seed: 1})
+	secure := loopback.Reserve(t)
+	d.frontend = fmt.Sprintf("  - {name: secure, bind: %q, tls: {%s}}\n", secure, withTLS(t))
+	g := startGateOf(t, d)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	post := func() (closes bool) {
+		t.Helper()
+		r, err := http.NewRequest("POST", "https://"+secure+"/db/neo4j/tx/commit", strings.NewReader(`{"statements":[{"statement":"CREATE (n) RETURN n"}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		r.SetBasicAuth(standin.DefaultUser, standin.DefaultPassword)
+		a, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		if _, err := io.Copy(io.Discard, a.Body); err != nil || a.StatusCode >= 300 {
+			t.Fatalf("%d, %v", a.StatusCode, err)
+		}
+		return a.Close
+	}
+	if post() {
+		t.Error("the connection ends before the hand-over")
+	}
+	g.handOver(g.cmd.Process.Pid)
+	if !post() {
+		t.Error("the old process keeps the connection")
+	}
+	if post() {
+		t.Error("the new process does not keep its connection")
+	}
+	g.ended()
+}
