@@ -127,6 +127,9 @@ func (c *httpConn) acquire(ctx context.Context, m *cluster.Member, inLine func()
 // side is the look-out's to judge. What comes meanwhile (a body, next requests) is kept, as far as the buffer goes. The function
 // returned ends the watch, and waits for it.
 func (c *httpConn) watch(cancel context.CancelCauseFunc) (stop func()) {
+	if c.within {
+		panic("proxy: a watch within the wait for the client") // it could not read
+	}
 	done := make(chan struct{})
 	room, n := c.in[c.end:], 0
 	go func() {

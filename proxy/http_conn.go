@@ -375,6 +375,9 @@ func (c *httpConn) writeSlowly(b []byte) error {
 
 // readClient reads more of the request that is being served into p.
 func (c *httpConn) readClient(p []byte) (int, error) {
+	if c.within {
+		panic("proxy: a read within the wait for the client")
+	}
 	if limit := c.front.settings.Load().Timeouts.ClientIdle; limit > 0 {
 		c.link.Conn.SetReadDeadline(time.Now().Add(limit)) //nolint:errcheck // a closed connection shows in the read
 		defer c.link.Conn.SetReadDeadline(time.Time{})     //nolint:errcheck // as above

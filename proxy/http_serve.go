@@ -79,12 +79,12 @@ func (c *httpConn) endRequest(err error) error {
 	return err
 }
 
-// isQuick tells whether the request whose head was parsed may be served within the wait: nothing of it is still to come, and it is
-// no matter of a gate user's login or of another protocol.
+// isQuick tells whether the request whose head was parsed may be served within the wait: nothing of it is still to come, it is
+// no matter of a gate user's login or of another protocol, and no question of the gate's own has to be waited for.
 func (c *httpConn) isQuick() bool {
 	r := &c.w.req
 	whole := r.body == noBody || r.body == fixedBody && r.length <= int64(c.end-c.next)
-	return whole && !r.upgrade && c.srv.users.Load() == nil && c.w.set.Access != AccessReadOnly
+	return whole && !r.upgrade && c.srv.users.Load() == nil && c.w.set.Access != AccessReadOnly && c.w.set.Causality != CausalityCluster
 }
 
 // leave is the error by which the connection leaves the wait.

@@ -15,6 +15,8 @@ import (
 
 // newest are the questions for leaders' newest bookmarks.
 type newest struct {
+	progress *progress // set before, never changed
+
 	mu  sync.Mutex
 	per map[question]*batches // guarded by mu; only those with a question under way or due
 }
@@ -66,6 +68,10 @@ func (n *newest) of(ctx context.Context, q question, by inquirer) (*batch, error
 	b.list, b.format, b.err = by.askNewest(ctx, q.db)
 	if b.err == nil && len(b.list) == 0 {
 		b.err = errNoMark
+	}
+	for i := range b.list { // one that does not lead any more, and does not know it, names what it has: at least what went through this gate is seen
+		p := &b.list[i]
+		p.Tx = max(p.Tx, n.progress.highest(p.DB))
 	}
 	return b, nil
 }

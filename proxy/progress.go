@@ -117,6 +117,17 @@ func (p *progress) has(s *cluster.Status, marks []bolt.Position) bool {
 	return true
 }
 
+// highest is the newest transaction of the database that any member is known to have from its answers; 0: none.
+func (p *progress) highest(db [16]byte) (tx int64) {
+	for _, s := range p.current.View().Members {
+		known := p.of(s.Member)
+		if r := known.at(db); r != nil && known.since.Load() == s.Since.UnixNano() {
+			tx = max(tx, r.tx.Load())
+		}
+	}
+	return tx
+}
+
 // checked tells whether a check has found the transaction at the member.
 func (p *progress) checked(s *cluster.Status, at bolt.Position) bool {
 	name := cluster.AnyDatabase

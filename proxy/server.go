@@ -111,6 +111,7 @@ func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger)
 		fronts: map[string]*frontend{}, clients: map[*client]struct{}{}, Listen: net.Listen,
 	}
 	s.progress.current, s.progress.databases = current, &s.databases
+	s.newest.progress = &s.progress
 	o = o.withDefaults()
 	s.options.Store(&o)
 	s.users.Store(newGateUsers(o.Users, nil))

@@ -197,6 +197,9 @@ func (s *boltSession) endedWait(ctx context.Context, err error) error {
 
 // readMore reads more of the client's bytes, for as long as the session's state allows.
 func (s *boltSession) readMore(limit int) error {
+	if s.within {
+		panic("proxy: a read within the wait for the client")
+	}
 	by := s.readBy()
 	if by.IsZero() {
 		return endOf(s.in.fill(limit))
