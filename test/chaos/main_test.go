@@ -4,7 +4,6 @@
 //	make chaos                                                     5 rounds of each fault on the causal and the HA cluster
 //	make chaos CHAOS=25                                            25 of each
 //	BOLTGATE_CHAOS=1 go test -v -run TestChaos/causal/kill-leader ./test/chaos
-//	BOLTGATE_CHAOS=1 BOLTGATE_CHAOS_BESIDE=all go test -v -timeout 1h -run TestBeside ./test/chaos     the driver alone, and HAProxy
 //
 // It wants Java and Maven, as test/e2e does, and skips loudly without; docs/reliability.md has the bars and what was measured.
 //
