@@ -163,7 +163,7 @@ func TestInstantServerAnswersHTTPLikeAServer(t *testing.T) {
 }
 
 func TestInstantServerRefusesARoleThatThereIsNot(t *testing.T) {
-	s := Instant{Role: "leader"}
+	s := Instant{Role: "king"}
 	if err := s.Listen(); err == nil {
 		t.Error("got no error; want one that names the roles")
 	}

@@ -249,8 +249,7 @@ func TestWithoutACommonFormatIdleClientsStay(t *testing.T) {
 	t.Parallel()
 	g := startGate(t, standin.Options{Seed: 1}, "", otherFormats+"=1")
 	idle := g.dial(g.address)
-	g.handOver(g.cmd.Process.Pid)
-	g.log.await(t, `"took over"`)
+	g.takeOver(g.cmd.Process.Pid)
 	g.stillThere([]*bolt.Client{idle}, "at the old process")
 	if err := g.once(); err != nil {
 		t.Errorf("a new connection: %v", err)

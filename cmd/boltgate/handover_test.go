@@ -89,10 +89,30 @@ func startCommand(t *testing.T, d *testDaemon, cmd *exec.Cmd) *gateProcess {
 // handOver makes the process hand over, and returns its successor, which ends with the test.
 func (g *gateProcess) handOver(from int) (successor int) {
 	g.t.Helper()
+	return g.handedOver(from, g.log.await)
+}
+
+// takeOver is handOver, and waits until the successor says that it took over: the two processes' lines come in either order.
+func (g *gateProcess) takeOver(from int) (successor int) {
+	g.t.Helper()
+	return g.handedOver(from, func(t *testing.T, texts ...string) string {
+		line := g.log.await(t, append(texts, `"took over"`)...)
+		if strings.Contains(line, `"took over"`) {
+			return g.log.await(t, texts...)
+		}
+		if strings.Contains(line, `"handed over`) {
+			g.log.await(t, `"took over"`)
+		}
+		return line
+	})
+}
+
+func (g *gateProcess) handedOver(from int, await func(t *testing.T, texts ...string) string) (successor int) {
+	g.t.Helper()
 	if err := syscall.Kill(from, syscall.SIGUSR2); err != nil {
 		g.t.Fatal(err)
 	}
-	line := g.log.await(g.t, `"handed over`, "successor does not serve")
+	line := await(g.t, `"handed over`, "successor does not serve")
 	_, rest, ok := strings.Cut(line, `"pid":`)
 	if !ok {
 		g.t.Fatalf("no hand-over: %s", line)
@@ -171,11 +191,10 @@ func TestAHandOverLosesNoConnectionAndCutsNoTransaction(t *testing.T) {
 		})
 	}
 	time.Sleep(200 * time.Millisecond) // of work before
-	successor := g.handOver(g.cmd.Process.Pid)
+	successor := g.takeOver(g.cmd.Process.Pid)
 	if successor == g.cmd.Process.Pid {
 		t.Fatal("it is its own successor")
 	}
-	g.log.await(t, `"took over"`)
 	time.Sleep(200 * time.Millisecond) // and after
 	if _, err := busy.Ask(commit); err != nil {
 		t.Errorf("COMMIT of a transaction that was open during the hand-over: %v", err)
@@ -245,8 +264,7 @@ func TestAProcessTakesBackTheSocketsOfASuccessorThatDies(t *testing.T) {
 	t.Parallel()
 	g := startGate(t, standin.Options{Seed: 1}, "")
 	for range 2 {
-		successor := g.handOver(g.cmd.Process.Pid)
-		g.log.await(t, `"took over"`)
+		successor := g.takeOver(g.cmd.Process.Pid)
 		if err := syscall.Kill(successor, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
