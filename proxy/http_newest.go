@@ -39,7 +39,7 @@ func (c *httpConn) rememberNewest(ctx context.Context) error {
 			c.toLeader()
 			return nil
 		default:
-			u.own = append(u.own, ownMark{p, b.format})
+			u.own = append(u.own, ownMark{c.user().marks.atLeast(p), b.format})
 		}
 	}
 	return nil

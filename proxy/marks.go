@@ -68,6 +68,14 @@ func (m *marks) raise(p bolt.Position, format bolt.BookmarkFormat, now time.Time
 	}
 }
 
+// atLeast is p, or the later transaction of its database that was seen.
+func (m *marks) atLeast(p bolt.Position) bolt.Position {
+	if k := m.of(p.DB); k != nil {
+		p.Tx = max(p.Tx, k.tx.Load())
+	}
+	return p
+}
+
 func (m *marks) of(db [16]byte) *mark {
 	for _, k := range m.all() {
 		if k.db == db {

@@ -148,6 +148,7 @@ func (s *boltSession) rememberNewest(ctx context.Context) error {
 		return err
 	}
 	for _, p := range b.list {
+		p = s.login.marks.atLeast(p)
 		k := &mark{db: p.DB}
 		k.tx.Store(p.Tx)
 		k.format.Store(uint32(b.format))

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -135,5 +136,43 @@ func TestAReadNeverSharesAQuestionThatWasAskedBefore(t *testing.T) {
 	n.end(q, b, true)
 	if n.per[q] != nil {
 		t.Error("a question that is over is remembered")
+	}
+}
+
+// oldAnswer is a session whose leader does not lead any more, and does not know it.
+type oldAnswer struct{ at bolt.Position }
+
+func (o oldAnswer) askNewest(context.Context, string) ([]bolt.Position, bolt.BookmarkFormat, error) {
+	return []bolt.Position{o.at}, bolt.BookmarkFabric, nil
+}
+
+func (oldAnswer) await(context.Context, *batch) error { return nil }
+
+// TestTheNewestBookmarkIsNoOlderThanWhatWentThroughTheGate: an ex-leader answers a question that only reads with what it has.
+func TestTheNewestBookmarkIsNoOlderThanWhatWentThroughTheGate(t *testing.T) {
+	g := startGate(t, gateOptions{standin: lagging(cluster.Autonomous, "", time.Hour)})
+	writer := g.dial(bolt.V5_8)
+	query(t, writer, aMark, m{"mark": 1}, nil)
+	status := g.current.View().Leader("")
+	known := g.server.progress.of(status.Member)
+	seen := (*known.list.Load())[0]
+	b, err := g.server.newest.of(t.Context(), question{db: "neo4j"}, oldAnswer{bolt.Position{DB: seen.db, Tx: 1}})
+	if err != nil || b.err != nil {
+		t.Fatal(err, b.err)
+	}
+	want := seen.tx.Load()
+	if got := b.list[0].Tx; got != want || want < 2 {
+		t.Errorf("reads have to see transaction %d; the gate has seen %d", got, want)
+	}
+	if p := g.onlyLogin().marks.atLeast(bolt.Position{DB: seen.db, Tx: 1}); p.Tx != want {
+		t.Errorf("the user's reads have to see %v; the user has seen %d", p, want)
+	}
+	known.since.Store(1) // it has been down since, and may have lost something
+	if b, _ = g.server.newest.of(t.Context(), question{db: "neo4j"}, oldAnswer{bolt.Position{DB: seen.db, Tx: 1}}); b.list[0].Tx != 1 {
+		t.Errorf("reads have to see transaction %d, of a member that was down since", b.list[0].Tx)
+	}
+	other := bolt.Position{DB: [16]byte{9}, Tx: 5}
+	if b, _ := g.server.newest.of(t.Context(), question{db: "other"}, oldAnswer{other}); b.list[0] != other {
+		t.Errorf("of a database that the gate knows nothing of: %v", b.list)
 	}
 }

@@ -117,11 +117,15 @@ func (p *progress) has(s *cluster.Status, marks []bolt.Position) bool {
 	return true
 }
 
-// highest is the newest transaction of the database that any member is known to have from its answers; 0: none.
+// highest is the newest transaction of the database that any member is known to have from its answers, as far as it has not been down
+// since; 0: none.
 func (p *progress) highest(db [16]byte) (tx int64) {
 	for _, s := range p.current.View().Members {
 		known := p.of(s.Member)
-		if r := known.at(db); r != nil && known.since.Load() == s.Since.UnixNano() {
+		if since := known.since.Load(); since != 0 && since != s.Since.UnixNano() {
+			continue
+		}
+		if r := known.at(db); r != nil {
 			tx = max(tx, r.tx.Load())
 		}
 	}
