@@ -3,10 +3,13 @@ package labs
 // This file owns neo4j.conf: the names that settings have in each generation, and the values that make a small lab that elects in seconds.
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // settingNames are the names of the settings that every generation has under another name.
@@ -111,11 +114,12 @@ func join(all []ports, port func(ports) int) string {
 }
 
 // layOut finds free ports for n members. They lie below the range from which Linux and macOS take the ports of outgoing connections: a
-// member that was killed must find its port still free when it returns.
+// member that was killed must find its port still free when it returns. A port at which a connection of the lab before has ended less than a
+// minute ago is not free: the backup service does not share it with that.
 func layOut(n int) ([]ports, error) {
 	free := make([]int, 0, 6*n)
 	for port := 20000; port < 32000 && len(free) < 6*n; port++ {
-		if l, err := net.Listen("tcp", loopback(port)); err == nil {
+		if l, err := alone.Listen(context.Background(), "tcp", loopback(port)); err == nil {
 			l.Close()
 			free = append(free, port)
 		}
@@ -130,3 +134,10 @@ func layOut(n int) ([]ports, error) {
 	}
 	return all, nil
 }
+
+// alone listens where nothing of an earlier connection is left.
+var alone = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+	var set error
+	err := c.Control(func(fd uintptr) { set = shareNothing(fd) })
+	return errors.Join(err, set)
+}}

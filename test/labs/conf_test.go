@@ -2,10 +2,12 @@ package labs
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func settings(conf string) map[string]string {
@@ -115,4 +117,38 @@ func TestNothingIsSkippedInCI(t *testing.T) {
 			t.Errorf("CI=%q, %v: got %q; want %q", test.ci, test.err, r.ended, test.want)
 		}
 	}
+}
+
+// TestAPortWithAnEndedConnectionIsNotFree: what Java binds without SO_REUSEADDR would not get it.
+func TestAPortWithAnEndedConnectionIsNotFree(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Close()              // first, so that its side remembers
+	io.Copy(io.Discard, client) //nolint:errcheck // until it knows
+	client.Close()
+	l.Close()
+	if l, err := net.Listen("tcp", l.Addr().String()); err != nil {
+		t.Errorf("an ordinary listener: %v", err)
+	} else {
+		l.Close()
+	}
+	for range 100 { // until the client's side has answered
+		l, err := alone.Listen(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			return
+		}
+		l.Close()
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the port is taken for free")
 }

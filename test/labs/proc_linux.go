@@ -29,3 +29,8 @@ func spawn(cmd *exec.Cmd) error {
 	spawner() <- func() { done <- cmd.Start() }
 	return <-done
 }
+
+// shareNothing undoes what Go sets on listeners: to share an address with connections that have ended.
+func shareNothing(fd uintptr) error {
+	return syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 0)
+}

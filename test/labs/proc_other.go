@@ -12,3 +12,6 @@ func spawn(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd.Start()
 }
+
+// shareNothing is for Linux.
+func shareNothing(uintptr) error { return nil }
