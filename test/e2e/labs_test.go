@@ -18,7 +18,7 @@ func TestCausal(t *testing.T) {
 }
 func TestCommunity44(t *testing.T) { everything(t, labs.Community44, classify, readOnly, byDatabase) }
 func TestCommunity5(t *testing.T) {
-	everything(t, labs.Community5, classify, browser, readOnly, byDatabase, stage{"life of a member", lifeOfAMember}, stage{"newest over HTTP", newestOverHTTP})
+	everything(t, labs.Community5, classify, browser, readOnly, byDatabase, stage{"newest over HTTP", newestOverHTTP}, stage{"life of a member", lifeOfAMember})
 }
 func TestCommunity2026(t *testing.T) {
 	everything(t, labs.Community2026, classify, readOnly, byDatabase, stage{"newest over HTTP", newestOverHTTP})
@@ -64,7 +64,7 @@ func everything(t *testing.T, lab labs.Lab, stages ...stage) {
 	}
 }
 
-// lifeOfAMember takes a server through everything that a test may do to it: it holds package labs to its word.
+// lifeOfAMember takes a server through everything that a test may do to it, and leaves it dead: it holds package labs to its word.
 func lifeOfAMember(t *testing.T, c *labs.Cluster) {
 	m := c.Leader()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
