@@ -164,7 +164,7 @@ func (s *boltSession) search(ctx, hold context.Context, in routing.Intent, verif
 				s.unit.forgive()
 			}
 		}
-		c.view = s.srv.current.View()
+		c.view = place.look(s.srv.current)
 		c.status, c.err = s.pick(c.view, in, verify)
 	}
 }

@@ -38,7 +38,8 @@ type heldPlace struct {
 	taken  bool          // it is in line
 	full   bool          // it found no place there: if a member is there it goes on without one
 	turned bool          // it has its turn
-	turn   chan struct{} // one token: look at the View
+	turn   chan struct{} // one token: look at view
+	view   *cluster.View // of the turn; written by the usher before it gives the turn
 	looked chan struct{} // one token: the next one's turn
 
 	prev, next *heldPlace // guarded by the line's mu
@@ -169,6 +170,15 @@ func replaced(v *cluster.View) bool {
 	}
 }
 
+// look is the View to look at: in a turn that of everyone's turn. A newer one is for the next round, in which those are asked first who
+// have had their turn in this one.
+func (p *heldPlace) look(current *cluster.Current) *cluster.View {
+	if p.turned {
+		return p.view
+	}
+	return current.View()
+}
+
 // passed ends p's turn, if it has one: it stands in a member's line, or has found no member.
 func (p *heldPlace) passed() {
 	if p.turned {
@@ -214,7 +224,7 @@ func (h *holdLine) round(view *cluster.View) bool {
 	defer h.mu.Unlock()
 	h.rounds++
 	for p := h.due(h.first); p != nil; {
-		p.waiting, p.round = false, h.rounds
+		p.waiting, p.round, p.view = false, h.rounds, view
 		p.turn <- struct{}{}
 		h.mu.Unlock()
 		<-p.looked

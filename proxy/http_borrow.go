@@ -98,7 +98,7 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 				u.forgive()
 			}
 		}
-		view = c.srv.current.View()
+		view = place.look(c.srv.current)
 		m, err = c.pick(view)
 	}
 }

@@ -91,6 +91,9 @@ type daemon struct {
 func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.Config, error), log logger) error {
 	asked, stopAsking := watchSignals()
 	defer stopAsking()
+	hangups := make(chan os.Signal, 1) // before anything runs: a hangup that nobody waits for would end the process
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	d, err := newDaemon(cfg, load, log)
 	if err != nil {
 		return err
@@ -104,9 +107,6 @@ func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.C
 	running.Go(func() { d.monitor.Run(checks) }) //nolint:errcheck // it ends with its context
 	running.Go(func() { d.finder.Run(checks) })
 	log.Info("boltgate serves", "version", versionText(), "frontends", len(cfg.Frontends), "members", len(cfg.Cluster.Members), "names", len(cfg.Cluster.Discover.DNS)+len(cfg.Cluster.Discover.SRV))
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	d.enter(ctx)
 	err = d.followUntil(ctx, hangups)
 	close(d.control.over)
