@@ -103,6 +103,24 @@ func (p Packet) Expect(k Kind) error {
 	return nil
 }
 
+// Await receives the next packet, which has to be of that kind.
+func (l *Link) Await(k Kind) (Packet, error) {
+	p, err := l.Receive()
+	if err == nil {
+		err = p.Expect(k)
+	}
+	return p, err
+}
+
+// AwaitGreeting receives the other process's Hello.
+func (l *Link) AwaitGreeting() (Greeting, error) {
+	p, err := l.Await(Hello)
+	if err != nil {
+		return Greeting{}, err
+	}
+	return ReadGreeting(p.Body)
+}
+
 // Drop closes the packet's file.
 func (p Packet) Drop() {
 	if p.File != nil {

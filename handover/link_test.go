@@ -35,11 +35,8 @@ func linked(t *testing.T) (here, there *Link) {
 
 func receive(t *testing.T, l *Link, k Kind) Packet {
 	t.Helper()
-	p, err := l.Receive()
+	p, err := l.Await(k)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Expect(k); err != nil {
 		t.Fatal(err)
 	}
 	return p

@@ -140,14 +140,7 @@ func (h *heir) raise(ctx context.Context, l *line, known heritage) (err error) {
 
 // prepare tells the process what it needs and waits for its word that it could serve.
 func (h *heir) prepare(known heritage) error {
-	p, err := h.Receive()
-	if err == nil {
-		err = p.Expect(handover.Hello)
-	}
-	if err != nil {
-		return err
-	}
-	theirs, err := handover.ReadGreeting(p.Body)
+	theirs, err := h.AwaitGreeting()
 	if err != nil {
 		return err
 	}
@@ -163,9 +156,7 @@ func (h *heir) prepare(known heritage) error {
 	if err := h.Send(handover.Sockets, known, nil); err != nil {
 		return err
 	}
-	if p, err = h.Receive(); err == nil {
-		err = p.Expect(handover.Ready)
-	}
+	_, err = h.Await(handover.Ready)
 	return err
 }
 

@@ -79,14 +79,7 @@ func (b *inheritance) receive(listeners *handover.Listeners) error {
 	if err := b.Send(handover.Hello, greeting(), nil); err != nil {
 		return err
 	}
-	p, err := b.Receive()
-	if err == nil {
-		err = p.Expect(handover.Hello)
-	}
-	if err != nil {
-		return err
-	}
-	theirs, err := handover.ReadGreeting(p.Body)
+	theirs, err := b.AwaitGreeting()
 	if err != nil {
 		return err
 	}
@@ -156,10 +149,7 @@ func (d *daemon) askToServe(ctx context.Context, b *inheritance) error {
 	if err := b.Send(handover.Ready, nil, nil); err != nil {
 		return err
 	}
-	p, err := b.Receive()
-	if err == nil {
-		err = p.Expect(handover.Go)
-	}
+	p, err := b.Await(handover.Go)
 	if err != nil {
 		return err
 	}
