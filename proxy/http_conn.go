@@ -25,11 +25,10 @@ type httpConn struct {
 	local  string
 	remote string
 
-	napping            // while no request is being served
-	within  bool       // requests are served within the wait for the client: nobody may read
-	left    error      // why that ended
-	rest    restOf     // with errLeave
-	chosen  httpChoice // with restPerform
+	napping // while no request is being served
+	attendance
+	rest   restOf     // with errLeave
+	chosen httpChoice // with restPerform
 
 	in    []byte // borrowed while there are unserved bytes; nil when idle
 	start int    // of the present request, or of the next one

@@ -8,8 +8,8 @@ import (
 	"github.com/boltgate/boltgate/cluster"
 )
 
-// This file owns how an HTTP connection waits for its client. As with Bolt (serve.go) the usual request is served from within the
-// wait, where nobody may read from the client: one that is not there as a whole, and a wait for a member, leave first.
+// This file owns which requests of an HTTP connection are served from within the wait for its client (attend.go), and what leaves it:
+// one that is not there as a whole, and a wait for a member.
 
 // errOver ends a connection in good order.
 var errOver = errors.New("proxy: the connection's last request was answered")
@@ -32,7 +32,7 @@ func (c *httpConn) run(ctx context.Context) (err error) {
 	}()
 	for err == nil {
 		if err = c.serveThese(ctx); err == errWait {
-			err = c.serveAsTheyCome(ctx)
+			err = c.serveAsTheyCome(ctx, c.link, c)
 		}
 	}
 	if c.unread && err != errParked {
@@ -93,22 +93,6 @@ func (c *httpConn) leave(do restOf) error {
 	return errLeave
 }
 
-// serveAsTheyCome waits for requests and serves those that need nothing more of the client. nil: there may be more.
-func (c *httpConn) serveAsTheyCome(ctx context.Context) error {
-	if err := c.sit(ctx); err != nil {
-		return err
-	}
-	if err := c.link.Serve(c); err != nil {
-		return c.ended(ctx, err)
-	}
-	err := c.left
-	c.left = nil
-	if err == errLeave {
-		err = c.doRest(ctx)
-	}
-	return err
-}
-
 // doRest finishes outside what was left.
 func (c *httpConn) doRest(ctx context.Context) error {
 	do := c.rest
@@ -158,14 +142,5 @@ func (c *httpConn) Nothing() { c.release() }
 func (c *httpConn) Take(n int) (on bool) {
 	c.end += n
 	c.wakeUp()
-	c.within = true
-	err := c.serveThese(c.srv.work)
-	c.within = false
-	if err == errWait {
-		if err = c.sit(c.srv.work); err == nil {
-			return true
-		}
-	}
-	c.left = err
-	return false
+	return c.attend(c.srv.work, c)
 }

@@ -8,14 +8,7 @@ import (
 	"github.com/boltgate/boltgate/bolt"
 )
 
-// This file owns how a Bolt session waits for its client. The requests of a client that is answered at once are served from
-// within the wait (netio.Link.Serve), which spares a system call each. Nobody may read from the client there, so neither a pump nor
-// the session itself: whatever has to wait, or may have to, leaves first, and is finished outside.
-
-var (
-	errWait  = errors.New("proxy: the client has to be waited for")
-	errLeave = errors.New("proxy: what is to be done is not for within the wait")
-)
+// This file owns which requests of a Bolt session are served from within the wait for its client (attend.go), and what leaves it.
 
 // rest is what has to be finished outside.
 type rest struct {
@@ -24,20 +17,6 @@ type rest struct {
 	err    error // of restScan, restMember and restClient
 	unsent bool  // of restMember
 }
-
-type restOf uint8
-
-const (
-	restNone    restOf = iota // the next request
-	restServe                 // the request at the inbox's start, of which nothing was done
-	restPerform               // the unit of work, which no member has got
-	restRelay                 // the answers that are to come
-	restScan                  // what an answer has brought about
-	restMember                // the loss of the lease's member
-	restClient                // the loss of the client
-	restSettle                // the end of a relay
-	restFinish                // the last answers, which the client has not taken
-)
 
 // leave is the error by which the session leaves the wait.
 func (s *boltSession) leave(r rest) error {
@@ -52,11 +31,10 @@ func (s *boltSession) serveRequests(ctx context.Context) (err error) {
 			s.end()
 		}
 	}()
-	s.work = ctx
 	for {
 		err := s.serveThese(ctx)
 		if err == errWait {
-			err = s.serveAsTheyCome(ctx)
+			err = s.serveAsTheyCome(ctx, s.client, s)
 		}
 		if err == errParked {
 			return err
@@ -82,24 +60,6 @@ func (s *boltSession) serveThese(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// serveAsTheyCome waits for requests and serves those that need no waiting, until one does, the client leaves, or the session is to
-// park. nil: there may be more.
-func (s *boltSession) serveAsTheyCome(ctx context.Context) error {
-	if err := s.sit(ctx); err != nil {
-		return err
-	}
-	if err := s.client.Serve(s); err != nil {
-		return s.ended(ctx, err)
-	}
-	err := s.left
-	s.left = nil
-	if err == errLeave {
-		err = s.doRest(ctx)
-		s.endLine(err)
-	}
-	return err
 }
 
 // sit makes ready for a wait.
@@ -144,16 +104,7 @@ func (s *boltSession) Take(n int) (on bool) {
 	if s.lease == nil {
 		s.wakeUp()
 	}
-	s.within = true
-	err := s.serveThese(s.work)
-	s.within = false
-	if err == errWait {
-		if err = s.sit(s.work); err == nil {
-			return true
-		}
-	}
-	s.left = err
-	return false
+	return s.attend(s.srv.work, s)
 }
 
 // mayServe tells whether the next wait may be one that serves: one without a time limit, with room for bytes.
@@ -185,8 +136,9 @@ func (s *boltSession) doRest(ctx context.Context) error {
 	err := s.doRestOnce(ctx, r)
 	if errors.Is(err, errAgain) {
 		s.now = time.Now()
-		return s.perform(ctx)
+		err = s.perform(ctx)
 	}
+	s.endLine(err)
 	return err
 }
 

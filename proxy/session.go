@@ -70,11 +70,9 @@ type boltSession struct {
 
 	now time.Time // when the present request was begun, or its last wait for a member ended
 
-	work   context.Context // of the server; set with serveRequests
-	within bool            // requests are served within the wait for the client: no pump, no reading
-	left   error           // why that ended
-	rest   rest            // with errLeave
-	chosen choice          // with restPerform: what was picked
+	attendance
+	rest   rest   // with errLeave
+	chosen choice // with restPerform: what was picked
 
 	napping
 
