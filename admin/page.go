@@ -9,20 +9,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
-
-	"github.com/boltgate/boltgate/cluster"
+	g "maragu.dev/gomponents"
 )
 
 // This file owns the stats page: rendered here, readable without JavaScript, and with it replaced every two seconds by what
-// comes over /live. All texts of clients go through html/template.
+// comes over /live. What it looks like is in views.go.
 
 //go:embed page
 var pageFiles embed.FS
@@ -31,68 +27,6 @@ const (
 	shownEvents = 30
 	shownWork   = 20
 )
-
-var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"dbname": func(db string) string {
-		if db == cluster.AnyDatabase {
-			return "Role"
-		}
-		return db
-	},
-	"roleOf":    func(m MemberInfo, db string) string { return m.Roles[db] },
-	"lagOf":     func(m MemberInfo, db string) int64 { return m.Lag[db] },
-	"stateWord": stateWord, "stateClass": stateClass, "actions": actions,
-	"total": sum,
-	"line":  func(text string) string { first, _, _ := strings.Cut(text, "\n"); return cut(first, 120) },
-	"rate":  func(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) },
-	"ms":    milliseconds,
-	"seconds": func(s float64) string {
-		return time.Duration(s * float64(time.Second)).Round(time.Millisecond).String()
-	},
-	"since": func(t time.Time) string { return "for " + shortTime(time.Since(t)) },
-}).ParseFS(pageFiles, "page/page.html"))
-
-func stateWord(m MemberInfo) string {
-	switch {
-	case m.Condition == "maint":
-		return "maint"
-	case !m.Up:
-		return "down"
-	case m.Condition == "drain":
-		return "drain"
-	}
-	return "up"
-}
-
-func stateClass(m MemberInfo) string { return stateWord(m) }
-
-// actions are what may be asked of a member.
-func actions(condition string) []string {
-	return slices.DeleteFunc([]string{"ready", "drain", "maint"}, func(a string) bool { return a == condition })
-}
-
-func milliseconds(ms float64) string {
-	switch {
-	case ms == 0:
-		return "–"
-	case ms < 10:
-		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
-	}
-	return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
-}
-
-// shortTime is a duration in its two largest units at most.
-func shortTime(d time.Duration) string {
-	switch {
-	case d >= 48*time.Hour:
-		return fmt.Sprintf("%d days", int(d.Hours())/24)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh %dm", int(d.Hours()), int(d.Minutes())%60)
-	case d >= time.Minute:
-		return fmt.Sprintf("%dm %ds", int(d.Minutes()), int(d.Seconds())%60)
-	}
-	return fmt.Sprintf("%ds", max(0, int(d.Seconds())))
-}
 
 // pageData is what the page shows to one caller.
 type pageData struct {
@@ -125,22 +59,20 @@ func (s *Server) pageData(caller who) *pageData {
 func (s *Server) addPage(r chi.Router) {
 	files := http.FileServerFS(pageFiles)
 	r.Get("/page/{file:page.css|page.js}", files.ServeHTTP)
-	r.Get("/login", func(w http.ResponseWriter, _ *http.Request) { s.render(w, http.StatusOK, "login", "") })
+	r.Get("/login", func(w http.ResponseWriter, _ *http.Request) { s.render(w, http.StatusOK, loginView("")) })
 	r.Post("/login", s.postLogin)
-	r.With(s.need(Viewer)).Get("/", func(w http.ResponseWriter, r *http.Request) { s.render(w, http.StatusOK, "page", s.pageData(whoOf(r))) })
+	r.With(s.need(Viewer)).Get("/", func(w http.ResponseWriter, r *http.Request) {
+		s.render(w, http.StatusOK, pageView(s.pageData(whoOf(r))))
+	})
 	r.With(s.need(Viewer)).Get("/live", s.streamPage)
 	r.With(s.need(Viewer)).Post("/logout", s.postLogout)
 	r.With(s.need(Operator)).Post("/act", s.postAct)
 }
 
 // render answers with a page. Nothing of it may come from elsewhere.
-func (s *Server) render(w http.ResponseWriter, status int, name string, data any) {
+func (s *Server) render(w http.ResponseWriter, status int, page g.Node) {
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
-		s.world.Log.Error("the stats page cannot be made; please report it", "error", err)
-		s.fail(w, http.StatusInternalServerError, "the page cannot be made")
-		return
-	}
+	page.Render(&b) //nolint:errcheck // a buffer takes everything
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	w.WriteHeader(status)
@@ -160,11 +92,8 @@ func (s *Server) streamPage(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		var b bytes.Buffer
-		if err := pages.ExecuteTemplate(&b, "live", s.pageData(caller)); err != nil {
-			s.world.Log.Error("the stats page cannot be made; please report it", "error", err)
-			return
-		}
-		text, _ := json.Marshal(b.String()) // a string: it can
+		liveView(s.pageData(caller)).Render(&b) //nolint:errcheck // a buffer takes everything
+		text, _ := json.Marshal(b.String())     // a string: it can
 		fmt.Fprintf(w, "data: %s\n\n", text)
 	}
 }
@@ -175,10 +104,10 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) {
 	caller, err := s.guard.slowed(r, func() who { return s.guard.password(s.state.Load(), name, r.PostFormValue("password")) })
 	switch {
 	case err != nil:
-		s.render(w, http.StatusTooManyRequests, "login", "Too many wrong logins from this address: wait a moment.")
+		s.render(w, http.StatusTooManyRequests, loginView("Too many wrong logins from this address: wait a moment."))
 	case caller.role == Nobody:
 		s.world.Log.Warn("operator's login refused", "user", cut(name, maxEventText), "from", r.RemoteAddr)
-		s.render(w, http.StatusUnauthorized, "login", "This user or password is wrong.")
+		s.render(w, http.StatusUnauthorized, loginView("This user or password is wrong."))
 	default:
 		http.SetCookie(w, &http.Cookie{Name: cookieName, Value: s.guard.login(caller.name), Path: "/", HttpOnly: true, Secure: r.TLS != nil,
 			SameSite: http.SameSiteStrictMode, MaxAge: int(cookieFor.Seconds())})
@@ -206,7 +135,7 @@ func (s *Server) formIsOurs(w http.ResponseWriter, r *http.Request) bool {
 func (s *Server) refusePage(w http.ResponseWriter, r *http.Request, status int, why string, force *forced) {
 	d := s.pageData(whoOf(r))
 	d.Refused, d.Force = why, force
-	s.render(w, status, "page", d)
+	s.render(w, status, pageView(d))
 }
 
 // postAct carries out what a button of the page asks.

@@ -20,6 +20,9 @@ func (w *testWorld) post(path string, form url.Values, headers ...string) (int, 
 	return got.Code, got.Body.String()
 }
 
+// foreign is what would have a browser ask somebody else.
+var foreign = regexp.MustCompile(`https?://|//[a-z]+\.|@import|url\(`)
+
 var csrfField = regexp.MustCompile(`name="csrf" value="([0-9a-f]+)"`)
 
 func (w *testWorld) csrfOf(headers ...string) string {
@@ -45,11 +48,14 @@ func TestThePageShowsTheClusterAndNothingOfClientsAsHTML(t *testing.T) {
 	if strings.Contains(text, "<b>ann") || strings.Contains(text, "<script>") {
 		t.Error("what a client says is markup")
 	}
-	for _, name := range []string{"page.html", "page.css", "page.js"} {
+	for _, name := range []string{"page.css", "page.js"} {
 		file, _ := pageFiles.ReadFile("page/" + name)
-		if regexp.MustCompile(`https?://|//[a-z]+\.|@import|url\(`).Match(file) {
+		if foreign.Match(file) {
 			t.Errorf("%s asks somebody else for something", name)
 		}
+	}
+	if foreign.MatchString(text) {
+		t.Error("the page asks somebody else for something")
 	}
 	if csp := got.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
 		t.Errorf("policy %q", csp)

@@ -16,8 +16,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
-	"text/template"
 	"time"
 )
 
@@ -201,8 +201,8 @@ func (c *comparison) startHAProxy(k *contender, path string, s scene) error {
 	if to.HTTP == "" { // a member for Bolt alone: the HTTP half of the file stays unused
 		to.HTTP = to.Bolt
 	}
-	file, err := c.render("haproxy.cfg", haproxyTemplate, map[string]any{
-		"MaxConn": s.maxConn, "ListenBolt": k.bolt, "ListenHTTP": k.http, "Bolt": to.Bolt, "HTTP": to.HTTP, "CheckPath": cmp.Or(s.checkPath, "/"),
+	file, err := c.render("haproxy.cfg", haproxyTemplate, map[string]string{
+		"MaxConn": strconv.Itoa(s.maxConn), "ListenBolt": k.bolt, "ListenHTTP": k.http, "Bolt": to.Bolt, "HTTP": to.HTTP, "CheckPath": cmp.Or(s.checkPath, "/"),
 	})
 	if err != nil {
 		return err
@@ -216,22 +216,11 @@ func (c *comparison) startGate(k *contender, s scene) error {
 		return err
 	}
 	k.http = k.bolt // one port
-	type member struct {
-		Name string
-		Addresses
-	}
-	var members []member
-	for i, m := range s.members {
-		members = append(members, member{fmt.Sprintf("s%d", i+1), m})
-	}
 	secret := filepath.Join(c.folder, "password")
 	if err := os.WriteFile(secret, []byte(s.auth.password+"\n"), 0o600); err != nil {
 		return err
 	}
-	file, err := c.render("boltgate.yaml", boltgateTemplate, map[string]any{
-		"MaxConn": s.maxConn, "Listen": k.bolt, "Generation": s.generation, "Members": members,
-		"CheckUser": s.auth.user, "CheckPasswordFile": secret,
-	})
+	file, err := c.render("boltgate.yaml", boltgateTemplate, gateValues(s, k.bolt, secret))
 	if err != nil {
 		return err
 	}
@@ -239,17 +228,44 @@ func (c *comparison) startGate(k *contender, s scene) error {
 	return err
 }
 
+// gateValues are the variables of boltgate's file.
+func gateValues(s scene, listen, passwordFile string) map[string]string {
+	var members []string
+	for i, m := range s.members {
+		members = append(members, fmt.Sprintf("{name: s%d, bolt: %q, http: %q}", i+1, m.Bolt, m.HTTP))
+	}
+	login := ""
+	if s.auth.user != "" {
+		login = fmt.Sprintf(", user: %q, password_file: %q", s.auth.user, passwordFile)
+	}
+	return map[string]string{"MaxConn": strconv.Itoa(s.maxConn), "Listen": listen, "Generation": s.generation, "Members": strings.Join(members, ", "), "Login": login}
+}
+
 // render fills a configuration in and writes it to a file of its own.
-func (c *comparison) render(name, text string, values any) (string, error) {
-	t, err := template.New(name).Option("missingkey=error").Parse(text)
+func (c *comparison) render(name, text string, values map[string]string) (string, error) {
+	text, err := fill(text, values)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("bench: %s: %w", name, err)
 	}
 	f, err := os.CreateTemp(c.folder, "*-"+name)
 	if err != nil {
 		return "", err
 	}
-	return f.Name(), errors.Join(t.Execute(f, values), f.Close())
+	_, err = f.WriteString(text)
+	return f.Name(), errors.Join(err, f.Close())
+}
+
+// fill puts values in the place of ${variables}, each of which has to have one.
+func fill(text string, values map[string]string) (string, error) {
+	var err error
+	filled := os.Expand(text, func(name string) string {
+		value, known := values[name]
+		if !known {
+			err = errors.Join(err, fmt.Errorf("no value for ${%s}", name))
+		}
+		return value
+	})
+	return filled, err
 }
 
 // freePorts sets each address to a loopback port that was free a moment ago.

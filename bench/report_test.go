@@ -1,13 +1,11 @@
 package bench
 
 import (
-	"bytes"
 	"math"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
-	"text/template"
 
 	"github.com/boltgate/boltgate/configs"
 )
@@ -68,13 +66,19 @@ func TestMarkdownRowsHaveTheHeadersCells(t *testing.T) {
 	}
 }
 
-func fill(t *testing.T, text string, values map[string]any) []byte {
+func filled(t *testing.T, text string, values map[string]string) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	if err := template.Must(template.New("").Option("missingkey=error").Parse(text)).Execute(&b, values); err != nil {
+	text, err := fill(text, values)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes()
+	return []byte(text)
+}
+
+func TestAVariableWithoutAValueIsAnError(t *testing.T) {
+	if _, err := fill("${A} ${B}", map[string]string{"A": "x"}); err == nil || !strings.Contains(err.Error(), "${B}") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestBoltgatesFileIsValid(t *testing.T) {
@@ -82,25 +86,22 @@ func TestBoltgatesFileIsValid(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	type member struct{ Name, Bolt, HTTP string }
 	for _, tt := range []struct {
-		name, generation string
-		members          []member
+		name string
+		scene
 	}{
-		{"in front of a standalone server", "standalone", []member{{"s1", "127.0.0.1:1", "127.0.0.1:2"}}},
-		{"in front of a real server, Bolt alone", "standalone", []member{{"s1", "127.0.0.1:1", ""}}},
-		{"in front of four", "ha", []member{{"s1", "127.0.0.1:1", "127.0.0.1:2"}, {"s2", "127.0.0.1:3", "127.0.0.1:4"}}},
+		{"in front of a standalone server", scene{generation: "standalone", members: []Addresses{{Bolt: "127.0.0.1:1", HTTP: "127.0.0.1:2"}}}},
+		{"in front of a real server, Bolt alone", scene{generation: "standalone", members: []Addresses{{Bolt: "127.0.0.1:1"}}}},
+		{"in front of four", scene{generation: "ha", members: []Addresses{{Bolt: "127.0.0.1:1", HTTP: "127.0.0.1:2"}, {Bolt: "127.0.0.1:3", HTTP: "127.0.0.1:4"}}}},
 	} {
-		text := fill(t, boltgateTemplate, map[string]any{
-			"MaxConn": 1000, "Listen": "127.0.0.1:5", "Generation": tt.generation, "Members": tt.members,
-			"CheckUser": "neo4j", "CheckPasswordFile": secret,
-		})
+		tt.maxConn, tt.auth = 1000, login{user: "neo4j"}
+		text := filled(t, boltgateTemplate, gateValues(tt.scene, "127.0.0.1:5", secret))
 		c, err := configs.Parse("boltgate.yaml", text)
 		if err != nil {
 			t.Errorf("%s: %v\n%s", tt.name, err, text)
 			continue
 		}
-		if len(c.Cluster.Members) != len(tt.members) || c.Cluster.Generation != tt.generation {
+		if len(c.Cluster.Members) != len(tt.members) || c.Cluster.Generation != tt.generation || c.Cluster.Check.User != "neo4j" {
 			t.Errorf("%s: got %+v", tt.name, c.Cluster)
 		}
 	}
@@ -112,8 +113,8 @@ func TestHAProxysFileIsValid(t *testing.T) {
 		t.Skip("SKIPPED: haproxy is not installed, so its file is not checked")
 	}
 	file := t.TempDir() + "/haproxy.cfg"
-	text := fill(t, haproxyTemplate, map[string]any{
-		"MaxConn": 1000, "ListenBolt": "127.0.0.1:5", "ListenHTTP": "127.0.0.1:6", "Bolt": "127.0.0.1:7", "HTTP": "127.0.0.1:8", "CheckPath": "/",
+	text := filled(t, haproxyTemplate, map[string]string{
+		"MaxConn": "1000", "ListenBolt": "127.0.0.1:5", "ListenHTTP": "127.0.0.1:6", "Bolt": "127.0.0.1:7", "HTTP": "127.0.0.1:8", "CheckPath": "/",
 	})
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
