@@ -148,8 +148,16 @@ func (s *boltSession) search(ctx, hold context.Context, in routing.Intent, verif
 		inTurn := place.mayGo(c.view, in.Mode == routing.Write || verify) || hold.Err() != nil
 		if err == nil && inTurn {
 			var l *pool.Lease
-			if l, err = s.acquire(ctx, c.status, verify, place.passed); err == nil {
-				return l, nil
+			to := goal{in: in}
+			if !verify {
+				to.router = s.front.router()
+			}
+			if l, err = s.acquire(ctx, c.status, to, verify, place.passed); err == nil {
+				if !to.moved(s.srv.current.View(), l.Member) {
+					return l, nil
+				}
+				s.release(l, true)
+				err = errMoved
 			}
 		}
 		if err := s.whether(ctx, hold, err); err != nil {
@@ -183,11 +191,11 @@ func (s *boltSession) whether(ctx, hold context.Context, err error) error {
 // acquire lends a connection to the member, waiting in its line for as long as timeouts.queue allows. A member that cannot
 // be reached is reported and not tried again for now.
 // inLine is called once it has its place there, or none.
-func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, verify bool, inLine func()) (*pool.Lease, error) {
+func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, to goal, verify bool, inLine func()) (*pool.Lease, error) {
 	defer inLine()
 	ctx, cancel := s.queueTime(ctx)
 	defer cancel()
-	ctx, done := s.srv.seekers.seek(ctx, m.Member)
+	ctx, done := s.srv.seek(ctx, m.Member, to)
 	defer done()
 	var l *pool.Lease
 	var err error

@@ -78,8 +78,16 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 		inTurn := place.mayGo(view, u.intent.Mode == routing.Write && u.pinned == nil) || hold.Err() != nil
 		if err == nil && inTurn {
 			var l *pool.Lease
-			if l, err = c.acquire(ctx, m, place.passed); err == nil {
-				return l, nil
+			to := goal{in: u.intent}
+			if u.pinned == nil {
+				to.router = c.front.router()
+			}
+			if l, err = c.acquire(ctx, m, to, place.passed); err == nil {
+				if !to.moved(c.srv.current.View(), l.Member) {
+					return l, nil
+				}
+				l.Release(true)
+				err = errMoved
 			}
 		}
 		switch {
@@ -105,14 +113,14 @@ func (c *httpConn) borrowSlowly(ctx context.Context, view *cluster.View, m *clus
 
 // acquire waits in the member's line for as long as timeouts.queue allows. A member that cannot be reached is reported and
 // left out for now. inLine is called once it has its place there, or none.
-func (c *httpConn) acquire(ctx context.Context, m *cluster.Member, inLine func()) (*pool.Lease, error) {
+func (c *httpConn) acquire(ctx context.Context, m *cluster.Member, to goal, inLine func()) (*pool.Lease, error) {
 	defer inLine()
 	if limit := c.w.set.Timeouts.Queue; limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, errQueueTime)
 		defer cancel()
 	}
-	ctx, done := c.srv.seekers.seek(ctx, m)
+	ctx, done := c.srv.seek(ctx, m, to)
 	defer done()
 	l, err := c.srv.pools.AcquireInLine(ctx, m, pool.HTTP, inLine)
 	if errors.Is(err, pool.ErrDial) && context.Cause(ctx) == nil {

@@ -53,6 +53,8 @@ func TestAHeldHTTPRequestKeepsItsPlace(t *testing.T) {
 	if resp, body := second.answer("POST"); resp.StatusCode != 503 || !strings.Contains(body, codeNoThreads) {
 		t.Errorf("a second request was answered %d %s; want 503 %s", resp.StatusCode, body, codeNoThreads)
 	}
+	waitFor(t, "the first has left the line of who does not lead", func() bool { return g.pools.Stats("s1").Queued == 0 })
+	g.current.Publish(led)
 	free()
 	busy.want("GET", 200, "GET /busy ")
 	first.want("POST", 200, "POST /db/data/transaction/commit "+body)

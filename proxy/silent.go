@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"time"
@@ -38,6 +37,7 @@ func (s *Server) watchSilence() {
 	for {
 		v := s.current.View()
 		var again <-chan time.Time
+		s.seekers.look(v)
 		if anySilent(v) {
 			s.endWaits(v)
 			again = time.After(silenceLook)
@@ -62,7 +62,6 @@ func anySilent(v *cluster.View) bool {
 
 // endWaits looks at everything that may wait for a silent member.
 func (s *Server) endWaits(v *cluster.View) {
-	s.seekers.end(v)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.clients {
@@ -149,22 +148,13 @@ type seekers struct {
 
 type seeker struct {
 	member *cluster.Member
-	stop   func() // ends the wait; called again and again
-}
-
-// seek is ctx for as long as m is not silent; errSilent is the cause of its end then. The function returned has to be called.
-func (q *seekers) seek(ctx context.Context, m *cluster.Member) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	done := q.add(&seeker{m, func() { cancel(errSilent) }})
-	return ctx, func() {
-		done()
-		cancel(nil)
-	}
+	goal   goal
+	stop   func(why error) // ends the wait; called again and again
 }
 
 // asks has a question of the gate's own by l end when its member is silent. The function returned has to be called when it was answered.
 func (q *seekers) asks(l *pool.Lease) (done func()) {
-	return q.add(&seeker{l.Member, func() { l.Link.SetDeadline(longAgo) }})
+	return q.add(&seeker{l.Member, goal{}, func(error) { l.Link.SetDeadline(longAgo) }})
 }
 
 func (q *seekers) add(one *seeker) (done func()) {
@@ -181,13 +171,16 @@ func (q *seekers) add(one *seeker) (done func()) {
 	}
 }
 
-// end ends the search of those who wait for a silent member.
-func (q *seekers) end(v *cluster.View) {
+// look ends the search of those who wait for a silent member, or for one where their work does not belong any more.
+func (q *seekers) look(v *cluster.View) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for one := range q.all {
-		if !silentSince(v, one.member).IsZero() {
-			one.stop()
+		switch {
+		case !silentSince(v, one.member).IsZero():
+			one.stop(errSilent)
+		case one.goal.moved(v, one.member):
+			one.stop(errMoved)
 		}
 	}
 }

@@ -85,6 +85,18 @@ func (r *Router) Pick(v *cluster.View, in Intent, tried []*cluster.Member) (*clu
 	return leader(v, in, tried)
 }
 
+// Moved tells whether work for which an older View gave m does not belong there by v: a leader was to do it, and that is not m, or nobody. Reads
+// for which any reader is good, and work that any member may do, never move.
+func (r *Router) Moved(v *cluster.View, in Intent, m *cluster.Member) bool {
+	in.DB = Fold(in.DB)
+	switch {
+	case r.Policy.Member != "", v.Composites[in.DB] && !v.Hosted(in.DB), !Known(v, in.DB), in.Mode == Read && !in.AtLeader:
+		return false
+	}
+	s := v.Leader(in.DB)
+	return s == nil || s.Name != m.Name || s.Bolt != m.Bolt || s.HTTP != m.HTTP
+}
+
 // System is the database of users, databases and aliases, which every server of a cluster hosts.
 const System = "system"
 
