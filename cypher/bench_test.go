@@ -9,6 +9,16 @@ OPTIONAL MATCH (p)<-[l:LIKED]-(:User)
 RETURN p.id AS id, p.title AS title, f.name AS author, count(l) AS likes
 ORDER BY likes DESC, p.createdAt DESC SKIP $skip LIMIT 25`
 
+// BenchmarkCache is what the gate pays for a text that comes again.
+func BenchmarkCache(b *testing.B) {
+	c, text := NewCache(nil), []byte(typicalQuery)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Classify(text)
+	}
+}
+
 func BenchmarkClassify(b *testing.B) {
 	for _, bench := range []struct{ name, query string }{
 		{"typical", typicalQuery},

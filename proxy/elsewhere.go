@@ -160,7 +160,7 @@ func (s *boltSession) toLeader() {
 // classify reads the unit's query, if that was not done yet. Only while raw is at hand.
 func (u *unit) classify() cypher.Verdict {
 	if u.verdict == (cypher.Verdict{}) && u.query != nil {
-		u.verdict = cypher.Classify(u.query, u.procedures)
+		u.verdict = u.verdicts.Classify(u.query)
 	}
 	return u.verdict
 }

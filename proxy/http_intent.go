@@ -18,25 +18,25 @@ import (
 
 // httpUnit is the unit of work that a request is.
 type httpUnit struct {
-	intent     routing.Intent
-	declared   declaration
-	because    because
-	readOnly   bool               // its client may only read: members are told so, wherever it goes
-	judged     bool               // we took it for a read: the member is told so where it can be, and may refuse
-	moved      bool               // we judged, not the operator: it has to see what its scope has seen
-	safe       bool               // GET, HEAD or OPTIONS: can be sent again
-	post       bool               // the method is POST
-	toHead     bool               // the method is HEAD: the answer has no body
-	body       []byte             // the body, when it was held whole
-	held       bool               // body is all of it, decoded
-	streamed   bool               // the body is passed on as it comes
-	texts      statements         // what the body says; looked at only when needed
-	procedures *cypher.Procedures // by which texts are judged; nil: the built-in table
-	modeValue  span               // readOnly, Query API: where body says accessMode; empty when it does not
-	bodyOpen   int                // readOnly: behind the brace with which body begins; 0 when it is empty
-	bodyBare   bool               // readOnly: there is nothing between the braces
-	pinned     *cluster.Member    // of an explicit transaction
-	member     string             // that is serving it
+	intent    routing.Intent
+	declared  declaration
+	because   because
+	readOnly  bool            // its client may only read: members are told so, wherever it goes
+	judged    bool            // we took it for a read: the member is told so where it can be, and may refuse
+	moved     bool            // we judged, not the operator: it has to see what its scope has seen
+	safe      bool            // GET, HEAD or OPTIONS: can be sent again
+	post      bool            // the method is POST
+	toHead    bool            // the method is HEAD: the answer has no body
+	body      []byte          // the body, when it was held whole
+	held      bool            // body is all of it, decoded
+	streamed  bool            // the body is passed on as it comes
+	texts     statements      // what the body says; looked at only when needed
+	verdicts  *cypher.Cache   // by which texts are judged; nil: by the built-in table
+	modeValue span            // readOnly, Query API: where body says accessMode; empty when it does not
+	bodyOpen  int             // readOnly: behind the brace with which body begins; 0 when it is empty
+	bodyBare  bool            // readOnly: there is nothing between the braces
+	pinned    *cluster.Member // of an explicit transaction
+	member    string          // that is serving it
 
 	tried     []*cluster.Member
 	triedRoom [4]*cluster.Member
@@ -94,7 +94,7 @@ func (c *httpConn) decide(ctx context.Context) error {
 	w := c.w
 	u := &w.unit
 	u.intent = routing.Intent{DB: c.database(), Now: time.Now()}
-	u.procedures = c.front.procedures(c.srv.current.View())
+	u.verdicts = c.front.verdicts(c.srv.current.View())
 	u.declared = c.declaration()
 	c.place()
 	set := w.set
@@ -237,7 +237,7 @@ type statements struct {
 	marks     bool        // Query API: there is a member bookmarks
 	mode      declaration // Query API: accessMode
 
-	procedures *cypher.Procedures // by which texts are judged
+	verdicts *cypher.Cache // by which texts are judged
 
 	explain bool   // reason and at are wanted
 	reason  string // what decided in the first text that is no read, else in the last
@@ -249,7 +249,7 @@ func (u *httpUnit) readTexts(r httpRoute) statements {
 	if u.texts.known {
 		return u.texts
 	}
-	u.texts = statements{known: true, procedures: u.procedures, explain: u.line != nil}
+	u.texts = statements{known: true, verdicts: u.verdicts, explain: u.line != nil}
 	if u.held && !u.texts.scan(u.body, r) {
 		u.texts = statements{known: true, mode: u.texts.mode}
 	}
@@ -356,7 +356,7 @@ func (t *statements) text(s *jsonScan) {
 		}
 		raw = text
 	}
-	v := cypher.Classify(raw, t.procedures)
+	v := t.verdicts.Classify(raw)
 	if t.explain && t.read {
 		t.reason, t.at = v.Reason, cypher.Place(raw, v)
 	}

@@ -23,16 +23,16 @@ func (s *boltSession) restricted() bool {
 
 // carefully is the table by which texts are refused: the operator's word on procedures, and of what members listed only what
 // makes a procedure a write.
-func (f *frontend) carefully(v *cluster.View) *cypher.Procedures {
-	f.procedures(v)
+func (f *frontend) carefully(v *cluster.View) *cypher.Cache {
+	f.verdicts(v)
 	t := f.tables.Load()
-	t.once.Do(func() { t.careful = t.both.Careful() })
+	t.once.Do(func() { t.careful = cypher.NewCache(t.both.Procedures().Careful()) })
 	return t.careful
 }
 
 // refusesText says why a text is refused; "" lets it through.
 func (f *frontend) refusesText(v *cluster.View, text []byte) string {
-	verdict := cypher.Classify(text, f.carefully(v))
+	verdict := f.carefully(v).Classify(text)
 	if verdict.Access == cypher.Read {
 		return ""
 	}

@@ -87,18 +87,19 @@ func (f *frontend) router() *routing.Router { return f.balance.Load() }
 
 // tables remembers how the operator's word on procedures and the members' lists were put together.
 type tables struct {
-	operator, members, both *cypher.Procedures
+	operator, members *cypher.Procedures
+	both              *cypher.Cache
 
 	once    sync.Once
-	careful *cypher.Procedures // see carefully; made when first asked for
+	careful *cypher.Cache // see carefully; made when first asked for
 }
 
-// procedures is the table by which texts are judged: the operator's word over what members listed.
-func (f *frontend) procedures(v *cluster.View) *cypher.Procedures {
+// verdicts is what texts are judged by: the operator's word on procedures over what members listed.
+func (f *frontend) verdicts(v *cluster.View) *cypher.Cache {
 	operator := f.settings.Load().Procedures
 	t := f.tables.Load()
 	if t == nil || t.operator != operator || t.members != v.Procedures {
-		t = &tables{operator: operator, members: v.Procedures, both: operator.Over(v.Procedures)}
+		t = &tables{operator: operator, members: v.Procedures, both: cypher.NewCache(operator.Over(v.Procedures))}
 		f.tables.Store(t)
 	}
 	return t.both

@@ -34,7 +34,7 @@ type unit struct {
 
 	verdict cypher.Verdict
 
-	procedures *cypher.Procedures // by which verdict was found
+	verdicts *cypher.Cache // by which verdict was found
 
 	raw       []byte // the opening request and what was pipelined behind it, as the client sent them; nil once answered
 	send      []byte // the same as it leaves: raw, or rebuilt with mode "r"
@@ -183,7 +183,7 @@ func (s *boltSession) decide(o opening) {
 	u := &s.unit
 	f := s.front.settings.Load()
 	view := s.srv.current.View()
-	u.procedures = s.front.procedures(view)
+	u.verdicts = s.front.verdicts(view)
 	u.intent = routing.Intent{Version: s.version, UTC: s.utc, DB: bytesToName(o.db, s), Now: s.now}
 	if view.Blind {
 		s.srv.learner.want(u.intent.DB)
@@ -191,7 +191,7 @@ func (s *boltSession) decide(o opening) {
 	if len(o.mode) == 1 && o.mode[0] == 'r' {
 		u.declared, u.intent.Mode, u.because = true, routing.Read, becauseDeclared
 		if s.version < bolt.V4_0 && !u.explicit { // no mode is enforced: what the text says counts when an answer is lost
-			u.verdict = cypher.Classify(o.query, u.procedures)
+			u.verdict = u.verdicts.Classify(o.query)
 		}
 		return
 	}
@@ -199,7 +199,7 @@ func (s *boltSession) decide(o opening) {
 		s.decideTransaction(f)
 		return
 	}
-	u.verdict = cypher.Classify(o.query, u.procedures)
+	u.verdict = u.verdicts.Classify(o.query)
 	switch {
 	case u.verdict.System && s.manyDatabases(): // at its leader
 		u.because = becauseSystem
@@ -278,7 +278,7 @@ func (s *boltSession) takeOpening(payload []byte, o opening) {
 // take moves the inbox past the message at its start and notes that its answer is owed.
 func (s *boltSession) take(tag byte) {
 	if j := s.unit.journal; j != nil {
-		j.request(tag, s.in.message(), s.unit.procedures)
+		j.request(tag, s.in.message(), s.unit.verdicts.Procedures())
 	}
 	s.in.drop()
 	s.lockOwed()

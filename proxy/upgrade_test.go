@@ -142,6 +142,9 @@ func (c *caller) attempt(kind int, mark string) (done bool, err error) {
 		messages, writes = [][]byte{run(v, oneRow, params, nil), pull(v)}, false
 	case 3:
 		messages = join(beginTx(v, nil), messages, commitTx(v))
+		if len(messages) != transactionRequests {
+			return true, errors.New("a transaction has another number of requests")
+		}
 	}
 	if _, err := c.w.conn.Write(slices.Concat(messages...)); err != nil {
 		return false, c.lost(mark, 0, err)
@@ -165,7 +168,7 @@ func (c *caller) outcome(due int, mark string, writes bool) (done bool, err erro
 			}
 			continue
 		case a.tag == bolt.TagFailure:
-			return c.failed(mark, a)
+			return c.failed(mark, a, due == transactionRequests && got == due-1)
 		}
 		got++
 	}
@@ -180,8 +183,11 @@ func (c *caller) outcome(due int, mark string, writes bool) (done bool, err erro
 // replicationFailure is what the leader of too few members says at a commit.
 const replicationFailure = "Neo.TransientError.Cluster.ReplicationFailure"
 
-// failed judges a FAILURE. The next attempt has a connection of its own, for the test wants many.
-func (c *caller) failed(mark string, a answer) (done bool, err error) {
+// transactionRequests are BEGIN, RUN, PULL and COMMIT.
+const transactionRequests = 4
+
+// failed judges a FAILURE, of COMMIT or of another request. The next attempt has a connection of its own, for the test wants many.
+func (c *caller) failed(mark string, a answer, atCommit bool) (done bool, err error) {
 	c.w.conn.Close()
 	c.w = nil
 	err = fmt.Errorf("%v: %v", a, a.value)
@@ -190,6 +196,8 @@ func (c *caller) failed(mark string, a answer) (done bool, err error) {
 		return true, nil // in doubt: nobody may try again
 	case code == replicationFailure && c.rude:
 		return false, err // drivers try it again, on their own account
+	case code == bolt.CodeNotALeader && atCommit: // what a member says of a COMMIT is not changed (docs/failover.md); the same holds
+		return false, err
 	case code == bolt.CodeLeaderSwitch:
 		c.mu.Lock()
 		c.never[mark] = true
