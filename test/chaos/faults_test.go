@@ -13,6 +13,7 @@ import (
 type fault struct {
 	name   string
 	leader bool // it takes the leader away
+	silent bool // and no connection breaks: what waits for the member waits until it is found
 	bring  func(ctx context.Context, c *labs.Cluster, watch *leaderWatch) (hit string, err error)
 }
 
@@ -24,10 +25,10 @@ const freeze = 5 * time.Second
 
 func faults(labs.Lab) []fault {
 	return []fault{
-		{"kill-leader", true, killLeader},
-		{"kill-follower", false, killFollower},
-		{"freeze-leader", true, freezeLeader},
-		{"restart-all", true, restartAll},
+		{name: "kill-leader", leader: true, bring: killLeader},
+		{name: "kill-follower", bring: killFollower},
+		{name: "freeze-leader", leader: true, silent: true, bring: freezeLeader},
+		{name: "restart-all", leader: true, bring: restartAll},
 	}
 }
 

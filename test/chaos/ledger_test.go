@@ -117,16 +117,17 @@ func inDoubt(err error) bool {
 	return neo4j.IsConnectivityError(err)
 }
 
-// stored asks the leader itself for all values of a run.
-func stored(t *testing.T, c *labs.Cluster, run string) map[string]int {
+// tally asks the leader itself how often each value of a run is there.
+func tally(t *testing.T, c *labs.Cluster, text, run string) map[string]int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	driver := drive(t, "bolt://"+c.Leader().Bolt, c)
+	leader := c.Leader()
+	driver := drive(t, "bolt://"+leader.Bolt, c)
 	defer driver.Close(ctx) //nolint:errcheck // nothing is left to be said
-	result, err := neo4j.ExecuteQuery(ctx, driver, "MATCH (n:Chaos {run: $run}) RETURN n.id AS id, count(*) AS n", map[string]any{"run": run}, neo4j.EagerResultTransformer)
+	result, err := neo4j.ExecuteQuery(ctx, driver, text, map[string]any{"run": run}, neo4j.EagerResultTransformer)
 	if err != nil {
-		t.Fatalf("asking %s for what was written: %v", c.Leader().Name, err)
+		t.Fatalf("asking %s for what was written: %v", leader.Name, err)
 	}
 	found := make(map[string]int, len(result.Records))
 	for _, row := range result.Records {

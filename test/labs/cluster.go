@@ -35,8 +35,9 @@ type Cluster struct {
 
 // Start starts the lab's servers and returns without waiting for them: see WaitReady. Where the machine lacks what the lab
 // needs the test is skipped, in CI it fails (see Require). The servers end, and another lab may start, when the test has ended; their logs are in
-// the test's artifact folder (kept with go test -artifacts), and the end of each is printed when the test failed.
-func Start(t testing.TB, lab Lab) *Cluster {
+// the test's artifact folder (kept with go test -artifacts), and the end of each is printed when the test failed. Without hosts the members
+// share the loopback interface; else there is one for each.
+func Start(t testing.TB, lab Lab, hosts ...Host) *Cluster {
 	t.Helper()
 	Require(t, "lab "+lab.Name, lab.Available())
 	cache, err := jars.Cache()
@@ -60,7 +61,7 @@ func Start(t testing.TB, lab Lab) *Cluster {
 		}
 	}
 	c := &Cluster{Lab: lab, User: User, Password: in.password, t: t, started: time.Now(), up: make(chan struct{})}
-	if err := c.layOut(in, store); err != nil {
+	if err := c.layOut(in, store, hosts); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.end)
@@ -110,7 +111,7 @@ func (c *Cluster) awaitTurn(ctx context.Context, i int) error {
 }
 
 // layOut makes each member's folder with its configuration, first password, and the store that all begin with.
-func (c *Cluster) layOut(in *install, store string) error {
+func (c *Cluster) layOut(in *install, store string, hosts []Host) error {
 	auth, err := in.authFile(c.t.Context())
 	if err != nil {
 		return err
@@ -123,16 +124,19 @@ func (c *Cluster) layOut(in *install, store string) error {
 	if err != nil {
 		return err
 	}
+	for i := range hosts {
+		all[i].host = hosts[i]
+	}
 	base, logs := c.t.TempDir(), c.t.ArtifactDir()
 	for i, p := range all {
 		name := string(rune('a' + i))
-		m := &Member{Name: name, Bolt: loopback(p.bolt), HTTP: loopback(p.http), Home: filepath.Join(base, name),
+		m := &Member{Name: name, Bolt: p.front(p.bolt), HTTP: p.front(p.http), Home: filepath.Join(base, name),
 			ports: p, install: in, kind: c.Lab.Kind, password: in.password, replica: i >= c.Lab.Cores, console: filepath.Join(logs, name+"-console.log")}
 		if c.Lab.Kind != Alone {
-			m.Backup = loopback(p.backup)
+			m.Backup = p.back(p.backup)
 		}
 		if c.Lab.Kind == HAMode {
-			m.Peer = loopback(p.transaction)
+			m.Peer = p.back(p.transaction)
 		}
 		m.conf = c.Lab.conf(all, i, filepath.Join(logs, name))
 		if err := m.prepare(secret); err != nil {

@@ -42,8 +42,16 @@ var (
 	}
 )
 
-// ports of one member, each free when the lab was laid out.
-type ports struct{ bolt, http, discovery, transaction, raft, backup int }
+// ports of one member, each free when the lab was laid out, and the host that it has them on.
+type ports struct {
+	bolt, http, discovery, transaction, raft, backup int
+
+	host Host
+}
+
+// front is the address of a port for clients, back of one for other members.
+func (p ports) front(port int) string { return net.JoinHostPort(p.host.Front, strconv.Itoa(port)) }
+func (p ports) back(port int) string  { return net.JoinHostPort(p.host.Back, strconv.Itoa(port)) }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
@@ -52,11 +60,14 @@ func (l Lab) conf(all []ports, i int, logs string) string {
 	n, p := l.dist.settings, all[i]
 	lines := []string{
 		"dbms.security.auth_enabled=true",
-		n.boltEnabled + "=true", n.boltListen + "=" + loopback(p.bolt), n.boltAdvertised + "=" + loopback(p.bolt),
-		n.httpEnabled + "=true", n.httpListen + "=" + loopback(p.http), n.httpAdvertised + "=" + loopback(p.http),
+		n.boltEnabled + "=true", n.boltListen + "=" + p.front(p.bolt), n.boltAdvertised + "=" + p.front(p.bolt),
+		n.httpEnabled + "=true", n.httpListen + "=" + p.front(p.http), n.httpAdvertised + "=" + p.front(p.http),
 		n.pageCache + "=64m", n.logs + "=" + logs,
 	}
 	lines = append(lines, n.more...)
+	if p.host.Back != here.Back { // of two equal keys in a file the last one counts
+		lines = append(lines, "dbms.connectors.default_listen_address="+p.host.Back, "dbms.connectors.default_advertised_address="+p.host.Back)
+	}
 	switch l.Kind {
 	case HAMode:
 		lines = append(lines, haSettings(all, i)...)
@@ -71,18 +82,18 @@ func haSettings(all []ports, i int) []string {
 	return []string{
 		"dbms.mode=HA",
 		fmt.Sprintf("ha.server_id=%d", i+1),
-		"ha.initial_hosts=" + join(all, func(p ports) int { return p.discovery }),
-		"ha.host.coordination=" + loopback(all[i].discovery),
-		"ha.host.data=" + loopback(all[i].transaction),
+		"ha.initial_hosts=" + join(all),
+		"ha.host.coordination=" + all[i].back(all[i].discovery),
+		"ha.host.data=" + all[i].back(all[i].transaction),
 		"ha.pull_interval=500ms",
 		"ha.heartbeat_interval=500ms",
 		"ha.heartbeat_timeout=5s",
-		"dbms.backup.enabled=true", "dbms.backup.address=" + loopback(all[i].backup),
+		"dbms.backup.enabled=true", "dbms.backup.address=" + all[i].back(all[i].backup),
 	}
 }
 
 // founder makes a HA member found a cluster without waiting for others: of two equal keys in a file the last one counts.
-func founder(p ports) string { return "ha.initial_hosts=" + loopback(p.discovery) + "\n" }
+func founder(p ports) string { return "ha.initial_hosts=" + p.back(p.discovery) + "\n" }
 
 func causalSettings(cores []ports, p ports, core bool) []string {
 	mode := "READ_REPLICA"
@@ -93,22 +104,23 @@ func causalSettings(cores []ports, p ports, core bool) []string {
 		"dbms.mode=" + mode,
 		"causal_clustering.minimum_core_cluster_size_at_formation=" + strconv.Itoa(len(cores)),
 		"causal_clustering.minimum_core_cluster_size_at_runtime=2",
-		"causal_clustering.initial_discovery_members=" + join(cores, func(p ports) int { return p.discovery }),
+		"causal_clustering.initial_discovery_members=" + join(cores),
 		"causal_clustering.leader_election_timeout=1500ms", // a member that joins waits for four of these
-		"dbms.backup.enabled=true", "dbms.backup.address=" + loopback(p.backup),
+		"dbms.backup.enabled=true", "dbms.backup.address=" + p.back(p.backup),
 	}
 	for name, port := range map[string]int{"discovery": p.discovery, "transaction": p.transaction, "raft": p.raft} {
 		for _, side := range []string{"listen", "advertised"} {
-			lines = append(lines, fmt.Sprintf("causal_clustering.%s_%s_address=%s", name, side, loopback(port)))
+			lines = append(lines, fmt.Sprintf("causal_clustering.%s_%s_address=%s", name, side, p.back(port)))
 		}
 	}
 	return lines
 }
 
-func join(all []ports, port func(ports) int) string {
+// join lists where members look for each other.
+func join(all []ports) string {
 	addresses := make([]string, len(all))
 	for i, p := range all {
-		addresses[i] = loopback(port(p))
+		addresses[i] = p.back(p.discovery)
 	}
 	return strings.Join(addresses, ",")
 }
@@ -130,7 +142,7 @@ func layOut(n int) ([]ports, error) {
 	all := make([]ports, n)
 	for i := range all {
 		f := free[6*i:]
-		all[i] = ports{bolt: f[0], http: f[1], discovery: f[2], transaction: f[3], raft: f[4], backup: f[5]}
+		all[i] = ports{bolt: f[0], http: f[1], discovery: f[2], transaction: f[3], raft: f[4], backup: f[5], host: here}
 	}
 	return all, nil
 }

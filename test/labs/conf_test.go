@@ -24,7 +24,7 @@ func TestConfNamesEveryMemberToTheOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	discovery := func(n int) string { return join(all[:n], func(p ports) int { return p.discovery }) }
+	discovery := func(n int) string { return join(all[:n]) }
 	for _, test := range []struct {
 		lab    Lab
 		member int
@@ -151,4 +151,29 @@ func TestAPortWithAnEndedConnectionIsNotFree(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Error("the port is taken for free")
+}
+
+// TestHostsOfTheirOwn: members on hosts of their own talk to clients and to each other on different networks.
+func TestHostsOfTheirOwn(t *testing.T) {
+	all, err := layOut(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		all[i].host = Host{Front: fmt.Sprintf("10.77.1.%d", i+1), Back: fmt.Sprintf("10.77.2.%d", i+1)}
+	}
+	for _, lab := range []Lab{HA, Causal} {
+		text := lab.conf(all[:lab.Cores+lab.Replicas], 1, "/logs")
+		for key, value := range settings(text) {
+			if strings.HasSuffix(key, "listen_address") && strings.HasPrefix(value, "127.") {
+				t.Errorf("%s: %s=%s", lab.Name, key, value)
+			}
+		}
+		if got := settings(text)["dbms.connector.bolt.listen_address"]; !strings.HasPrefix(got, "10.77.1.2:") {
+			t.Errorf("%s: Bolt at %s", lab.Name, got)
+		}
+		if strings.Count(text, "10.77.2.1:") == 0 || strings.Contains(text, "10.77.1.1:") {
+			t.Errorf("%s: the others are looked for in the wrong place:\n%s", lab.Name, text)
+		}
+	}
 }

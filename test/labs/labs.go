@@ -13,6 +13,7 @@
 package labs
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -37,6 +38,26 @@ type Lab struct {
 	Cores    int // members that vote; 1 when Alone
 	Replicas int // read replicas, CausalMode only
 	dist     *distribution
+}
+
+// Host is where a member runs.
+type Host struct {
+	Front string   // its address for clients: Bolt and HTTP
+	Back  string   // its address for other members
+	Enter []string // a command that starts the one behind it there, in its own place: such as ip netns exec NAME
+}
+
+// here is where members run when nothing else was said.
+var here = Host{Front: "127.0.0.1", Back: "127.0.0.1"}
+
+// Prepare fetches what the lab needs, so that it can be started where nothing can be fetched.
+func (l Lab) Prepare(ctx context.Context) error {
+	in, err := l.dist.install(ctx)
+	if err != nil || l.Kind == Alone {
+		return err
+	}
+	_, err = in.seed(ctx)
+	return err
 }
 
 // The labs. Bolt versions are those that facts were collected for; every member listens for Bolt and HTTP.

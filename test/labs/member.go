@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -67,7 +68,8 @@ func (m *Member) start() error {
 	}
 	defer console.Close() // the child has its own copy
 	args := append(m.install.javaArgs(), m.install.main, "--home-dir="+m.Home, "--config-dir="+filepath.Join(m.Home, "conf"))
-	cmd := exec.Command(m.install.jdk.Tool("java"), args...)
+	argv := slices.Concat(m.ports.host.Enter, []string{m.install.jdk.Tool("java")}, args)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = m.Home, cleanEnv(), console, console
 	if err := spawn(cmd); err != nil {
 		return fmt.Errorf("labs: cannot start %s: %w", m.Name, err)
@@ -240,7 +242,7 @@ func (m *Member) listens(ctx context.Context, port int) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		conn, err := net.DialTimeout("tcp", loopback(port), time.Second)
+		conn, err := net.DialTimeout("tcp", m.ports.back(port), time.Second)
 		if err == nil {
 			return conn.Close()
 		}

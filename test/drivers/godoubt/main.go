@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"time"
 
@@ -13,10 +14,20 @@ import (
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j/config"
 )
 
+// text is what every driver's program writes with.
+const text = "CREATE (n:Doubt {mark: $mark})"
+
+// outcome is what is printed of one write.
+type outcome struct {
+	Mark     string `json:"mark"`
+	Attempts int    `json:"attempts"`
+	Error    string `json:"error"`
+}
+
 func main() {
 	uri, user, password := flag.String("uri", "", ""), flag.String("user", "", ""), flag.String("password", "", "")
 	mark, work, closing := flag.String("mark", "", ""), flag.String("work", "", ""), flag.String("close", "", "")
-	timeout := flag.Duration("timeout", time.Minute, "")
+	timeout, count := flag.Duration("timeout", time.Minute, ""), flag.Int("count", 1, "")
 	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
 	defer cancel()
@@ -24,34 +35,48 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	session := driver.NewSession(ctx, neo4j.SessionConfig{})
-	attempts := 0
-	params := func() map[string]any {
-		if attempts++; attempts > 1 {
-			return map[string]any{"mark": *mark}
+	out := json.NewEncoder(os.Stdout)
+	for i := range *count {
+		o := outcome{Mark: *mark}
+		if *count > 1 {
+			o.Mark = fmt.Sprintf("%s/%d", *mark, i+1)
 		}
-		return map[string]any{"mark": *mark, "close": *closing}
+		o.write(ctx, driver, *work == "auto", *closing)
+		out.Encode(o) //nolint:errcheck // who reads it would miss it
 	}
-	if *work == "auto" {
-		result, runErr := session.Run(ctx, "CREATE (n)", params())
-		if err = runErr; err == nil {
-			_, err = result.Consume(ctx)
+}
+
+// write writes one node and notes what came of it.
+func (o *outcome) write(ctx context.Context, driver neo4j.DriverWithContext, auto bool, closing string) {
+	session := driver.NewSession(ctx, neo4j.SessionConfig{})
+	defer session.Close(ctx) //nolint:errcheck // what counts was said by then
+	params := func() map[string]any {
+		if o.Attempts++; o.Attempts > 1 {
+			return map[string]any{"mark": o.Mark}
 		}
+		return map[string]any{"mark": o.Mark, "close": closing}
+	}
+	var err error
+	if auto {
+		err = consume(ctx, func() (neo4j.ResultWithContext, error) { return session.Run(ctx, text, params()) })
 	} else {
 		_, err = session.ExecuteWrite(ctx, func(tx neo4j.ManagedTransaction) (any, error) {
-			result, err := tx.Run(ctx, "CREATE (n)", params())
-			if err != nil {
-				return nil, err
-			}
-			return result.Consume(ctx)
+			return nil, consume(ctx, func() (neo4j.ResultWithContext, error) { return tx.Run(ctx, text, params()) })
 		})
 	}
-	answer := map[string]any{"attempts": attempts, "error": ""}
-	if err != nil {
-		answer["error"] = err.Error()
-		if e, ok := errors.AsType[*neo4j.Neo4jError](err); ok {
-			answer["error"] = e.Code
-		}
+	if err == nil {
+		return
 	}
-	json.NewEncoder(os.Stdout).Encode(answer) //nolint:errcheck // who reads it would miss it
+	o.Error = err.Error()
+	if e, ok := errors.AsType[*neo4j.Neo4jError](err); ok {
+		o.Error = e.Code
+	}
+}
+
+func consume(ctx context.Context, run func() (neo4j.ResultWithContext, error)) error {
+	result, err := run()
+	if err == nil {
+		_, err = result.Consume(ctx)
+	}
+	return err
 }

@@ -11,16 +11,34 @@ import org.neo4j.driver.Session;
 import org.neo4j.driver.exceptions.Neo4jException;
 
 public class Doubt44 {
-    static int attempts = 0;
+    static int attempts;
 
-    static Map<String, Object> params(Map<String, String> args) {
+    static Map<String, Object> params(Map<String, String> args, String mark) {
         Map<String, Object> params = new HashMap<>();
-        params.put("mark", args.get("mark"));
+        params.put("mark", mark);
         attempts++;
         if (attempts == 1) {
             params.put("close", args.get("close"));
         }
         return params;
+    }
+
+    static String write(Driver driver, Map<String, String> args, String mark) {
+        String text = "CREATE (n:Doubt {mark: $mark})";
+        attempts = 0;
+        try (Session session = driver.session()) {
+            if (args.get("work").equals("auto")) {
+                session.run(text, params(args, mark)).consume();
+            } else {
+                session.writeTransaction(tx -> {
+                    tx.run(text, params(args, mark)).consume();
+                    return 0;
+                });
+            }
+        } catch (Neo4jException e) {
+            return e.code() == null || e.code().equals("N/A") ? e.getClass().getSimpleName() : e.code();
+        }
+        return "";
     }
 
     public static void main(String[] argv) {
@@ -29,21 +47,13 @@ public class Doubt44 {
             args.put(argv[i].replaceFirst("^-+", ""), argv[i + 1]);
         }
         Config config = Config.builder().withMaxTransactionRetryTime(10, TimeUnit.SECONDS).build();
-        String error = "";
         Driver driver = GraphDatabase.driver(args.get("uri"), AuthTokens.basic(args.get("user"), args.get("password")), config);
-        try (Session session = driver.session()) {
-            if (args.get("work").equals("auto")) {
-                session.run("CREATE (n)", params(args)).consume();
-            } else {
-                session.writeTransaction(tx -> {
-                    tx.run("CREATE (n)", params(args)).consume();
-                    return 0;
-                });
-            }
-        } catch (Neo4jException e) {
-            error = e.code() == null || e.code().equals("N/A") ? e.getClass().getSimpleName() : e.code();
+        int count = Integer.parseInt(args.getOrDefault("count", "1"));
+        for (int i = 1; i <= count; i++) {
+            String mark = count == 1 ? args.get("mark") : args.get("mark") + "/" + i;
+            String error = write(driver, args, mark);
+            System.out.println("{\"mark\": \"" + mark + "\", \"attempts\": " + attempts + ", \"error\": \"" + error + "\"}");
         }
-        System.out.println("{\"attempts\": " + attempts + ", \"error\": \"" + error + "\"}");
         driver.close();
         System.exit(0);
     }

@@ -16,24 +16,26 @@ for (let i = 3; i + 1 < process.argv.length; i += 2) args[process.argv[i].replac
 const driver = neo4j.driver(args.uri, neo4j.auth.basic(args.user, args.password), Object.assign(
   { connectionTimeout: 5000, maxTransactionRetryTime: 10000 }, isOld ? { encrypted: 'ENCRYPTION_OFF' } : {}))
 
-let attempts = 0
-function params () {
-  attempts++
-  return attempts > 1 ? { mark: args.mark } : { mark: args.mark, close: args.close }
-}
-
-async function main () {
+async function doOne (mark) {
+  let attempts = 0
+  const params = () => ++attempts > 1 ? { mark } : { mark, close: args.close }
+  const text = 'CREATE (n:Doubt {mark: $mark})'
   const session = driver.session()
   const write = session.executeWrite || session.writeTransaction
   let error = ''
   try {
-    if (args.work === 'auto') await session.run('CREATE (n)', params())
-    else await write.call(session, tx => tx.run('CREATE (n)', params()))
+    if (args.work === 'auto') await session.run(text, params())
+    else await write.call(session, tx => tx.run(text, params()))
   } catch (e) {
     error = `${e.code || e.name}`
   }
-  process.stdout.write(JSON.stringify({ attempts, error }) + '\n')
+  process.stdout.write(JSON.stringify({ mark, attempts, error }) + '\n')
   await session.close()
+}
+
+async function main () {
+  const count = Number(args.count || 1)
+  for (let i = 1; i <= count; i++) await doOne(count === 1 ? args.mark : `${args.mark}/${i}`)
   await driver.close()
 }
 
