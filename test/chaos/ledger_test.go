@@ -41,7 +41,7 @@ func balance(ops []op, stored map[string]int, from, to time.Time) account {
 	a := account{most: make(map[string]int), stall: make(map[kind]stall)}
 	for _, o := range ops {
 		switch o.kind {
-		case write, writeTx:
+		case write, writeTx, lateWrite:
 			a.wrote(o, stored[o.id])
 		default:
 			a.read(o)
@@ -99,7 +99,9 @@ func (a *account) stalls(ops []op, from, to time.Time) {
 	}
 	kinds := make(map[string]kind)
 	for _, o := range slices.SortedFunc(slices.Values(ops), func(a, b op) int { return a.done.Compare(b.done) }) {
-		kinds[o.worker] = o.kind
+		if _, ok := kinds[o.worker]; !ok {
+			kinds[o.worker], last[o.worker] = o.kind, o.begun // one that begins late has not stalled before
+		}
 		if o.err == nil {
 			note(o.worker, o.kind, o.done)
 		}
@@ -144,6 +146,7 @@ func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
 	refused := &neo4j.Neo4jError{Code: "Neo.TransientError.Transaction.LeaderSwitch"}
 	ops := []op{
 		{kind: write, worker: "w1", id: "kept", done: at(100)},
+		{kind: lateWrite, worker: "w9", id: "late", begun: at(2900), done: at(3000)},
 		{kind: write, worker: "w1", id: "lost", done: at(200)},
 		{kind: write, worker: "w1", id: "twice", done: at(3000)},
 		{kind: write, worker: "w1", id: "doubt there", done: at(110), err: doubt},
@@ -154,8 +157,8 @@ func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
 		{kind: read, worker: "r1", id: "kept", done: at(350)},
 		{kind: readBehind, worker: "r2", id: "kept", done: at(300), stale: true},
 	}
-	a := balance(ops, map[string]int{"kept": 1, "twice": 2, "doubt there": 1, "lied": 1}, at(0), at(3100))
-	if a.writes != 3 || a.reads != 3 || a.doubt != 2 || a.doubtDone != 1 || a.stale != 1 || len(a.errors) != 2 {
+	a := balance(ops, map[string]int{"kept": 1, "late": 1, "twice": 2, "doubt there": 1, "lied": 1}, at(0), at(3100))
+	if a.writes != 4 || a.reads != 3 || a.doubt != 2 || a.doubtDone != 1 || a.stale != 1 || len(a.errors) != 2 {
 		t.Errorf("got %+v", a)
 	}
 	for what, got := range map[string][]string{"lost": a.lost, "twice": a.twice, "lied": a.lied} {
@@ -165,6 +168,9 @@ func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
 	}
 	if got := a.stall[write]; got.took != 2800*time.Millisecond || got.worker != "w1" || !got.from.Equal(at(200)) {
 		t.Errorf("the writes' stall is %+v; want 2.8 s of w1 from 200 ms on", got)
+	}
+	if got := a.stall[lateWrite]; got.took != 100*time.Millisecond {
+		t.Errorf("the late writes' stall is %+v; want 0.1 s, from its begin on", got)
 	}
 	if got := a.stall[read]; got.took != 2750*time.Millisecond {
 		t.Errorf("the reads' stall is %+v; want 2.75 s up to the end", got)

@@ -23,7 +23,7 @@ func partitions(w *network) []fault {
 		}
 	}
 	return []fault{
-		{name: "cut-off-leader", leader: true, bring: cutLeader(back)},
+		{name: "cut-off-leader", leader: true, vain: true, bring: cutLeader(back)},
 		{name: "isolate-leader", leader: true, silent: true, bring: cutLeader(front, back)},
 	}
 }

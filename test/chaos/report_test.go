@@ -91,14 +91,19 @@ func (f fault) limits(r round) map[kind]time.Duration {
 		writes, reads = max(r.election, found)+writeGrace, found+readStall
 	}
 	writes, reads = writes+2*max(r.control, r.leader), reads+2*r.control
-	return map[kind]time.Duration{write: writes, writeTx: writes, read: reads, readBehind: max(writes, reads)}
+	limits := map[kind]time.Duration{write: writes, writeTx: writes, lateWrite: writes, read: reads, readBehind: max(writes, reads)}
+	if f.vain {
+		delete(limits, write)
+		delete(limits, writeTx)
+	}
+	return limits
 }
 
 // String is one round in a line.
 func (r round) String() string {
-	return fmt.Sprintf("%s hit: %d writes, %d reads; %d errors, %d in doubt (%d of them done), %d lost, %d twice, %d stale; stalls: writes %.2f s, managed %.2f s, reads %.2f s, causal %.2f s; no leader for %.2f s, a member took %.2f s, the leader %.2f s; took %.0f s",
+	return fmt.Sprintf("%s hit: %d writes, %d reads; %d errors, %d in doubt (%d of them done), %d lost, %d twice, %d stale; stalls: writes %.2f s, managed %.2f s, late writes %.2f s, reads %.2f s, causal %.2f s; no leader for %.2f s, a member took %.2f s, the leader %.2f s; took %.0f s",
 		r.hit, r.writes, r.reads, len(r.errors), r.doubt, r.doubtDone, len(r.lost), len(r.twice), r.stale,
-		r.stall[write].took.Seconds(), r.stall[writeTx].took.Seconds(), r.stall[read].took.Seconds(), r.stall[readBehind].took.Seconds(),
+		r.stall[write].took.Seconds(), r.stall[writeTx].took.Seconds(), r.stall[lateWrite].took.Seconds(), r.stall[read].took.Seconds(), r.stall[readBehind].took.Seconds(),
 		r.election.Seconds(), r.control.Seconds(), r.leader.Seconds(), r.took.Seconds())
 }
 

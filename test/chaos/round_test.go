@@ -18,6 +18,7 @@ import (
 const (
 	warmUp   = 3 * time.Second // of work before the fault
 	coolDown = 3 * time.Second // of work after it was mended
+	lateTime = 8 * time.Second // after a fault: another leads
 	mendTime = 6 * time.Minute // for a fault to be over, and for the cluster to be whole again
 )
 
@@ -85,7 +86,13 @@ func once(t *testing.T, c *labs.Cluster, by *contender, f fault) (r round, err e
 	ctx, cancel := context.WithTimeout(t.Context(), mendTime)
 	defer cancel()
 	r.at = time.Now()
+	late := time.AfterFunc(lateTime, func() {
+		if f.vain {
+			work.begin(lateWorkers)
+		}
+	})
 	r.hit, err = f.bring(ctx, c, watch)
+	late.Stop()
 	until := time.Now()
 	r.election = watch.end()
 	if err == nil {

@@ -21,13 +21,19 @@ const (
 	writeTx    kind = "managed write" // the same in a transaction function
 	read       kind = "read"          // an auto-commit read without bookmarks
 	readBehind kind = "causal read"   // a transaction function that reads what was just acknowledged, with its bookmark
+	lateWrite  kind = "late write"    // as write, by a worker that begins after the fault
 )
 
-// workers is how many there are of each kind.
-var workers = []struct {
+// crew is how many workers there are of a kind.
+type crew struct {
 	kind  kind
 	count int
-}{{write, 4}, {writeTx, 2}, {read, 4}, {readBehind, 2}}
+}
+
+var (
+	workers     = []crew{{write, 4}, {writeTx, 2}, {read, 4}, {readBehind, 2}}
+	lateWorkers = []crew{{lateWrite, 2}}
+)
 
 // pause is between two operations of a worker.
 const pause = 5 * time.Millisecond
@@ -64,13 +70,18 @@ type value struct {
 // startWorkload has the workers begin.
 func startWorkload(to target, run string) *workload {
 	w := &workload{target: to, run: run, stop: make(chan struct{})}
-	for _, kind := range workers {
-		for i := range kind.count {
-			name := fmt.Sprintf("%s %d", kind.kind, i+1)
-			w.wait.Go(func() { w.work(kind.kind, name) })
+	w.begin(workers)
+	return w
+}
+
+// begin has more workers begin; not after end.
+func (w *workload) begin(crews []crew) {
+	for _, c := range crews {
+		for i := range c.count {
+			name := fmt.Sprintf("%s %d", c.kind, i+1)
+			w.wait.Go(func() { w.work(c.kind, name) })
 		}
 	}
-	return w
 }
 
 // end has the workers finish what they do, and returns all that they did.
@@ -89,7 +100,7 @@ func (w *workload) work(k kind, name string) {
 		}
 		o := op{kind: k, worker: name, begun: time.Now()}
 		switch k {
-		case write, writeTx:
+		case write, writeTx, lateWrite:
 			o.id = fmt.Sprintf("%s %s %d", w.run, name, n)
 			w.write(&o)
 		default:
@@ -142,7 +153,7 @@ func (w *workload) write(o *op) {
 	session := w.target.writer.NewSession(ctx, neo4j.SessionConfig{AccessMode: neo4j.AccessModeWrite})
 	defer session.Close(ctx) //nolint:errcheck // what counts was said by then
 	params := map[string]any{"run": w.run, "id": o.id}
-	if o.kind == write {
+	if o.kind != writeTx {
 		o.err = consume(ctx, func() (neo4j.ResultWithContext, error) { return session.Run(ctx, createText, params) })
 	} else {
 		_, o.err = session.ExecuteWrite(ctx, func(tx neo4j.ManagedTransaction) (any, error) {
