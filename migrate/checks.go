@@ -71,7 +71,6 @@ type check struct {
 	line     *line // option httpchk; nil: there is none
 	method   string
 	path     string
-	version  string
 	headers  map[string]string // by lower-case name
 	expected []expectation
 }

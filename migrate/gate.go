@@ -45,7 +45,6 @@ type front struct {
 	binds     []string
 	protocols []string
 	cert      string
-	client    []string // where bind asks for what boltgate has not
 	fromProxy bool
 	maximum   int
 	maxAt     []*line

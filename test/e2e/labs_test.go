@@ -11,7 +11,7 @@ import (
 )
 
 func TestHA(t *testing.T) {
-	everything(t, labs.HA, classify, readOnly, stage{"classic", classicHA}, learning)
+	everything(t, labs.HA, classify, readOnly, stage{"migrated", migratedHA}, stage{"classic", classicHA}, learning)
 }
 func TestCausal(t *testing.T) {
 	everything(t, labs.Causal, stage{"causality", causality}, stage{"causality over HTTP", causalityHTTP}, stage{"application", causalGate}, learning, twoLeaders)
