@@ -35,6 +35,7 @@ type Cluster struct {
 	remotes    map[string]*database     // guarded by mu: behind remote aliases, by alias
 	users      map[string]string        // guarded by mu
 	expired    map[string]bool          // guarded by mu: users whose password is due
+	limited    map[string]bool          // guarded by mu: users that see no servers
 	sides      map[string]int           // guarded by mu: partition side by member; nil when whole
 	lags       map[string]time.Duration // guarded by mu: by member, where it is not Options.Lag
 	tells      map[string][]string      // guarded by mu: the servers that a member tells of, where it was told to lie
@@ -51,7 +52,7 @@ func Start(o Options) (*Cluster, error) {
 	c := &Cluster{
 		opt: o, log: o.Logger, nudge: make(chan struct{}, 1), news: make(chan Election, 64), changed: make(chan struct{}),
 		random: rand.New(rand.NewPCG(uint64(o.Seed), 0x7374616e64696e)), users: make(map[string]string), remotes: make(map[string]*database), homes: maps.Clone(o.Home),
-		lags: make(map[string]time.Duration), expired: make(map[string]bool),
+		lags: make(map[string]time.Duration), expired: make(map[string]bool), limited: make(map[string]bool),
 	}
 	if c.homes == nil {
 		c.homes = make(map[string]string)

@@ -12,11 +12,17 @@ import (
 // system answers the queries about the cluster that drivers, checks and people send; known is false for all others.
 func (t *transaction) system(text string, list []string, params map[string]any) (r *result, f *bolt.Failure, known bool) {
 	if name := calledProcedure(list); name != "" {
+		if f := t.mayNotSee(name); f != nil {
+			return nil, f, true
+		}
 		return t.procedure(name, text, list, params)
 	}
 	multi := t.m.release().multi()
 	switch first, second := at(list, 0), at(list, 1); {
 	case first == "SHOW" && multi:
+		if f := t.mayNotSee(second); f != nil {
+			return nil, f, true
+		}
 		r, f = t.show(second, list[1:], text, params)
 		return r, f, r != nil || f != nil
 	case multi && (second == "ALIAS" || at(list, 3) == "ALIAS") && first != "MATCH":

@@ -25,6 +25,22 @@ func (c *Cluster) DropUser(user string) { c.change(func() { delete(c.users, user
 // ExpirePassword makes a user have to change the password before anything else.
 func (c *Cluster) ExpirePassword(user string) { c.change(func() { c.expired[user] = true }) }
 
+// LimitUser takes from a user the right to see servers and settings.
+func (c *Cluster) LimitUser(user string) { c.change(func() { c.limited[user] = true }) }
+
+// mayNotSee refuses a limited user what only administrators see: procedures by upper-case name, and what stands behind SHOW.
+func (t *transaction) mayNotSee(what string) *bolt.Failure {
+	t.m.c.mu.Lock()
+	defer t.m.c.mu.Unlock()
+	switch what {
+	case "SERVERS", "SERVER", "SETTINGS", "DBMS.CLUSTER.OVERVIEW", "DBMS.LISTCONFIG":
+		if t.m.c.limited[t.user] {
+			return failure(bolt.CodeForbidden, "Permission denied for user '%s'.", t.user)
+		}
+	}
+	return nil
+}
+
 func (c *Cluster) isExpired(user string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -24,7 +24,7 @@ func main() {
 
 func newRootCommand() *cobra.Command {
 	root := newGateCommand()
-	root.AddCommand(newRunCommand(), newDemoCommand(), newCheckCommand(), newMigrateCommand(), newClassifyCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newDemoCommand(), newCheckCommand(), newMigrateCommand(), newDoctorCommand(), newClassifyCommand(), newBenchCommand(), newVersionCommand())
 	root.AddCommand(operatorCommands()...)
 	return root
 }
