@@ -14,12 +14,13 @@ import (
 // This file owns the look into the answers of statements: one that a member refused because of its role, before it did
 // anything, is not for the client but goes to another member (design rule 2c and "Reads and writes").
 
-// inspects tells whether the answer may hold such a refusal: statements that commit with their request, held whole, of
-// which the client did not say that they are reads.
+// inspects tells whether the answer may hold such a refusal: statements that commit with their request, held whole, or of an explicit
+// transaction, of which the client did not say that they are reads.
 func (c *httpConn) inspects() bool {
 	w := c.w
 	u := &w.unit
-	return w.path.kind == routeStatements && u.held && u.declared != declaredRead && w.body.kind != noBody && c.front.router().Policy.Member == ""
+	statements := w.path.kind == routeStatements && u.held && u.declared != declaredRead
+	return w.body.kind != noBody && c.front.router().Policy.Member == "" && (statements || c.inTransaction())
 }
 
 // answerLook finds the first row or error in an answer.
@@ -91,6 +92,12 @@ func (c *httpConn) inspect(lease *pool.Lease, n int) (again bool, err error) {
 			}
 			return false, c.lost(lease, false, err)
 		}
+	}
+	if w.path.kind != routeStatements {
+		if look.row || !c.endsTransaction(string(look.code)) {
+			return false, nil
+		}
+		return true, c.tellRefused(lease, string(look.code), body.over() && !w.ans.close)
 	}
 	if look.row || !c.elsewhere(lease.Member, string(look.code)) {
 		if u := &w.unit; !u.denied {

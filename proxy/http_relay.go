@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/internal/mutant"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/routing"
 )
@@ -392,7 +393,7 @@ func (c *httpConn) lost(lease *pool.Lease, unsent bool, cause error) error {
 	}
 	if cause == errLeft {
 		c.closing = true
-		lease.Release(false)
+		lease.Release(mutant.Is(mutant.WebLendUnclean))
 		return errLeft
 	}
 	m, stale := lease.Member, unsent && !lease.Fresh
@@ -413,7 +414,7 @@ func (c *httpConn) lost(lease *pool.Lease, unsent bool, cause error) error {
 	case unsent:
 		c.srv.counts.again(resentUnsent)
 		return errAgain
-	case u.resendable(w.path) && !u.expired() && c.mayRetry(m, resentLost):
+	case u.resendable(w.path) && !u.expired() && c.mayRetry(m, resentLost), mutant.Is(mutant.WebResendLostWrite) && w.path.kind == routeStatements:
 		return errAgain
 	}
 	return c.tellLoss(m, unsent)
@@ -434,6 +435,9 @@ func (c *httpConn) tellLoss(m *cluster.Member, unsent bool) error {
 			"the connection to member " + m.Name + " was lost; nothing was committed" + spent(u.denied) + ", please try again"})
 	}
 	c.doubted(m.Name, "")
+	if mutant.Is(mutant.WebLossIsSuccess) {
+		return c.answerOwn(200, "application/json", "", []byte(`{"results":[],"errors":[]}`))
+	}
 	return c.answerFailure(httpFailure{502, codeCommitFailed, "the connection to member " + m.Name +
 		" was lost before it answered; whether the transaction was committed is unknown. Look before you try again."})
 }

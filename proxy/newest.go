@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/internal/mutant"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -72,6 +73,9 @@ func (n *newest) of(ctx context.Context, q question, by inquirer) (*batch, error
 	for i := range b.list { // one that does not lead any more, and does not know it, names what it has: at least what went through this gate is seen
 		p := &b.list[i]
 		p.Tx = max(p.Tx, n.progress.highest(p.DB))
+		if mutant.Is(mutant.ClusterOwnGate) {
+			p.Tx = n.progress.highest(p.DB)
+		}
 	}
 	return b, nil
 }

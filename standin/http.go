@@ -13,10 +13,12 @@ import (
 	"github.com/boltgate/boltgate/cluster"
 )
 
-// MemberHeader names the member in every HTTP answer; RoleHeader is its role for the first database.
+// MemberHeader names the member in every HTTP answer; RoleHeader is its role for the first database. What a request has in EchoHeader its answer
+// has too, so that a client knows the answer for its own.
 const (
 	MemberHeader = "X-Standin-Member"
 	RoleHeader   = "X-Standin-Role"
+	EchoHeader   = "X-Standin-Echo"
 )
 
 func (m *member) serveHTTP(life context.Context, l net.Listener) {
@@ -57,6 +59,9 @@ func (m *member) handler(life context.Context) http.Handler {
 		}
 		w.Header().Set(MemberHeader, m.name)
 		w.Header().Set(RoleHeader, m.c.Role("", m.name).String())
+		if echo := r.Header.Get(EchoHeader); echo != "" {
+			w.Header().Set(EchoHeader, echo)
+		}
 		h := &httpRequest{m: m, w: w, r: r}
 		if !h.authorized() || h.passwordDue() {
 			return

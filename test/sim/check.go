@@ -84,7 +84,7 @@ func (c *checker) readLogs() {
 
 // statementMarks are the marks that an attempt leaves when it is carried out.
 func (a *attempt) statementMarks() (marks []string) {
-	if !a.explicit {
+	if !a.explicit && a.statements == 1 {
 		return []string{a.mark}
 	}
 	for i := range a.statements {
@@ -132,6 +132,8 @@ func (c *checker) write(a *attempt) {
 		c.violated(ruleLost, a, "it was acknowledged and is not in the log")
 	case a.outcome == done && a.rolls && n > 0 && !a.interrupted:
 		c.violated(ruleNothingDone, a, "it was rolled back and is in the log")
+	case a.outcome == done && a.tx > 0 && !a.rolls && !a.interrupted && !a.selfCommitting && c.place[a.statementMarks()[0]].tx != a.tx:
+		c.violated(ruleOthersAnswer, a, "its answer names transaction %d, and it is %d", a.tx, c.place[a.statementMarks()[0]].tx)
 	case a.outcome == ignored && n > 0:
 		c.violated(ruleNothingDone, a, "it was ignored and is in the log; deliveries %v", c.deliveries[a.mark])
 	case a.outcome == failed && a.code != bolt.CodeCommitFailed && n > 0:
@@ -161,8 +163,9 @@ func (c *checker) visible(a *attempt) {
 			c.violated(ruleBroken, a, "nothing of an answer had come; deliveries %v", tries)
 		}
 	case a.code == bolt.CodeCommitFailed && a.ours():
-		mayWrite := func(d *delivery) bool { return a.writes || !a.explicit && d.plain } // a read that we send plain is not known to be one
-		if !slices.ContainsFunc(tries, func(d *delivery) bool { return d.decided && d.answered == "" && d.ended && mayWrite(d) }) {
+		left := func(d *delivery) bool { return d.decided || a.web && d.partly }                    // a server may commit by a body whose last bytes, which say nothing, are missing
+		mayWrite := func(d *delivery) bool { return a.writes || (!a.explicit || a.web) && d.plain } // a read that we send plain is not known to be one
+		if !slices.ContainsFunc(tries, func(d *delivery) bool { return left(d) && d.answered == "" && d.ended && mayWrite(d) }) {
 			c.violated(ruleDoubt, a, "no member may have carried it out; deliveries %v", tries)
 		}
 	case a.code == bolt.CodeLeaderSwitch && a.ours():
@@ -172,8 +175,9 @@ func (c *checker) visible(a *attempt) {
 			c.violated(ruleVisible, a, "it did not wait: %s", a.text)
 		}
 	case a.code == bolt.CodeNotALeader || a.code == bolt.CodeReadOnlyDatabase || a.code == bolt.CodeDatabaseUnavailable || a.ours():
-		commits := func(d *delivery) bool { return a.explicit && d.decided && d.answered == a.code } // passed on unchanged
-		if !a.declared && !slices.ContainsFunc(tries, commits) {
+		commits := func(d *delivery) bool { return a.explicit && !a.web && d.decided && d.answered == a.code } // passed on unchanged
+		begun := a.web && a.records > 0                                                                        // such an answer goes on
+		if !a.declared && !begun && !slices.ContainsFunc(tries, commits) {
 			c.violated(ruleVisible, a, "%s; deliveries %v", a.text, tries)
 		}
 	case !slices.ContainsFunc(tries, func(d *delivery) bool { return d.failed == a.code }):
@@ -185,6 +189,9 @@ func (c *checker) visible(a *attempt) {
 // not be sent again.
 func (c *checker) leaderSwitch(a *attempt, tries []*delivery) {
 	if a.took() >= hold-checkTimeout || len(tries) >= maxTries || a.records > 0 || !a.explicit && a.answers > 0 {
+		return
+	}
+	if a.web && a.explicit && a.answers > 0 { // its member is not there
 		return
 	}
 	for _, d := range tries {
@@ -211,7 +218,7 @@ func (c *checker) staleReads() {
 			continue
 		}
 		for _, w := range c.attempts {
-			if w.end == 0 || w.end > r.begin || w.db != r.db || !c.inScope(w, r) {
+			if w.end == 0 || w.end > r.begin || w.db != r.db || !c.inScope(w, r) || r.web && !w.writes && c.byTime() {
 				continue
 			}
 			if must := c.shown(w); must > r.applied {
@@ -226,20 +233,48 @@ func (c *checker) staleReads() {
 func (c *checker) inScope(w, r *attempt) bool {
 	switch c.plan.causality {
 	case proxy.CausalityUser:
-		return w.user == r.user
+		return w.user == r.user && w.gate == r.gate
 	case proxy.CausalitySession:
 		return w.session == r.session
 	case proxy.CausalityCluster:
-		return true
+		return w.gate == r.gate || c.calm(r)
 	}
 	return false
+}
+
+// calm tells whether the gate of a read surely knew the leader: nothing was wrong when the read began, nor just before. Else it may ask one that was
+// replaced, which does not know what went through another gate.
+func (c *checker) calm(r *attempt) bool {
+	const settled = 6 * time.Second // two checks and what they may take
+	for _, f := range c.plan.faults {
+		if began := c.start.Add(f.at); !r.to.Before(began) && r.from.Before(began.Add(f.lasts+settled)) {
+			return false
+		}
+	}
+	for _, at := range c.elections[r.db] {
+		if !r.to.Before(at) && r.from.Before(at.Add(settled)) {
+			return false
+		}
+	}
+	return true
+}
+
+// byTime tells whether reads over HTTP see what their user wrote, and not what it saw: where no bookmark can say that, time stands for writes.
+func (c *checker) byTime() bool {
+	return c.plan.noBookmarks() && c.plan.causality != proxy.CausalityCluster
 }
 
 // shown is the transaction that an attempt's client knows to be there: of its bookmark, or of its write that is there although nobody
 // could say so.
 func (c *checker) shown(w *attempt) int64 {
+	if w.web && !w.writes { // what an answer over HTTP showed is learned from short ones only
+		return 0
+	}
 	if w.outcome == done && w.tx > 0 {
 		return w.tx
+	}
+	if w.web && w.outcome == done && !w.rolls { // its answer names none before 5.0
+		return c.place[w.statementMarks()[0]].tx
 	}
 	if w.writes && w.outcome == failed && w.code == bolt.CodeCommitFailed {
 		if p, ok := c.place[w.statementMarks()[0]]; ok && c.entryTime(p).Before(w.to) {

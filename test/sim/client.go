@@ -25,6 +25,7 @@ type client struct {
 	count  int // attempts so far
 
 	conn      net.Conn // nil without a connection
+	gate      *gate    // to which it is
 	in        bolt.Reader
 	version   bolt.Version
 	user      string
@@ -79,8 +80,9 @@ func (c *client) leave() {
 func (c *client) connect() bool {
 	w := c.w
 	host := fmt.Sprint("client", c.id)
-	w.network.Link(host, gateAddress).Weather(w.plan.weather)
-	conn, err := w.network.DialFrom(context.Background(), host, gateAddress)
+	c.gate = w.anyGate(c.random)
+	w.network.Link(host, c.gate.address()).Weather(w.plan.weather)
+	conn, err := w.network.DialFrom(context.Background(), host, c.gate.address())
 	if err != nil {
 		w.history.wrong(ruleVisible, "", "client %d cannot connect: %v", c.id, err)
 		return false
@@ -250,7 +252,10 @@ func (c *client) summary(q ask, a answer) {
 	}
 }
 
-func (c *client) keepBookmark(at *attempt, text string) {
+func (c *client) keepBookmark(at *attempt, text string) { keepBookmark(c.bookmarks, at, text) }
+
+// keepBookmark notes the bookmark of an attempt's answer, and keeps it in of when it is the newest of its database.
+func keepBookmark(of map[string]bookmark, at *attempt, text string) {
 	list, _ := bolt.ParseBookmark(nil, []byte(text))
 	for _, p := range list {
 		if len(list) == 1 || p.DB != bolt.SystemDB {
@@ -260,8 +265,8 @@ func (c *client) keepBookmark(at *attempt, text string) {
 	if len(list) != 1 {
 		return // it holds what the client passed of other databases
 	}
-	if old := c.bookmarks[at.db]; at.tx > old.tx {
-		c.bookmarks[at.db] = bookmark{text, at.tx}
+	if old := of[at.db]; at.tx > old.tx {
+		of[at.db] = bookmark{text, at.tx}
 	}
 }
 

@@ -161,9 +161,11 @@ func (w *world) move(db, from string) {
 
 // links does something to every link between the gate and a member.
 func (w *world) links(member string, do func(*memnet.Link)) {
-	for _, from := range [...]string{gateHost, checksHost} {
-		for _, address := range [...]string{member + boltPort, member + httpPort} {
-			do(w.network.Link(from, address))
+	for i := range w.gates {
+		for _, from := range [...]string{nameOf(gateHost, i), nameOf(checksHost, i)} {
+			for _, address := range [...]string{member + boltPort, member + httpPort} {
+				do(w.network.Link(from, address))
+			}
 		}
 	}
 }

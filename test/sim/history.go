@@ -29,19 +29,22 @@ func (o outcome) String() string {
 type attempt struct {
 	mark     string // that nobody else has; statements of a transaction add ".1", ".2", …
 	session  string
+	gate     *gate // that it went through; of a transaction over HTTP the last
 	user, db string
 
+	web               bool // over HTTP
 	writes, explicit  bool
 	rolls             bool // ends with ROLLBACK
 	selfCommitting    bool
-	declared          bool     // mode "r"
-	bookmark          int64    // the transaction that its bookmark names; 0 none
-	rows              int      // that each statement should return
-	statements        int      // that it has
-	interrupted, left bool     // the client sent RESET, or went away, in its middle
-	expected          int      // records that its statements return, all in all
-	asBookmark        string   // what it sends
-	behind            *attempt // that it was pipelined behind; nil
+	declared          bool          // mode "r"
+	bookmark          int64         // the transaction that its bookmark names; 0 none
+	rows              int           // that each statement should return
+	statements        int           // that it has
+	interrupted, left bool          // the client sent RESET, or went away, in its middle
+	expected          int           // records that its statements return, all in all
+	asBookmark        string        // what it sends
+	behind            *attempt      // that it was pipelined behind; nil
+	patience          time.Duration // what a member takes for it, and its client does not wait
 
 	begin, end int // places in the history; end 0: never
 	from, to   time.Time
@@ -68,6 +71,9 @@ func (a *attempt) String() string {
 	}
 	if a.declared {
 		kind += " (declared)"
+	}
+	if a.web {
+		kind += " over HTTP"
 	}
 	return fmt.Sprintf("%s: %s of %s on %s: %v %s after %v, %d answers, %d records", a.mark, kind, a.user, a.db, a.outcome, a.code, a.to.Sub(a.from), a.answers, a.records)
 }
@@ -110,6 +116,7 @@ type History struct {
 	executions map[string][]execution // by a statement's mark
 	logs       map[string][]standin.Entry
 	leaders    map[string]standin.Election // by database: the newest
+	elections  map[string][]time.Time      // by database
 	faults     []Violation                 // found while it ran
 	notes      []string
 }
@@ -118,7 +125,7 @@ type History struct {
 const foundOut = 3 * splitCheckEvery
 
 func newHistory(p *plan) *History {
-	return &History{plan: p, start: time.Now(), deliveries: map[string][]*delivery{}, executions: map[string][]execution{}, logs: map[string][]standin.Entry{}, leaders: map[string]standin.Election{}}
+	return &History{plan: p, start: time.Now(), deliveries: map[string][]*delivery{}, executions: map[string][]execution{}, logs: map[string][]standin.Entry{}, leaders: map[string]standin.Election{}, elections: map[string][]time.Time{}}
 }
 
 // attemptOf is the mark of the attempt that a statement's mark, or a batch's, belongs to.
@@ -203,6 +210,7 @@ func (h *History) elected(e standin.Election) {
 	defer h.mu.Unlock()
 	h.noteLocked("%s leads %s, term %d", e.Leader, e.DB, e.Term)
 	h.leaders[e.DB] = e
+	h.elections[e.DB] = append(h.elections[e.DB], e.At)
 }
 
 // take keeps what the members' logs hold.

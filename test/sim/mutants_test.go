@@ -28,6 +28,11 @@ var breaks = map[mutant.Mutant][]string{
 	mutant.LossIsSuccess:    {ruleLost},
 	mutant.StaleClaimant:    {ruleClaimant},
 	mutant.ResetFirst:       {ruleOthersAnswer, ruleLost},
+
+	mutant.WebLendUnclean:     {ruleOthersAnswer},
+	mutant.WebResendLostWrite: {ruleTwice},
+	mutant.WebLossIsSuccess:   {ruleLost},
+	mutant.ClusterOwnGate:     {ruleStale},
 }
 
 // TestEveryMutantIsCaught plants one bug after the other and looks for the first seed that finds it:

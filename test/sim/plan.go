@@ -23,6 +23,9 @@ type plan struct {
 	weather    memnet.Weather // on every link
 	perMember  int            // connections of the pool
 	clients    int
+	webClients int  // over HTTP
+	gates      int  // 1 or 2
+	queryAPI   bool // members have it
 	split      bool // its only faults are partitions, and checks are quick: who leads is always known soon
 	checkEvery time.Duration
 	length     time.Duration // how long clients begin units of work
@@ -37,6 +40,7 @@ const (
 	splitCheckEvery = 100 * time.Millisecond
 	fastEvery       = 200 * time.Millisecond
 	checkTimeout    = time.Second
+	txIdle          = 10 * time.Second // of transactions over HTTP; members' default is longer
 )
 
 // release is a kind of cluster, and what its clients speak.
@@ -44,13 +48,14 @@ type release struct {
 	generation cluster.Generation
 	server     string
 	versions   []bolt.Version
+	queryAPI   bool
 }
 
 var releases = []release{
-	{cluster.Autonomous, "5.26.30", []bolt.Version{bolt.V5_8, bolt.V5_4, bolt.V5_0, bolt.V4_4}},
-	{cluster.Autonomous, "5.13.0", []bolt.Version{bolt.V5_4, bolt.V5_1, bolt.V4_4}},
-	{cluster.Causal, "4.4.48", []bolt.Version{bolt.V4_4, bolt.V4_3}},
-	{cluster.Autonomous, "2026.08.1", []bolt.Version{bolt.V5_8, bolt.V5_4}},
+	{cluster.Autonomous, "5.26.30", []bolt.Version{bolt.V5_8, bolt.V5_4, bolt.V5_0, bolt.V4_4}, true},
+	{cluster.Autonomous, "5.13.0", []bolt.Version{bolt.V5_4, bolt.V5_1, bolt.V4_4}, false},
+	{cluster.Causal, "4.4.48", []bolt.Version{bolt.V4_4, bolt.V4_3}, false},
+	{cluster.Autonomous, "2026.08.1", []bolt.Version{bolt.V5_8, bolt.V5_4}, true},
 }
 
 func newPlan(seed int64) *plan {
@@ -82,6 +87,8 @@ func newPlan(seed int64) *plan {
 		}
 		p.length = time.Duration(len(p.faults)) * 10 * time.Second
 	}
+	p.webClients, p.queryAPI, p.cluster.TxIdle = r.IntN(4), kind.queryAPI, txIdle
+	p.gates = 1 + r.IntN(3)/2
 	return p
 }
 

@@ -3,10 +3,12 @@
 // faults that a seed draws. What happened is kept as a history, and a checker holds it to the rules that are never broken.
 //
 //	plan.go     what a seed draws: the cluster, its clients, the faults and when they come
-//	world.go    the gate, its cluster and the network between, for one seed
+//	world.go    the cluster and the network, for one seed; gate.go the gates
 //	faults.go   how planned faults come and go
 //	client.go   Bolt clients; work.go what they do
-//	tap.go      what passes between gate and members, and faults at exact bytes of it
+//	web.go      HTTP clients; webwork.go what they do
+//	tap.go      what passes between gate and members, and faults at exact bytes of it; webtap.go the same over HTTP
+//	traps.go    which faults befall a chosen request
 //	history.go  what happened, as clients, members and taps saw it
 //	check.go    the rules
 //

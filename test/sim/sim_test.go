@@ -65,7 +65,7 @@ func (s *sums) add(h *History) {
 		case a.outcome == broken:
 			s.Broken++
 		}
-		if len(h.deliveries[a.mark]) > 1 {
+		if len(h.deliveries[a.mark]) > 1 && !(a.web && a.explicit) {
 			s.Resent++
 		}
 	}

@@ -32,7 +32,7 @@ type taps struct {
 // trap is what happens, once, when a request of a unit of work is sent to a member.
 type trap struct {
 	tag   byte
-	spoil func(c *tap, at, size int) // the request is size bytes at offset at of what is being written
+	spoil func(c *wire, at, size int) // the request is size bytes at offset at of what is being written
 }
 
 func (ts *taps) set(mark string, t *trap) {
@@ -57,27 +57,56 @@ func (ts *taps) take(mark string, tag byte) *trap {
 }
 
 // dial is the pool's.
-func (ts *taps) dial(ctx context.Context, _, address string) (net.Conn, error) {
-	conn, err := ts.world.network.DialFrom(ctx, gateHost, address)
-	if err != nil || strings.HasSuffix(address, httpPort) {
-		return conn, err
+func (g *gate) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	ts := &g.w.taps
+	conn, err := g.w.network.DialFrom(ctx, g.host, address)
+	if err != nil {
+		return nil, err
 	}
 	member, _, _ := net.SplitHostPort(address)
-	t := &tap{Conn: conn.(*memnet.Conn), all: ts, member: member}
 	ts.mu.Lock()
 	ts.made++
-	t.skew = time.Duration(ts.made) * time.Nanosecond
+	one := wire{Conn: conn.(*memnet.Conn), all: ts, member: member, skew: time.Duration(ts.made) * time.Nanosecond}
 	ts.mu.Unlock()
+	if strings.HasSuffix(address, httpPort) {
+		return &webTap{wire: one}, nil
+	}
+	t := &tap{wire: one}
 	t.up.skip, t.down.skip = helloBytes, chosenBytes
 	return t, nil
 }
 
-// tap is one connection of the pool.
-type tap struct {
+// wire is one connection of the pool, of either protocol.
+type wire struct {
 	*memnet.Conn
 	all    *taps
 	member string
 	skew   time.Duration
+}
+
+// SetDeadline and SetReadDeadline are a few nanoseconds late, on each connection others: the fake clock serves timers of one moment in
+// an order that no seed decides.
+func (w *wire) SetDeadline(at time.Time) error { return w.Conn.SetDeadline(w.skewed(at)) }
+
+func (w *wire) SetReadDeadline(at time.Time) error { return w.Conn.SetReadDeadline(w.skewed(at)) }
+
+func (w *wire) skewed(at time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(w.skew)
+}
+
+// cutRequest breaks the connection when so many bytes of the request that is being written have arrived, not more than all of them.
+// The gate is not told how many, as long as the network took all.
+func (w *wire) cutRequest(at, size, bytes int) { w.LoseAfter(w.Written() + int64(at+1+bytes%size)) }
+
+// cutAnswer breaks it when so many bytes more have come.
+func (w *wire) cutAnswer(bytes int) { w.CutPeerAfter(w.PeerWritten() + int64(1+bytes)) }
+
+// tap is one that speaks Bolt.
+type tap struct {
+	wire
 
 	mu   sync.Mutex
 	up   framer
@@ -112,7 +141,7 @@ func (t *tap) Write(b []byte) (int, error) {
 			continue
 		}
 		if trap := t.all.take(r.unit.mark, r.tag); trap != nil {
-			trap.spoil(t, max(r.at, 0), r.size)
+			trap.spoil(&t.wire, max(r.at, 0), r.size)
 		}
 	}
 	n, err := t.Conn.Write(b)
@@ -219,19 +248,6 @@ func (t *tap) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// SetDeadline and SetReadDeadline are a few nanoseconds late, on each connection others: the fake clock serves timers of one moment in
-// an order that no seed decides.
-func (t *tap) SetDeadline(at time.Time) error { return t.Conn.SetDeadline(t.skewed(at)) }
-
-func (t *tap) SetReadDeadline(at time.Time) error { return t.Conn.SetReadDeadline(t.skewed(at)) }
-
-func (t *tap) skewed(at time.Time) time.Time {
-	if at.IsZero() {
-		return at
-	}
-	return at.Add(t.skew)
-}
-
 // Close is the gate's.
 func (t *tap) Close() error {
 	t.mu.Lock()
@@ -292,13 +308,6 @@ func hasMore(fields []byte) bool {
 	meta, _ := d.Value().(map[string]any)
 	return meta["has_more"] == true
 }
-
-// cutRequest breaks the connection when so many bytes of the request that is being written have arrived, not more than all of them.
-// The gate is not told how many, as long as the network took all.
-func (t *tap) cutRequest(at, size, bytes int) { t.LoseAfter(t.Written() + int64(at+1+bytes%size)) }
-
-// cutAnswer breaks it when so many bytes more have come.
-func (t *tap) cutAnswer(bytes int) { t.CutPeerAfter(t.PeerWritten() + int64(1+bytes)) }
 
 // framer cuts a stream into messages.
 type framer struct {

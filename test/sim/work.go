@@ -65,7 +65,7 @@ func (c *client) draw() *attempt {
 	c.count++
 	dbs := c.w.plan.databases
 	a := &attempt{
-		mark: fmt.Sprintf("c%d-%d", c.id, c.count), session: c.session, user: c.user, db: dbs[c.random.IntN(len(dbs))],
+		mark: fmt.Sprintf("c%d-%d", c.id, c.count), session: c.session, gate: c.gate, user: c.user, db: dbs[c.random.IntN(len(dbs))],
 		rows: 1 + c.random.IntN(4), statements: 1,
 	}
 	switch kind := c.random.IntN(20); {
@@ -85,45 +85,12 @@ func (c *client) draw() *attempt {
 	if b := c.bookmarks[a.db]; b.text != "" && c.chance(40) {
 		a.bookmark, a.asBookmark = b.tx, b.text
 	}
-	c.trap(a)
-	return a
-}
-
-// trap sets what befalls the attempt on its way.
-func (c *client) trap(a *attempt) {
-	if !c.chance(20) {
-		return
-	}
 	tags := []byte{bolt.TagRun, bolt.TagRun, bolt.TagPull}
 	if a.explicit {
 		tags = []byte{bolt.TagBegin, bolt.TagRun, bolt.TagPull, bolt.TagCommit, bolt.TagCommit}
 	}
-	t := &trap{tag: tags[c.random.IntN(len(tags))]}
-	bytes, delay := c.random.IntN(400), between(c.random, 0, 8*time.Millisecond)
-	w := c.w
-	later := func(tp *tap, do func()) {
-		time.AfterFunc(delay, func() { w.history.note("%s is trapped at %s", a.mark, tp.member); do() })
-	}
-	kinds := 6
-	if w.plan.split {
-		kinds = 4 // members live, and leaders change by partitions alone
-	}
-	switch c.random.IntN(kinds) {
-	case 0, 1:
-		t.spoil = func(tp *tap, at, size int) { tp.cutRequest(at, size, bytes) }
-	case 2, 3:
-		t.spoil = func(tp *tap, _, _ int) { tp.cutAnswer(bytes) }
-	case 4:
-		t.spoil = func(tp *tap, _, _ int) {
-			later(tp, func() {
-				w.kill(tp.member)
-				time.AfterFunc(time.Second+100*delay, func() { w.restart(tp.member) })
-			})
-		}
-	default:
-		t.spoil = func(tp *tap, _, _ int) { later(tp, func() { w.move(a.db, tp.member) }) }
-	}
-	w.taps.set(a.mark, t)
+	c.w.trap(a, c.random, tags, 400)
+	return a
 }
 
 // opening is the extra of RUN or BEGIN.

@@ -1,30 +1,24 @@
 package sim
 
 import (
-	"context"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/boltgate/boltgate/cluster"
-	"github.com/boltgate/boltgate/health"
-	"github.com/boltgate/boltgate/pool"
-	"github.com/boltgate/boltgate/proxy"
 	"github.com/boltgate/boltgate/standin"
 	"github.com/boltgate/boltgate/test/memnet"
 )
 
 // Names in the network.
 const (
-	gateAddress = "gate:7687"
-	gateHost    = "gate"
-	checksHost  = "checks"
-	boltPort    = ":7687"
-	httpPort    = ":7474"
+	gateHost   = "gate"   // the first; the second is gate2
+	checksHost = "checks" // of the same gate; checks2
+	gatePort   = ":7687"
+	boltPort   = ":7687"
+	httpPort   = ":7474"
 )
 
 // afterwards is how long clients may still take once no new work begins. Every fault is over long before.
@@ -36,9 +30,7 @@ type world struct {
 	plan    *plan
 	network *memnet.Network
 	cluster *standin.Cluster
-	current *cluster.Current
-	pools   *pool.Set
-	server  *proxy.Server
+	gates   []*gate
 	history *History
 	taps    taps
 	lives   sync.Mutex // held while a member is killed or started
@@ -46,7 +38,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, p *plan) *world {
-	w := &world{t: t, plan: p, network: memnet.New(p.seed), current: new(cluster.Current), history: newHistory(p)}
+	w := &world{t: t, plan: p, network: memnet.New(p.seed), history: newHistory(p)}
 	w.taps.world = w
 	p.cluster.OnQuery = w.history.ran
 	p.cluster.OnElection = w.history.elected
@@ -64,11 +56,15 @@ func (w *world) run() {
 	}
 	defer c.Close()
 	w.cluster = c
-	end := w.startGate()
+	for i := range w.plan.gates {
+		w.gates = append(w.gates, w.startGate(i))
+	}
 	for _, name := range w.plan.members() {
 		w.links(name, func(l *memnet.Link) { l.Weather(w.plan.weather) })
 	}
-	w.awaitLeader()
+	for _, g := range w.gates {
+		g.awaitLeader()
+	}
 	for _, db := range w.plan.databases {
 		w.history.elected(standin.Election{DB: db, Leader: c.Leader(db), Term: 1, At: time.Now()})
 	}
@@ -80,46 +76,18 @@ func (w *world) run() {
 	for i := range w.plan.clients {
 		clients.Go(newClient(w, i).live)
 	}
+	for i := range w.plan.webClients {
+		clients.Go(newWebClient(w, w.plan.clients+i).live)
+	}
 	clients.Wait()
 	faults.Wait()
-	end()
+	if w.plan.webClients > 0 {
+		time.Sleep(txIdle + 2*time.Second) // transactions that clients left open end, and the gate waits for none that is none
+	}
+	for _, g := range w.gates {
+		g.end()
+	}
 	w.history.take(c, w.plan.databases)
-}
-
-// startGate wires the gate as cmd/boltgate does, and returns what ends it.
-func (w *world) startGate() (end func()) {
-	log := slog.New(slog.NewTextHandler(logTo(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	monitor := health.New(health.Options{
-		Generation: w.plan.cluster.Generation, Members: w.cluster.Members(), User: standin.DefaultUser, Password: standin.DefaultPassword,
-		Interval: w.plan.checkEvery, FastInterval: fastEvery, Timeout: checkTimeout,
-		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return w.network.DialFrom(ctx, checksHost, address)
-		},
-	}, w.current, log)
-	ctx, cancel := context.WithCancel(context.Background())
-	var checks sync.WaitGroup
-	checks.Go(func() { monitor.Run(ctx) }) //nolint:errcheck // ends with ctx
-	w.pools = pool.NewSet(pool.Options{MaxPerMember: w.plan.perMember, Dial: w.taps.dial}, log)
-	options := proxy.Options{Hold: hold, Remember: 30 * time.Second}
-	w.server = proxy.New(options, w.current, w.pools, log)
-	w.server.Listen = func(_, address string) (net.Listener, error) { return w.network.Listen(address) }
-	front := &proxy.Frontend{
-		Name: "main", Bind: []string{gateAddress}, Causality: w.plan.causality, CausalityWait: 500 * time.Millisecond,
-		Timeouts: proxy.Timeouts{Handshake: 5 * time.Second, Queue: queueTime},
-	}
-	if err := w.server.Apply(options, []*proxy.Frontend{front}); err != nil {
-		w.t.Fatal(err)
-	}
-	return func() {
-		cut, stop := context.WithTimeout(context.Background(), 30*time.Second)
-		defer stop()
-		if err := w.server.Shutdown(cut); err != nil {
-			w.history.wrong(ruleHung, "", "the gate did not end in good order: %v", err)
-		}
-		w.pools.Close() //nolint:errcheck // never fails
-		cancel()
-		checks.Wait()
-	}
 }
 
 func logTo() io.Writer {
@@ -127,24 +95,4 @@ func logTo() io.Writer {
 		return os.Stderr
 	}
 	return io.Discard
-}
-
-// awaitLeader waits until the gate knows a leader of every database.
-func (w *world) awaitLeader() {
-	deadline := time.After(time.Minute)
-	for {
-		v := w.current.View()
-		all := len(v.Versions) > 0
-		for _, db := range w.plan.databases {
-			all = all && v.Leader(db) != nil
-		}
-		if all {
-			return
-		}
-		select {
-		case <-v.Replaced():
-		case <-deadline:
-			w.t.Fatal("the gate found no leaders of a whole cluster within a minute")
-		}
-	}
 }

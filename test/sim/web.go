@@ -1,0 +1,253 @@
+package sim
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/boltgate/boltgate/standin"
+)
+
+// This file owns an HTTP client: its connection, its requests as bytes, and what it makes of the answers. webwork.go owns what it asks for.
+
+// webClient is one of them, with one connection at a time, which it keeps for the next request or not.
+type webClient struct {
+	w      *world
+	id     int
+	random *rand.Rand
+	count  int // attempts and connections so far
+	asked  int // requests
+
+	conn      net.Conn // nil without a connection
+	gate      *gate    // to which it is
+	in        *bufio.Reader
+	got       int64 // bytes that came
+	ended     int64 // of them, those before the answer that is due
+	user      string
+	session   string
+	bookmarks map[string]bookmark // as client's
+}
+
+// webAsk is one request of a unit of work.
+type webAsk struct {
+	of     *attempt
+	method string
+	path   string
+	fields []string // "Name: value"
+	body   any
+	ends   bool // the attempt is done when it is answered
+	closes bool // the connection ends with the answer
+	echo   string
+}
+
+// webAnswer is what answers say, in either API.
+type webAnswer struct {
+	Results []struct {
+		Data []struct{ Row []any }
+	}
+	Data        struct{ Values [][]any }
+	Errors      []struct{ Code, Message string }
+	Last        []string `json:"lastBookmarks"`
+	Bookmarks   []string
+	Commit      string
+	Transaction struct{ ID string }
+}
+
+func newWebClient(w *world, id int) *webClient {
+	return &webClient{w: w, id: id, random: rand.New(rand.NewPCG(uint64(w.plan.seed), uint64(id)<<8|0xC2)), bookmarks: map[string]bookmark{}}
+}
+
+// live works until the plan's time is over.
+func (c *webClient) live() {
+	c.pause(0, 500*time.Millisecond)
+	for time.Now().Before(c.w.ends) {
+		if c.conn == nil && !c.connect() {
+			c.pause(50*time.Millisecond, 300*time.Millisecond)
+			continue
+		}
+		c.step()
+		c.pause(0, 400*time.Millisecond)
+	}
+	c.leave()
+}
+
+func (c *webClient) chance(percent int) bool { return c.random.IntN(100) < percent }
+
+func (c *webClient) pause(least, most time.Duration) { time.Sleep(between(c.random, least, most)) }
+
+func (c *webClient) leave() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// connect opens a connection. With each the client may be another user; what it saw of bookmarks it keeps.
+func (c *webClient) connect() bool {
+	w := c.w
+	host := fmt.Sprint("client", c.id)
+	c.gate = w.anyGate(c.random)
+	w.network.Link(host, c.gate.address()).Weather(w.plan.weather)
+	conn, err := w.network.DialFrom(context.Background(), host, c.gate.address())
+	if err != nil {
+		w.history.wrong(ruleVisible, "", "client %d cannot connect: %v", c.id, err)
+		return false
+	}
+	c.count++
+	c.user, c.session = w.plan.users[c.random.IntN(len(w.plan.users))], fmt.Sprintf("c%d-%d", c.id, c.count)
+	c.conn, c.in, c.got, c.ended = conn, bufio.NewReader(counted{c}), 0, 0
+	conn.SetDeadline(w.ends.Add(afterwards)) //nolint:errcheck // shows in use
+	w.history.note("%s: client %d is connected over HTTP as %s", c.session, c.id, c.user)
+	return true
+}
+
+// counted counts what comes.
+type counted struct{ c *webClient }
+
+func (r counted) Read(b []byte) (int, error) {
+	n, err := r.c.conn.Read(b)
+	r.c.got += int64(n)
+	return n, err
+}
+
+// write gives a request its bytes: its body at once, or in chunks.
+func (c *webClient) write(q *webAsk) []byte {
+	c.asked++
+	q.of.gate = c.gate
+	q.echo = fmt.Sprintf("%s/%d", q.of.mark, c.asked)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n", q.method, q.path, c.gate.address(), standin.EchoHeader, q.echo)
+	fmt.Fprintf(&b, "Authorization: Basic %s\r\n", base64.StdEncoding.EncodeToString([]byte(c.user+":"+passwordOf(c.user))))
+	for _, f := range q.fields {
+		b.WriteString(f + "\r\n")
+	}
+	if q.closes = c.chance(15); q.closes {
+		b.WriteString("Connection: close\r\n")
+	}
+	if q.body == nil {
+		b.WriteString("\r\n")
+		return b.Bytes()
+	}
+	body, err := json.Marshal(q.body)
+	if err != nil {
+		panic(err)
+	}
+	b.WriteString("Content-Type: application/json\r\nAccept: application/json\r\n")
+	if !c.chance(15) {
+		fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n%s", len(body), body)
+		return b.Bytes()
+	}
+	at := c.random.IntN(len(body) - 1)
+	fmt.Fprintf(&b, "Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", at+1, body[:at+1], len(body)-at-1, body[at+1:])
+	return b.Bytes()
+}
+
+// send writes bytes, sometimes in two pieces.
+func (c *webClient) send(all []byte) {
+	if c.chance(10) && len(all) > 1 {
+		at := 1 + c.random.IntN(len(all)-1)
+		c.conn.Write(all[:at]) //nolint:errcheck // shows in the answers
+		c.pause(0, 20*time.Millisecond)
+		all = all[at:]
+	}
+	c.conn.Write(all) //nolint:errcheck // shows in the answers
+}
+
+// exchange sends one request, over a new connection when there is none, and takes its answer. It is nil when none came.
+func (c *webClient) exchange(q webAsk) *webAnswer {
+	if c.conn == nil && !c.connect() {
+		c.w.history.finish(q.of, hung)
+		return nil
+	}
+	c.send(c.write(&q))
+	return c.answer(&q)
+}
+
+// answer reads the answer to a request, and tells its attempt.
+func (c *webClient) answer(q *webAsk) *webAnswer {
+	at := q.of
+	resp, err := http.ReadResponse(c.in, &http.Request{Method: q.method})
+	var text []byte
+	if err == nil {
+		text, err = io.ReadAll(resp.Body)
+	}
+	if err != nil {
+		at.partial = c.got > c.ended
+		o := broken
+		if isTimeout(err) || strings.Contains(err.Error(), "deadline") {
+			o = hung
+		}
+		c.w.history.finish(at, o)
+		c.leave()
+		return nil
+	}
+	c.ended = c.got - int64(c.in.Buffered())
+	if q.closes || resp.Close {
+		c.leave()
+	}
+	a := c.parse(q, resp, text)
+	c.records(at, a)
+	for _, text := range append(a.Last, a.Bookmarks...) {
+		keepBookmark(c.bookmarks, at, text)
+	}
+	switch {
+	case len(a.Errors) > 0:
+		at.code, at.text = a.Errors[0].Code, a.Errors[0].Message
+		c.w.history.finish(at, failed)
+	case q.ends:
+		at.answers++
+		c.w.history.finish(at, done)
+	default:
+		at.answers++
+	}
+	return a
+}
+
+// parse reads the answer's body, and holds the answer to its request: one that a member gave says which it answers.
+func (c *webClient) parse(q *webAsk, resp *http.Response, text []byte) *webAnswer {
+	a := new(webAnswer)
+	if err := json.Unmarshal(text, a); err != nil {
+		c.w.history.wrong(ruleOthersAnswer, q.of.mark, "the body of status %d cannot be read: %v: %q", resp.StatusCode, err, text[:min(len(text), 200)])
+	}
+	if resp.StatusCode >= 300 && len(a.Errors) == 0 {
+		a.Errors = append(a.Errors, struct{ Code, Message string }{fmt.Sprint("HTTP ", resp.StatusCode), ""})
+	}
+	own := len(a.Errors) > 0 && strings.HasPrefix(a.Errors[0].Message, "boltgate:")
+	if echo := resp.Header.Get(standin.EchoHeader); !own && echo != q.echo {
+		c.w.history.wrong(ruleOthersAnswer, q.of.mark, "request %s was answered with the answer to %q: %d %q", q.echo, echo, resp.StatusCode, text[:min(len(text), 200)])
+	}
+	return a
+}
+
+// records holds rows to the attempt that asked for them.
+func (c *webClient) records(at *attempt, a *webAnswer) {
+	rows := a.Data.Values
+	for _, r := range a.Results {
+		for _, d := range r.Data {
+			rows = append(rows, d.Row)
+		}
+	}
+	for _, row := range rows {
+		if len(row) < 7 {
+			c.w.history.wrong(ruleOthersAnswer, at.mark, "a row that is none: %v", row)
+			continue
+		}
+		mark, _ := row[6].(string)
+		if attemptOf(mark) != at.mark || row[4] != at.user || row[3] != at.db {
+			c.w.history.wrong(ruleOthersAnswer, at.mark, "of %s on %s was answered with a row of another: %v", at.user, at.db, row[:7])
+		}
+		at.records++
+		if applied, ok := row[2].(float64); ok && (at.applied < 0 || int64(applied) < at.applied) {
+			at.applied = int64(applied)
+		}
+	}
+}
