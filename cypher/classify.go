@@ -11,7 +11,6 @@ package cypher
 import (
 	"strings"
 	"unicode/utf8"
-	"unsafe"
 )
 
 // Access is what a text needs of the member that runs it.
@@ -67,7 +66,7 @@ type Verdict struct {
 // It reads the text once and allocates nothing, except for a text with \uXXXX escapes, which it reads once for each way in
 // which server versions understand them.
 func Classify(query []byte, procs *Procedures) Verdict {
-	return ClassifyString(unsafe.String(unsafe.SliceData(query), len(query)), procs)
+	return ClassifyString(stringOf(query), procs)
 }
 
 // ClassifyString is [Classify] for a string.
