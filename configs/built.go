@@ -23,7 +23,6 @@ var unbuilt = []notBuilt{
 	{"routing.oversize", []string{"refuse"}},
 	{"admin.webhooks", nil},
 	{"admin.tls.client_ca", nil},
-	{"log.slow", []string{"500ms"}},
 	{"log.otlp", nil},
 	{"limits.memory", []string{"0"}},
 	{"limits.per_user", nil},

@@ -205,11 +205,12 @@ type AdminToken struct {
 
 // Log is what is written, and how.
 type Log struct {
-	Level  string        `key:"level" enum:"debug|info|warn|error"`
-	Format string        `key:"format" enum:"auto|text|json"` // auto: text on a terminal and in the journal, else JSON
-	Access string        `key:"access" enum:"off|on"`         // a line for each unit of work
-	Slow   time.Duration `key:"slow"`
-	OTLP   string        `key:"otlp"`
+	Level    string        `key:"level" enum:"debug|info|warn|error"`
+	Format   string        `key:"format" enum:"auto|text|json"` // auto: text on a terminal and in the journal, else JSON
+	Access   string        `key:"access" enum:"off|on"`         // a line for each unit of work
+	Slow     time.Duration `key:"slow"`                         // a query that takes longer has a line; 0: none has
+	SlowData string        `key:"slow_data" enum:"off|on"`      // with its text as it was sent, and its parameters
+	OTLP     string        `key:"otlp"`
 }
 
 // Shutdown is the end of the daemon.

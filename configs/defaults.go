@@ -40,7 +40,7 @@ func Default() *Config {
 			MaxLifetime:    time.Hour,
 		},
 		Admin:    Admin{Bind: "127.0.0.1:8474", Metrics: "open", TLS: FrontendTLS{Mode: "off"}},
-		Log:      Log{Level: "info", Format: "auto", Access: "off", Slow: 500 * time.Millisecond},
+		Log:      Log{Level: "info", Format: "auto", Access: "off", Slow: 500 * time.Millisecond, SlowData: "off"},
 		Shutdown: Shutdown{Timeout: 30 * time.Second, Handover: time.Hour},
 		Limits:   Limits{Request: 16 << 20},
 	}

@@ -269,3 +269,11 @@ func TestTheAccessLogIsOffUnlessAskedFor(t *testing.T) {
 	w.row(oneRow, nil, nil)
 	log.await(t, 1)
 }
+
+// text returns all that was logged since it was last looked at.
+func (l *accessLog) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.raw.Reset()
+	return l.raw.String()
+}

@@ -6,6 +6,7 @@ import (
 	"unique"
 
 	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/querystats"
 )
 
 // This file owns what an operator sees of clients, and may do to one of them.
@@ -41,6 +42,7 @@ type Client struct {
 	State    string // see the constants
 	Member   string // that has its unit of work; "" none
 	Work     pool.Work
+	Query    string // with Member: the normal form of the last text that was sent for it; "" none
 }
 
 // The states of a Client.
@@ -100,6 +102,7 @@ func (s *boltSession) show(c *Client) {
 	}
 	if s.lease != nil {
 		c.Member, c.Work = s.lease.Member.Name, s.lease.Work()
+		c.Query = s.srv.queries.Text(querystats.ID(s.texted.Load()))
 	}
 }
 
@@ -109,6 +112,7 @@ func (c *httpConn) show(one *Client) {
 	defer c.wait.mu.Unlock()
 	if l := c.wait.lease; l != nil {
 		one.Member, one.Work = l.Member.Name, l.Work()
+		one.Query = c.srv.queries.Text(querystats.ID(c.texted.Load()))
 	}
 }
 

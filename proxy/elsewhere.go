@@ -304,6 +304,7 @@ func spent(denied bool) string {
 func (s *boltSession) owedFail(f *bolt.Failure) {
 	s.unit.line.failed(f.Code)
 	s.front.stats.failed(f.Code)
+	s.queryRefused()
 	for s.owesRollback() {
 		s.mu.Lock()
 		o := s.owed.pop()

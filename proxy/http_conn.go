@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/boltgate/boltgate/netio"
@@ -46,6 +47,7 @@ type httpConn struct {
 	number    uint64    // of the connection, for X-Request-ID
 	requests  uint64
 	lastDB    string
+	texted    atomic.Uint32 // for operators: the shape of the present or last query's text
 }
 
 // httpWork is what serving one request takes; connections lend them from each other.

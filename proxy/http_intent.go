@@ -10,6 +10,7 @@ import (
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/querystats"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -62,6 +63,9 @@ type httpUnit struct {
 	txUntil time.Time // and until then, when nothing more is heard of it
 
 	line *accessLine // nil while the access log is off
+
+	query   querystats.ID // the shape of its first text; None: it has none, or that was not looked at
+	queries *querystats.Table
 }
 
 func (u *httpUnit) reset() {
@@ -94,7 +98,7 @@ func (c *httpConn) decide(ctx context.Context) error {
 	w := c.w
 	u := &w.unit
 	u.intent = routing.Intent{DB: c.database(), Now: time.Now()}
-	u.verdicts = c.front.verdicts(c.srv.current.View())
+	u.verdicts, u.queries = c.front.verdicts(c.srv.current.View()), c.srv.queries
 	u.declared = c.declaration()
 	c.place()
 	set := w.set
@@ -239,6 +243,9 @@ type statements struct {
 
 	verdicts *cypher.Cache // by which texts are judged
 
+	queries *querystats.Table // nil: shapes are not asked for
+	query   querystats.ID     // of the first text
+
 	explain bool   // reason and at are wanted
 	reason  string // what decided in the first text that is no read, else in the last
 	at      string // and where
@@ -249,9 +256,9 @@ func (u *httpUnit) readTexts(r httpRoute) statements {
 	if u.texts.known {
 		return u.texts
 	}
-	u.texts = statements{known: true, verdicts: u.verdicts, explain: u.line != nil}
+	u.texts = statements{known: true, verdicts: u.verdicts, queries: u.queries, explain: u.line != nil}
 	if u.held && !u.texts.scan(u.body, r) {
-		u.texts = statements{known: true, mode: u.texts.mode}
+		u.texts = statements{known: true, mode: u.texts.mode, query: u.texts.query}
 	}
 	return u.texts
 }
@@ -355,6 +362,9 @@ func (t *statements) text(s *jsonScan) {
 			return
 		}
 		raw = text
+	}
+	if t.query == querystats.None && t.queries != nil {
+		t.query = t.queries.ID(raw)
 	}
 	v := t.verdicts.Classify(raw)
 	if t.explain && t.read {

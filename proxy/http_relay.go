@@ -56,6 +56,7 @@ func (c *httpConn) serve(ctx context.Context) error {
 		return c.notServed(err)
 	}
 	c.decided()
+	c.noteQuery()
 	return c.performAndNote(ctx)
 }
 

@@ -71,6 +71,7 @@ func (c *httpConn) endRequest(err error) error {
 		c.closing, c.unread = true, true
 		err = errors.Join(fmt.Errorf("proxy: request refused: %w", bad), c.answerBad(bad))
 	}
+	c.endQuery(err)
 	c.endLine(err)
 	c.finish()
 	if err == nil && c.closing {

@@ -87,6 +87,8 @@ type Options struct {
 	AuthInFlight int           // log-ons at members at once; 0 means 8
 	AskTimeout   time.Duration // for our own questions to members; 0 means 10 s
 	AccessLog    bool          // a line for each unit of work, see accesslog.go
+	Slow         time.Duration // a query that takes longer is logged, see slowlog.go; 0: none is
+	SlowData     bool          // with its text as it was sent, and its parameters
 	Learn        Learn         // roles from routing tables, where checks have no login
 	Users        []User        // gate users; none: members verify every login
 	ParkEvery    time.Duration // how often idle sessions are looked at, see park.go; 0 means 1 s; New's counts

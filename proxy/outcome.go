@@ -47,6 +47,7 @@ func (s *boltSession) success(o owed, payload []byte) {
 	u := &s.unit
 	switch o.tag {
 	case bolt.TagRun, bolt.TagBegin:
+		s.queryRuns(o)
 		if u.begun {
 			return
 		}
@@ -66,16 +67,22 @@ func (s *boltSession) success(o owed, payload []byte) {
 		if u.homeless {
 			s.learnHome(k.db)
 		}
+		if !k.more {
+			s.queryDone(false)
+		}
 		u.over = (!k.more || mutant.Is(mutant.ReturnEarly)) && (!u.explicit || o.ends != 0) // 1 and 2 end a transaction by RUN and PULL_ALL
 		if u.over && o.ends != bolt.TagRollback {
 			s.noteEnd(k)
 		}
 	case bolt.TagCommit:
 		u.over = true
+		s.queryDone(false)
 		s.noteEnd(s.summaryKeys(payload[2:]))
 	case bolt.TagRollback:
 		u.over = true
+		s.queryDone(false)
 	case bolt.TagReset:
+		s.queryDone(true)
 		s.accepted()
 		u.over, u.failed = true, false
 		s.mu.Lock()
@@ -147,6 +154,8 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 		return errAgain
 	}
 	s.noteDoubt(o, f.Code)
+	s.queryRuns(o)
+	s.queryDone(true)
 	s.accepted()
 	if u.verdict.SelfCommitting || o.tag == bolt.TagCommit || o.ends == bolt.TagCommit { // part of it, or all, may be there
 		s.noteUnmarked()

@@ -1,6 +1,9 @@
 package proxy
 
-import "github.com/boltgate/boltgate/bolt"
+import (
+	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/querystats"
+)
 
 // owed is one answer that is due to the client.
 type owed struct {
@@ -8,6 +11,8 @@ type owed struct {
 	ends byte // COMMIT or ROLLBACK when the answer ends the explicit transaction; in 1 and 2 that of a PULL_ALL
 	kept bool // the member cannot have read its request to the end: it did not take it, or what came before it
 	own  bool // the gate answers it itself: IGNORED, or SUCCESS for a RESET that no member has to hear of
+
+	query querystats.ID // of a RUN: the shape of its text
 }
 
 // owedQueue holds what is due in the order of the requests, which is the order of the answers.

@@ -192,13 +192,14 @@ func (p *pump) belongs(tag byte, fields int) bool {
 // owe notes that an answer is due; false when run has settled the unit of work meanwhile.
 func (p *pump) owe(tag byte) bool {
 	s := p.s
+	query := s.queryPassing(tag)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
 		return false
 	}
 	s.unit.forwarded, p.midway = true, true
-	s.owed.push(owed{tag: tag, ends: s.unit.ends(), kept: p.dead})
+	s.owed.push(owed{tag: tag, ends: s.unit.ends(), kept: p.dead, query: query})
 	return true
 }
 
@@ -320,8 +321,9 @@ func (s *boltSession) forwardLarge(tag byte) error {
 	if j := s.unit.journal; j != nil {
 		j.end("it is too long")
 	}
+	query := s.queryPassing(tag)
 	s.mu.Lock()
-	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
+	s.owed.push(owed{tag: tag, ends: s.unit.ends(), query: query})
 	s.mu.Unlock()
 	s.answers.open()
 	if err := s.silenced(); err != nil {

@@ -214,6 +214,7 @@ func (s *boltSession) startRecord(b []byte) error {
 		return fmt.Errorf("a RECORD came where the answer to request %02x was due", tag)
 	}
 	a := &s.answers
+	s.query.rows++
 	if !s.unit.delivered {
 		s.unit.delivered = true
 		if mutant.Is(mutant.ResendDelivered) {

@@ -53,6 +53,7 @@ func (s *boltSession) serveThese(ctx context.Context) error {
 		if err == nil {
 			err = s.serve(ctx, tag)
 			if err != errLeave {
+				s.endQuery()
 				s.endLine(err)
 			}
 		}
@@ -136,8 +137,10 @@ func (s *boltSession) doRest(ctx context.Context) error {
 	err := s.doRestOnce(ctx, r)
 	if errors.Is(err, errAgain) {
 		s.now = time.Now()
+		s.query.again()
 		err = s.perform(ctx)
 	}
+	s.endQuery()
 	s.endLine(err)
 	return err
 }

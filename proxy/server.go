@@ -19,6 +19,7 @@ import (
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/cypher"
 	"github.com/boltgate/boltgate/pool"
+	"github.com/boltgate/boltgate/querystats"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -42,6 +43,8 @@ type Server struct {
 	held      holdLine
 	counts    counters
 	budgets   sync.Map // of member name to *retryBudget
+	queries   *querystats.Table
+	slow      slowLog
 	learner   *learner
 	open      openTxs // explicit HTTP transactions
 	nextID    atomic.Uint64
@@ -108,7 +111,7 @@ func (f *frontend) verdicts(v *cluster.View) *cypher.Cache {
 // New returns a Server without frontends; Apply gives it some.
 func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger) *Server {
 	s := &Server{
-		current: current, pools: pools, log: log, throttle: newThrottle(), writes: newTextSet(), learner: newLearner(),
+		current: current, pools: pools, log: log, throttle: newThrottle(), writes: newTextSet(), learner: newLearner(), queries: querystats.New(),
 		fronts: map[string]*frontend{}, clients: map[*client]struct{}{}, Listen: net.Listen,
 	}
 	s.progress.current, s.progress.databases = current, &s.databases

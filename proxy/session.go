@@ -89,6 +89,7 @@ type boltSession struct {
 	lease    *pool.Lease // written by run under mu; nil between units of work
 
 	who       unique.Handle[whom] // guarded by mu: for operators; zero until logged on
+	texted    atomic.Uint32       // for operators: the shape of the last query's text, see querytime.go
 	poked     atomic.Bool         // the lease's deadline was let pass because its member is silent
 	lastHeard atomic.Int64        // when bytes of an answer came last, in nanoseconds; noted in slow waits only
 }
@@ -98,6 +99,7 @@ type busy struct {
 	unit    unit
 	answers answers
 	scratch []byte // for building what is sent in place of a request
+	query   queryTime
 	heard   heard
 
 	marksRoom [maxMarks]bolt.Position // of unit.intent.Marks
@@ -118,6 +120,7 @@ func (s *boltSession) end() {
 	if s.lease != nil {
 		s.abandonWrite()
 		s.recoverLease()
+		s.endQuery()
 		s.endLine(errLeft)
 	}
 	s.unpin()
@@ -351,6 +354,7 @@ func (s *boltSession) serve(ctx context.Context, tag byte) error {
 		return s.leave(rest{do: restServe, tag: tag})
 	}
 	s.now = time.Now()
+	s.query.asked = s.now
 	switch {
 	case tag == bolt.TagGoodbye:
 		return errClosed

@@ -280,9 +280,10 @@ func (s *boltSession) take(tag byte) {
 	if j := s.unit.journal; j != nil {
 		j.request(tag, s.in.message(), s.unit.verdicts.Procedures())
 	}
+	query := s.queryTaken(tag)
 	s.in.drop()
 	s.lockOwed()
-	s.owed.push(owed{tag: tag, ends: s.unit.ends()})
+	s.owed.push(owed{tag: tag, ends: s.unit.ends(), query: query})
 	s.unlockOwed()
 }
 
@@ -395,6 +396,7 @@ func (s *boltSession) perform(ctx context.Context) error {
 		switch err := s.exchange(s.unit.send); {
 		case errors.Is(err, errAgain):
 			s.now = time.Now()
+			s.query.again()
 			s.shortenTimeout()
 		default:
 			return err
