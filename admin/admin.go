@@ -18,6 +18,7 @@ import (
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/proxy"
+	"github.com/boltgate/boltgate/querystats"
 )
 
 // Options are what a reload may change. The zero value listens nowhere.
@@ -65,6 +66,8 @@ type Gate interface {
 	Counts() proxy.Counts
 	Clients() []proxy.Client
 	Kill(id string) bool
+	Queries() *querystats.Table
+	SlowQueries() []proxy.SlowQuery
 }
 
 // Pools is what *pool.Set shows.

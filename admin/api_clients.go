@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -35,16 +34,9 @@ const (
 // getSessions lists clients, those with the oldest work first; with working alone those that have some.
 func (s *Server) getSessions(working bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		limit := usualSessions
-		if text := r.URL.Query().Get("limit"); text != "" {
-			n, err := strconv.Atoi(text)
-			if err != nil || n < 1 || n > maxSessions {
-				s.fail(w, http.StatusBadRequest, "limit is a number from 1 to "+strconv.Itoa(maxSessions))
-				return
-			}
-			limit = n
+		if limit, ok := s.limitOf(w, r, usualSessions, maxSessions); ok {
+			s.reply(w, s.sessions(working, limit))
 		}
-		s.reply(w, s.sessions(working, limit))
 	}
 }
 
@@ -79,7 +71,7 @@ func sessionOf(c proxy.Client, now time.Time) SessionInfo {
 	one := SessionInfo{ID: c.ID, Frontend: c.Frontend, Address: c.Address, Protocol: c.Protocol, User: c.User, Agent: cut(c.Agent, maxEventText),
 		State: c.State, Member: c.Member}
 	if c.Member != "" {
-		one.Database, one.Access, one.Seconds = c.Work.DB, "write", c.Since(now).Seconds()
+		one.Database, one.Access, one.Seconds, one.Query = c.Work.DB, "write", c.Since(now).Seconds(), c.Query
 		if c.Work.Read {
 			one.Access = "read"
 		}

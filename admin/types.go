@@ -93,6 +93,47 @@ type SessionInfo struct {
 	Database string  `json:"database"`
 	Access   string  `json:"access"`  // read or write; "" without work
 	Seconds  float64 `json:"seconds"` // since its member has the work
+	Query    string  `json:"query"`   // the text that its member was sent last, in normal form; "" without work, or none
+}
+
+// TopInfo is what is known of queries by the shape of their texts, since the gate was started.
+type TopInfo struct {
+	Since   time.Time   `json:"since"`
+	Shapes  int         `json:"shapes"` // that are told apart
+	Calls   uint64      `json:"calls"`  // of all shapes
+	Failed  uint64      `json:"failed"`
+	Total   float64     `json:"total_ms"`
+	Queries []QueryInfo `json:"queries"` // those that come first
+}
+
+// QueryInfo is one shape of text.
+type QueryInfo struct {
+	ID      int     `json:"id"`   // while the gate runs
+	Text    string  `json:"text"` // in normal form: literals are ?
+	Calls   uint64  `json:"calls"`
+	Failed  uint64  `json:"failed"` // of them
+	Rows    uint64  `json:"rows"`   // Bolt
+	Total   float64 `json:"total_ms"`
+	Mean    float64 `json:"mean_ms"`
+	Longest float64 `json:"longest_ms"`
+	Latency Latency `json:"latency"`
+	Share   float64 `json:"share"` // of the time of all queries, from 0 to 1
+}
+
+// SlowInfo is one run that took longer than log.slow.
+type SlowInfo struct {
+	Time     time.Time `json:"time"` // of its end
+	Text     string    `json:"text"` // in normal form
+	Took     float64   `json:"took_ms"`
+	Rows     uint64    `json:"rows"`
+	Failed   bool      `json:"failed"`
+	Session  string    `json:"session"`
+	User     string    `json:"user"`
+	Frontend string    `json:"frontend"`
+	Address  string    `json:"address"`
+	Member   string    `json:"member"`
+	Database string    `json:"database"`
+	Access   string    `json:"access"`
 }
 
 // DatabaseInfo is one database.

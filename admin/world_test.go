@@ -17,6 +17,7 @@ import (
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/proxy"
+	"github.com/boltgate/boltgate/querystats"
 )
 
 // fakeGate is what the operator's side is told of clients and pools.
@@ -27,7 +28,12 @@ type fakeGate struct {
 	fronts   map[string]proxy.FrontendStats
 	clients  []proxy.Client
 	killed   []string
+	queries  *querystats.Table
+	slow     []proxy.SlowQuery
 }
+
+func (f *fakeGate) Queries() *querystats.Table     { return f.queries }
+func (f *fakeGate) SlowQueries() []proxy.SlowQuery { return f.slow }
 
 func (f *fakeGate) Transactions(*cluster.Member) int { return 0 }
 func (f *fakeGate) Stats(member string) pool.Stats   { return f.stats[member] }
@@ -89,7 +95,7 @@ type testWorld struct {
 }
 
 func newTestWorld(t *testing.T, o Options) *testWorld {
-	w := &testWorld{t: t, current: new(cluster.Current), gate: &fakeGate{}, control: new(fakeControl), events: new(Events)}
+	w := &testWorld{t: t, current: new(cluster.Current), gate: &fakeGate{queries: querystats.New()}, control: new(fakeControl), events: new(Events)}
 	w.Server = New(World{Current: w.current, Pools: w.gate, Gate: w.gate, Control: w.control, Events: w.events,
 		Log: slog.New(w.events.Tee(slog.DiscardHandler)), Version: "test"})
 	t.Cleanup(w.Server.Close)
@@ -123,10 +129,14 @@ func (w *testWorld) cluster() *testWorld {
 	client := func(n int, state, member string) proxy.Client {
 		c := proxy.Client{ID: fmt.Sprint("boltgate-", n), Frontend: "main", Address: "10.0.0.9:5000", Protocol: "bolt 5.4", User: "<b>ann</b>", Agent: "neo4j-go/5", State: state, Member: member}
 		if member != "" {
+			c.Query = "MATCH (n:Q {x: ?}) RETURN n"
 			c.Work = pool.Work{Began: time.Now().Add(-time.Duration(n) * time.Second), DB: "neo4j", Read: n > 1}
 		}
 		return c
 	}
+	shape := w.gate.queries.ID([]byte("MATCH (n:`<b>`) RETURN n"))
+	w.gate.queries.Add(shape, 0, 20*time.Millisecond, 7, true)
+	w.gate.slow = []proxy.SlowQuery{{At: time.Now(), Text: "MATCH (s:`<i>`) RETURN s", Took: 1500 * time.Millisecond, Session: "boltgate-1", User: "ann", Member: "a", Database: "neo4j", Read: true}}
 	w.gate.clients = []proxy.Client{client(3, proxy.ClientIdle, ""), client(1, proxy.ClientWorking, "a"), client(10, proxy.ClientTransaction, "b"), client(4, proxy.ClientWaiting, "")}
 	return w
 }

@@ -111,13 +111,13 @@ func newQueriesCommand() *cobra.Command {
 
 func printSessions(w io.Writer, s admin.SessionsInfo) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SESSION\tSTATE\tFOR\tACCESS\tDATABASE\tMEMBER\tUSER\tPROTOCOL\tFRONTEND\tCLIENT\tDRIVER")
+	fmt.Fprintln(t, "SESSION\tSTATE\tFOR\tACCESS\tDATABASE\tMEMBER\tUSER\tPROTOCOL\tFRONTEND\tCLIENT\tDRIVER\tQUERY")
 	for _, one := range s.Sessions {
 		age := "-"
 		if one.Member != "" {
 			age = time.Duration(one.Seconds * float64(time.Second)).Round(time.Millisecond).String()
 		}
-		fields := []string{one.ID, one.State, age, one.Access, one.Database, one.Member, one.User, one.Protocol, one.Frontend, one.Address, one.Agent}
+		fields := []string{one.ID, one.State, age, one.Access, one.Database, one.Member, one.User, one.Protocol, one.Frontend, one.Address, one.Agent, cutText(one.Query, shownQuery)}
 		for i, f := range fields {
 			fields[i] = orDash(printable(f))
 		}
@@ -131,6 +131,16 @@ func printSessions(w io.Writer, s admin.SessionsInfo) error {
 		return err
 	}
 	return nil
+}
+
+const shownQuery = 100 // characters of a text
+
+// cutText cuts a text to so many characters.
+func cutText(text string, limit int) string {
+	if runes := []rune(text); len(runes) > limit {
+		return string(runes[:limit-1]) + "…"
+	}
+	return text
 }
 
 // printable makes of what a client says something that cannot move the cursor.
