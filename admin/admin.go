@@ -119,6 +119,7 @@ type Server struct {
 	ending  atomic.Bool // readyz says so
 	guard   guard
 	sampler sampler
+	history history
 	all     http.Handler
 	probes  http.Handler
 
@@ -146,6 +147,7 @@ func New(w World) *Server {
 	s.guard.init()
 	s.sampler.read = s.sample
 	s.all, s.probes = s.routes(), s.probeRoutes()
+	s.keepHistory()
 	return s
 }
 
@@ -208,6 +210,7 @@ func (s *Server) ProbesAddress() net.Addr {
 
 // Close closes every listener and connection.
 func (s *Server) Close() {
+	s.history.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.replace(&s.here, nil)

@@ -56,9 +56,11 @@ func (s *Server) apiRoutes(r chi.Router) {
 		r.Get("/databases", func(w http.ResponseWriter, _ *http.Request) { s.reply(w, s.databases()) })
 		r.Get("/frontends", func(w http.ResponseWriter, _ *http.Request) { s.sampler.look(); s.reply(w, s.frontends()) })
 		r.Get("/sessions", s.getSessions(false))
+		r.Get("/clients", s.getClients)
 		r.Get("/queries", s.getSessions(true))
 		r.Get("/queries/top", s.getTop)
 		r.Get("/queries/slow", s.getSlow)
+		r.Get("/history", s.getHistory)
 		r.Get("/events", s.getEvents)
 	})
 	r.Group(func(r chi.Router) {

@@ -56,6 +56,39 @@ func (s *Server) sessions(working bool, limit int) SessionsInfo {
 	return info
 }
 
+const maxKinds = 50 // of clients that are told apart
+
+// clientKinds are the clients by frontend, protocol and driver, the most first.
+func (s *Server) clientKinds() []ClientsInfo {
+	kinds := map[ClientsInfo]*ClientsInfo{}
+	for _, c := range s.world.Gate.Clients() {
+		key := ClientsInfo{Frontend: c.Frontend, Protocol: c.Protocol, Agent: cut(c.Agent, maxEventText)}
+		one := kinds[key]
+		if one == nil && len(kinds) >= maxKinds {
+			key = ClientsInfo{Frontend: c.Frontend, Agent: "(other drivers)"}
+			one = kinds[key]
+		}
+		if one == nil {
+			one = new(key)
+			kinds[key] = one
+		}
+		one.Clients++
+		if c.State != proxy.ClientIdle {
+			one.Working++
+		}
+	}
+	all := []ClientsInfo{}
+	for _, one := range kinds {
+		all = append(all, *one)
+	}
+	slices.SortFunc(all, func(a, b ClientsInfo) int {
+		return cmp.Or(cmp.Compare(b.Clients, a.Clients), cmp.Compare(a.Frontend, b.Frontend), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Agent, b.Agent))
+	})
+	return all
+}
+
+func (s *Server) getClients(w http.ResponseWriter, _ *http.Request) { s.reply(w, s.clientKinds()) }
+
 // rank puts those first that have work at a member, then those that wait for one.
 func rank(c proxy.Client) int {
 	switch c.State {

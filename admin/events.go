@@ -27,7 +27,7 @@ type Event struct {
 }
 
 // notEvents are lines about traffic.
-var notEvents = []string{"access", "connection ended", "connection closed"}
+var notEvents = []string{"access", "slow query", "connection ended", "connection closed"}
 
 // Events is the ring. The zero value is empty and ready. Safe for concurrent use.
 type Events struct {

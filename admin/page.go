@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	g "maragu.dev/gomponents"
+
+	"github.com/boltgate/boltgate/querystats"
 )
 
 // This file owns the stats page: rendered here, readable without JavaScript, and with it replaced every two seconds by what
@@ -26,6 +28,8 @@ var pageFiles embed.FS
 const (
 	shownEvents = 30
 	shownWork   = 20
+	shownTop    = 15
+	shownSlow   = 10
 )
 
 // pageData is what the page shows to one caller.
@@ -39,6 +43,9 @@ type pageData struct {
 	Databases []DatabaseInfo
 	Frontends []FrontendInfo
 	Working   SessionsInfo
+	Top       TopInfo
+	Slow      []SlowInfo
+	Clients   []ClientsInfo
 	Events    []Event // the newest first
 	Refused   string  // why an action was not carried out
 	Force     *forced // how it would be
@@ -48,7 +55,7 @@ type forced struct{ Action, Member, Was string }
 
 func (s *Server) pageData(caller who) *pageData {
 	d := &pageData{Acts: caller.role == Operator, CSRF: s.guard.csrf(caller), Status: s.status(), Uptime: shortTime(time.Since(s.started)),
-		Members: s.members(), Databases: s.databases(), Frontends: s.frontends(), Working: s.sessions(true, shownWork)}
+		Members: s.members(), Databases: s.databases(), Frontends: s.frontends(), Working: s.sessions(true, shownWork), Top: s.top(querystats.ByTime, shownTop), Slow: s.slow(), Clients: s.clientKinds()}
 	d.Who.Name, d.Who.Role = caller.name, caller.role.String()
 	d.Events = s.world.Events.Since(0)
 	slices.Reverse(d.Events)
@@ -58,7 +65,9 @@ func (s *Server) pageData(caller who) *pageData {
 
 func (s *Server) addPage(r chi.Router) {
 	files := http.FileServerFS(pageFiles)
-	r.Get("/page/{file:page.css|page.js}", files.ServeHTTP)
+	for _, file := range []string{"page.css", "page.js", "plots.js", "vendor/uplot.css", "vendor/uplot.js"} {
+		r.Get("/page/"+file, files.ServeHTTP)
+	}
 	r.Get("/login", func(w http.ResponseWriter, _ *http.Request) { s.render(w, http.StatusOK, loginView("")) })
 	r.Post("/login", s.postLogin)
 	r.With(s.need(Viewer)).Get("/", func(w http.ResponseWriter, r *http.Request) {
@@ -91,9 +100,10 @@ func (s *Server) streamPage(w http.ResponseWriter, r *http.Request) {
 		if now, err := s.identify(r); err != nil || now.role < Viewer { // logged out, or no user any more
 			return
 		}
+		d := s.pageData(caller)
 		var b bytes.Buffer
-		liveView(s.pageData(caller)).Render(&b) //nolint:errcheck // a buffer takes everything
-		text, _ := json.Marshal(b.String())     // a string: it can
+		g.Group{tilesView(d), liveView(d)}.Render(&b) //nolint:errcheck // a buffer takes everything
+		text, _ := json.Marshal(b.String())           // a string: it can
 		fmt.Fprintf(w, "data: %s\n\n", text)
 	}
 }

@@ -136,6 +136,15 @@ type SlowInfo struct {
 	Access   string    `json:"access"`
 }
 
+// ClientsInfo is how many clients a frontend has of one kind.
+type ClientsInfo struct {
+	Frontend string `json:"frontend"`
+	Protocol string `json:"protocol"`
+	Agent    string `json:"agent"` // the driver and its version, as it says
+	Clients  int    `json:"clients"`
+	Working  int    `json:"working"` // of them, those with work
+}
+
 // DatabaseInfo is one database.
 type DatabaseInfo struct {
 	Name    string   `json:"name"` // "" where roles are the members' own

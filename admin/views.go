@@ -26,7 +26,8 @@ func document(title, class string, script bool, body ...g.Node) g.Node {
 			h.Meta(h.Name("color-scheme"), h.Content("light dark")),
 			h.TitleEl(g.Text(title)),
 			h.Link(h.Rel("stylesheet"), h.Href("/page/page.css")),
-			g.If(script, h.Script(h.Src("/page/page.js"), h.Defer())),
+			g.If(script, g.Group{h.Link(h.Rel("stylesheet"), h.Href("/page/vendor/uplot.css")), h.Script(h.Src("/page/vendor/uplot.js"), h.Defer()),
+				h.Script(h.Src("/page/plots.js"), h.Defer()), h.Script(h.Src("/page/page.js"), h.Defer())}),
 		),
 		h.Body(g.If(class != "", h.Class(class)), g.Group(body)),
 	))
@@ -62,13 +63,13 @@ func pageView(d *pageData) g.Node {
 			return h.Form(h.Method("post"), h.Action("/act"), h.Class("force"), d.token(), hidden("member", d.Force.Member), hidden("was", d.Force.Was), hidden("force", "yes"),
 				action(d.Force.Action, d.Force.Action+" "+d.Force.Member+" all the same"))
 		}),
-		h.Main(h.ID("live"), liveView(d)),
+		h.Main(h.Div(h.ID("state"), tilesView(d)), plotsView(), h.Div(h.ID("live"), liveView(d))),
 	)
 }
 
-// liveView is the part of the page that is sent again and again.
+// liveView is the part of the page below the plots that is sent again and again: sections, each with an id.
 func liveView(d *pageData) g.Node {
-	return g.Group{tilesView(d), membersView(d), frontendsView(d), workView(d), eventsView(d)}
+	return g.Group{membersView(d), topView(d), workView(d), slowView(d), frontendsView(d), clientsView(d), eventsView(d)}
 }
 
 func tilesView(d *pageData) g.Node {
@@ -88,7 +89,7 @@ func tilesView(d *pageData) g.Node {
 		}
 		databases = tile("bad", strconv.Itoa(s.Databases), "databases; without a leader: "+strings.Join(names, ", "))
 	}
-	return h.Section(h.Class("tiles"), ready,
+	return h.Section(h.ID("tiles"), h.Class("tiles"), ready,
 		tile(when(s.Taking < s.Members, "warn"), fmt.Sprintf("%d of %d", s.Taking, s.Members), "members take work"),
 		databases,
 		tile("", strconv.Itoa(s.Clients), "clients"),
@@ -108,10 +109,8 @@ func membersView(d *pageData) g.Node {
 	if d.Acts {
 		columns = append(columns, column{name: "Set"})
 	}
-	return h.Section(
-		h.H2(g.Text("Members "), h.Small(g.Text(d.Status.Generation+" cluster"))),
-		tableView(columns, g.Map(d.Members, func(m MemberInfo) g.Node { return rowView(columns, memberCells(d, &m)) })),
-	)
+	return section("members", "Members", d.Status.Generation+" cluster",
+		tableView(columns, g.Map(d.Members, func(m MemberInfo) g.Node { return rowView(columns, memberCells(d, &m)) })))
 }
 
 // memberCells are a member's cells, in the order of membersView's columns.
@@ -144,7 +143,7 @@ func memberCells(d *pageData, m *MemberInfo) []g.Node {
 
 func frontendsView(d *pageData) g.Node {
 	columns := []column{{name: "Frontend"}, {"Clients", true}, {"Working", true}, {"Units/s", true}, {"Units", true}, {"Not let in", true}, {"Failures of the gate", true}}
-	return h.Section(h.H2(g.Text("Frontends")), tableView(columns, g.Map(d.Frontends, func(f FrontendInfo) g.Node {
+	return section("frontends", "Frontends", "", tableView(columns, g.Map(d.Frontends, func(f FrontendInfo) g.Node {
 		return rowView(columns, []g.Node{
 			g.Group{h.B(g.Text(f.Name)), h.Small(g.Text(" " + strings.Join(f.Bind, ", ")))},
 			g.Group{number(f.Open), g.If(f.Max > 0, h.Small(g.Textf(" of %d", f.Max)))},
@@ -154,7 +153,7 @@ func frontendsView(d *pageData) g.Node {
 }
 
 func workView(d *pageData) g.Node {
-	columns := []column{{name: "Session"}, {name: "State"}, {"For", true}, {name: "Member"}, {name: "Database"}, {name: "User"}, {name: "Client"}}
+	columns := []column{{name: "Session"}, {name: "Query"}, {name: "State"}, {"For", true}, {name: "Member"}, {name: "Database"}, {name: "User"}, {name: "Client"}}
 	if d.Acts {
 		columns = append(columns, column{name: "Set"})
 	}
@@ -162,7 +161,7 @@ func workView(d *pageData) g.Node {
 	if len(d.Working.Sessions) > 0 {
 		list = tableView(columns, g.Map(d.Working.Sessions, func(s SessionInfo) g.Node { return rowView(columns, workCells(d, &s)) }))
 	}
-	return h.Section(h.H2(g.Text("Work "), h.Small(g.Textf("the oldest of %d", d.Working.Total))), list)
+	return section("work", "Running", fmt.Sprintf("the oldest of %d", d.Working.Total), list)
 }
 
 // workCells are a client's cells, in the order of workView's columns.
@@ -175,7 +174,7 @@ func workCells(d *pageData, s *SessionInfo) []g.Node {
 		lasts = time.Duration(s.Seconds * float64(time.Second)).Round(time.Millisecond).String()
 	}
 	cells := []g.Node{
-		g.Group{g.Text(s.ID), h.Small(g.Text(" " + s.Protocol))}, g.Text(state), g.Text(lasts), g.Text(s.Member), g.Text(s.Database), g.Text(s.User),
+		g.Group{g.Text(s.ID), h.Small(g.Text(" " + s.Protocol))}, queryText(s.Query), g.Text(state), g.Text(lasts), g.Text(s.Member), g.Text(s.Database), g.Text(s.User),
 		g.Group{g.Text(s.Address), h.Small(g.Text(" " + s.Agent))},
 	}
 	if d.Acts {
@@ -192,7 +191,7 @@ func eventsView(d *pageData) g.Node {
 				g.Map(slices.Sorted(maps.Keys(e.Fields)), func(key string) g.Node { return h.Span(h.I(g.Text(key)), g.Text(" "+e.Fields[key])) }))
 		}))
 	}
-	return h.Section(h.H2(g.Text("Events")), list)
+	return section("events", "Events", "", list)
 }
 
 // column is one of a table; a number is set to the right.

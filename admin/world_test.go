@@ -56,6 +56,8 @@ func (f *fakeGate) Clients() []proxy.Client { return slices.Clone(f.clients) }
 func (f *fakeGate) Kill(id string) bool {
 	known := slices.ContainsFunc(f.clients, func(c proxy.Client) bool { return c.ID == id })
 	if known {
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		f.killed = append(f.killed, id)
 	}
 	return known
@@ -63,11 +65,20 @@ func (f *fakeGate) Kill(id string) bool {
 
 // fakeControl notes what it is asked, and says err.
 type fakeControl struct {
-	asked []string
+	mu    sync.Mutex
+	asked []string // guarded by mu while the server listens
 	err   error
 }
 
+func (f *fakeControl) has(what string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.asked, what)
+}
+
 func (f *fakeControl) ask(what string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.asked = append(f.asked, what)
 	return f.err
 }
