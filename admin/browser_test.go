@@ -104,10 +104,12 @@ func shop(t *testing.T, o Options) *testWorld {
 	w.gate.fronts = map[string]proxy.FrontendStats{"main": {Name: "main", Bind: []string{":7687"}, Open: 184, Working: 9, Max: 10000, Accepted: 5120, Reads: [2]uint64{4_203_441, 188_020},
 		Writes: [2]uint64{893_221, 2044}, Failures: map[string]uint64{"Neo.TransientError.Transaction.LeaderSwitch": 12}}}
 	w.gate.stats = map[string]pool.Stats{"s1": {Open: 40, Idle: 33, InFlight: 3}, "s2": {Open: 44, Idle: 38, InFlight: 5}, "s3": {Open: 41, Idle: 40, InFlight: 1}, "r1": {Open: 12, Idle: 10, InFlight: 2}}
+	w.gate.counts = new(proxy.Counts)
 	w.shopRoles("s2", "s2")
 	w.shopQueries()
 	w.shopClients()
 	w.shopHour()
+	w.shopGoesOn()
 	w.world.Log.Info("role changed", "member", "s2", "db", "shop", "from", "follower", "to", "leader")
 	w.world.Log.Info("operator's ready", "by", "ada", "from", "10.0.0.4:50122", "member", "r1")
 	w.world.Log.Warn("member connection lost", "member", "s1", "error", "connection reset by peer")
@@ -201,6 +203,25 @@ func (w *testWorld) shopHour() {
 	}
 }
 
+// shopGoesOn keeps the counters of members moving until the test ends.
+func (w *testWorld) shopGoesOn() {
+	go func() {
+		dice := rand.New(rand.NewPCG(5, 6))
+		for w.t.Context().Err() == nil {
+			for i, m := range []string{"s1", "s2", "s3", "r1"} {
+				w.gate.mu.Lock()
+				c := w.gate.counters[m]
+				for b, n := range []int{20, 25, 12, 8, 4, 2, 1} {
+					c.Reads[pool.Bolt].Buckets[b+1] += uint64(n*(4-i)/4 + dice.IntN(3))
+				}
+				w.gate.counters[m] = c
+				w.gate.mu.Unlock()
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+	}()
+}
+
 func (w *testWorld) url(path string) string { return "http://" + w.Address().String() + path }
 
 func TestABrowserLogsInAndSeesChangesLive(t *testing.T) {
@@ -237,6 +258,7 @@ func TestABrowserDrawsTheHour(t *testing.T) {
 		t.Errorf("the page asked elsewhere: %q", wrong)
 	}
 	until(t, ctx, `document.querySelector("#live-state").textContent === "live"`)
+	until(t, ctx, `Number(document.querySelector("#members td[data-label='Units/s']").textContent) > 0`)
 	screenshot(t, ctx, "page-light")
 	do(t, ctx, "dark", view(1440, 900, true))
 	until(t, ctx, `document.querySelectorAll("#plots canvas").length === 4`)

@@ -30,6 +30,7 @@ type fakeGate struct {
 	killed   []string
 	queries  *querystats.Table
 	slow     []proxy.SlowQuery
+	counts   *proxy.Counts // nil: some of each
 }
 
 func (f *fakeGate) Queries() *querystats.Table     { return f.queries }
@@ -48,6 +49,9 @@ func (f *fakeGate) Slots(*cluster.Member) int                 { return 100 }
 func (f *fakeGate) Frontends() map[string]proxy.FrontendStats { return f.fronts }
 
 func (f *fakeGate) Counts() proxy.Counts {
+	if f.counts != nil {
+		return *f.counts
+	}
 	return proxy.Counts{Held: 7, HeldBytes: 4096, InDoubt: 1, Resent: map[string]int64{"lost": 2}, Refused: map[string]int64{"hold": 3}}
 }
 
