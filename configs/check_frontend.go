@@ -21,7 +21,7 @@ func (c *checker) frontends() {
 		key := fmt.Sprintf("frontends[%d]", i)
 		if first, found := names[f.Name]; found && f.Name != "" {
 			c.fault(key+".name", "frontends[%d] has this name already (found %s)", first, c.words(key+".name", f.Name))
-		} else if names[f.Name] = i; !memberName.MatchString(f.Name) {
+		} else if names[f.Name] = i; !isName(f.Name) {
 			c.fault(key+".name", "needs a name of 1 to 63 letters, digits, dots, dashes and underscores that begins with a letter or digit")
 		}
 		binds = c.binds(key, f, binds)

@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/boltgate/boltgate/internal/lazyregexp"
 )
 
 type kind int
@@ -94,9 +95,9 @@ func parseTree(f *file, text []byte) (*node, Faults) {
 }
 
 var (
-	yamlLine    = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
-	yamlAnchor  = regexp.MustCompile(`^(?:unknown anchor '(.*)' referenced|anchor '(.*)' value contains itself)$`)
-	yamlExpects = regexp.MustCompile(`^did not find expected (<|node content|'-' indicator|key|',' or)`)
+	yamlLine    = lazyregexp.New(`^yaml: (?:line (\d+): )?`)
+	yamlAnchor  = lazyregexp.New(`^(?:unknown anchor '(.*)' referenced|anchor '(.*)' value contains itself)$`)
+	yamlExpects = lazyregexp.New(`^did not find expected (<|node content|'-' indicator|key|',' or)`)
 )
 
 // syntaxFault puts an error of the YAML library into a line and column of the file, with a hint at what commonly causes it.

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/boltgate/boltgate/internal/lazyregexp"
 )
 
 // This file owns what a health check says: which members it finds, and with which login it asks. Neo4j's role endpoints tell leader from
@@ -28,8 +30,8 @@ type endpoint struct {
 }
 
 var (
-	oldEndpoint = regexp.MustCompile(`^/db/manage/server/(ha|causalclustering|core|read-replica)/([a-z-]+)/?$`)
-	newEndpoint = regexp.MustCompile(`^/db/[^/]+/cluster/(writable|read-only|available|status)/?$`)
+	oldEndpoint = lazyregexp.New(`^/db/manage/server/(ha|causalclustering|core|read-replica)/([a-z-]+)/?$`)
+	newEndpoint = lazyregexp.New(`^/db/[^/]+/cluster/(writable|read-only|available|status)/?$`)
 )
 
 // endpointOf tells what a path asks; false: it tells no role.

@@ -3,9 +3,10 @@ package migrate
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/boltgate/boltgate/internal/lazyregexp"
 )
 
 // This file owns the notes: what became of each line that is not in the result as it stood. No note shows more of a line than its keyword
@@ -46,7 +47,7 @@ func (n *notes) sorted() []Note {
 	return n.all
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_.:*/-]{1,40}$`)
+var plainWord = lazyregexp.New(`^[A-Za-z0-9_.:*/-]{1,40}$`)
 
 // about is what of a line may be shown.
 func about(l *line) string {

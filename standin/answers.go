@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"sync"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/bolt/packstream"
@@ -125,23 +126,23 @@ func (a *answers) flush() {
 
 // Payload is the text that the directive bytes=n puts into each row: letters and digits, the same at every place in every
 // row, so that a reader can tell a lost or foreign byte.
-func Payload(at int64) byte { return payloadPattern[at%payloadPeriod] }
+func Payload(at int64) byte { return payloadPattern()[at%payloadPeriod] }
 
 const (
 	payloadPeriod = 61 // a prime, so that no buffer's length is a multiple
 	payloadStep   = 16 << 10
 )
 
-var payloadPattern = func() []byte {
+var payloadPattern = sync.OnceValue(func() []byte {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	b := make([]byte, payloadStep+payloadPeriod)
 	for i := range b {
 		b[i] = letters[i%payloadPeriod]
 	}
 	return b
-}()
+})
 
 func payloadPiece(at, total int64) []byte {
 	from := at % payloadPeriod
-	return payloadPattern[from : from+min(payloadStep, total-at)]
+	return payloadPattern()[from : from+min(payloadStep, total-at)]
 }

@@ -2,12 +2,12 @@ package standin
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/internal/lazyregexp"
 )
 
 // This file owns databases that come and go, and the names that are no database of their own: aliases, local and remote, and
@@ -149,7 +149,7 @@ func (c *Cluster) dropAlias(name string) {
 	c.aliases = slices.DeleteFunc(c.aliases, func(a alias) bool { return a.name == foldName(name) })
 }
 
-var aliasCommand = regexp.MustCompile("(?is)^\\s*(CREATE|ALTER|DROP)\\s+(?:OR\\s+REPLACE\\s+)?ALIAS\\s+([\\w.`]+)\\s*(IF\\s+(?:NOT\\s+)?EXISTS)?" +
+var aliasCommand = lazyregexp.New("(?is)^\\s*(CREATE|ALTER|DROP)\\s+(?:OR\\s+REPLACE\\s+)?ALIAS\\s+([\\w.`]+)\\s*(IF\\s+(?:NOT\\s+)?EXISTS)?" +
 	"(?:\\s+(?:FOR|SET)\\s+DATABASE(?:\\s+TARGET)?\\s*([\\w.`]+)?(?:\\s+AT\\s+'([^']*)')?.*)?\\s*;?\\s*$")
 
 // administerAlias carries out CREATE, ALTER and DROP ALIAS; known is false for other texts.

@@ -1,10 +1,11 @@
 package standin
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/boltgate/boltgate/internal/lazyregexp"
 )
 
 // directives are what a query asks of the stand-in, by parameters of these names or, in its text, by a comment such as
@@ -38,7 +39,7 @@ type directives struct {
 	batches  int64
 }
 
-var directiveComment = regexp.MustCompile(`/\*\s*standin\s([^*]*)\*/`)
+var directiveComment = lazyregexp.New(`/\*\s*standin\s([^*]*)\*/`)
 
 func parseDirectives(text string, params map[string]any) directives {
 	given := make(map[string]any)

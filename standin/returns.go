@@ -2,12 +2,12 @@ package standin
 
 import (
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/internal/lazyregexp"
 )
 
 // The few texts that are answered by value, because drivers, checks and recordings look at what comes back:
@@ -17,11 +17,11 @@ import (
 //	UNWIND range(1, 1000) AS n RETURN count(n)         takes 10 ns a number
 //	MATCH … RETURN count(n)                            how many nodes with the parameter "mark" the member has: its log is its data
 var (
-	unwindHead  = regexp.MustCompile(`(?is)^\s*UNWIND\s+(?:range\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)|\[([-\d\s,]*)\])\s+AS\s+(\w+)\s+`)
-	returnTail  = regexp.MustCompile(`(?is)^\s*RETURN\s+([^{}\[\]]+?)\s*;?\s*$`)
-	returnCount = regexp.MustCompile(`(?is)\bRETURN\s+(count\(\s*[\w*]+\s*\))(?:\s+AS\s+(\w+))?\s*;?\s*$`)
-	returnItem  = regexp.MustCompile(`(?is)^\s*(\$?\w+|-?\d+|'[^']*'|"[^"]*")(?:\s*/\s*(\w+))?(?:\s+AS\s+` + "`?" + `(\w+)` + "`?" + `)?\s*$`)
-	byZero      = regexp.MustCompile(`/\s*0\s*(?:AS\s+\w+\s*)?;?\s*$`)
+	unwindHead  = lazyregexp.New(`(?is)^\s*UNWIND\s+(?:range\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)|\[([-\d\s,]*)\])\s+AS\s+(\w+)\s+`)
+	returnTail  = lazyregexp.New(`(?is)^\s*RETURN\s+([^{}\[\]]+?)\s*;?\s*$`)
+	returnCount = lazyregexp.New(`(?is)\bRETURN\s+(count\(\s*[\w*]+\s*\))(?:\s+AS\s+(\w+))?\s*;?\s*$`)
+	returnItem  = lazyregexp.New(`(?is)^\s*(\$?\w+|-?\d+|'[^']*'|"[^"]*")(?:\s*/\s*(\w+))?(?:\s+AS\s+` + "`?" + `(\w+)` + "`?" + `)?\s*$`)
+	byZero      = lazyregexp.New(`/\s*0\s*(?:AS\s+\w+\s*)?;?\s*$`)
 )
 
 const countTime = 10 * time.Nanosecond // of one number

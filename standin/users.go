@@ -3,9 +3,9 @@ package standin
 import (
 	"encoding/json"
 	"net/http"
-	"regexp"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/internal/lazyregexp"
 )
 
 // SetPassword adds a user or changes its password; connections that are logged on stay.
@@ -78,8 +78,8 @@ func (c *Cluster) authenticate(login map[string]any) (string, *bolt.Failure) {
 
 // The two ways to change one's own password: the command of 4.0 and later, and the procedure before it.
 var (
-	alterPassword  = regexp.MustCompile(`(?is)^\s*ALTER\s+CURRENT\s+USER\s+SET\s+PASSWORD\s+FROM\s+(\S+)\s+TO\s+(\S+?)\s*;?\s*$`)
-	changePassword = regexp.MustCompile(`(?is)^\s*CALL\s+dbms\.(?:security\.)?changePassword\(\s*(\S+?)\s*\)\s*;?\s*$`)
+	alterPassword  = lazyregexp.New(`(?is)^\s*ALTER\s+CURRENT\s+USER\s+SET\s+PASSWORD\s+FROM\s+(\S+)\s+TO\s+(\S+?)\s*;?\s*$`)
+	changePassword = lazyregexp.New(`(?is)^\s*CALL\s+dbms\.(?:security\.)?changePassword\(\s*(\S+?)\s*\)\s*;?\s*$`)
 )
 
 // ownPassword carries out a change of the user's own password; known is false for every other text, which an expired

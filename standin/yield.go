@@ -1,11 +1,11 @@
 package standin
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/internal/lazyregexp"
 )
 
 // add appends a row given by its columns; columns that the result does not have are kept for YIELD when it has columns.
@@ -30,10 +30,10 @@ func orElseSlice(a, b []string) []string {
 }
 
 var (
-	yieldClause = regexp.MustCompile(`(?is)\bYIELD\s+(\*|[\w\s,` + "`" + `]+?)\s*(?:\bWHERE\b|\bRETURN\b|\bORDER\b|\bSKIP\b|\bLIMIT\b|;|$)`)
-	whereClause = regexp.MustCompile(`(?is)\bWHERE\s+(.+?)\s*(?:\bRETURN\b|\bORDER\b|\bYIELD\b|;|$)`)
-	comparison  = regexp.MustCompile(`(?is)^\s*(\w+)\s*=\s*('[^']*'|"[^"]*"|true|false|-?\d+|\$\w+)\s*$`)
-	andWord     = regexp.MustCompile(`(?i)\s+AND\s+`)
+	yieldClause = lazyregexp.New(`(?is)\bYIELD\s+(\*|[\w\s,` + "`" + `]+?)\s*(?:\bWHERE\b|\bRETURN\b|\bORDER\b|\bSKIP\b|\bLIMIT\b|;|$)`)
+	whereClause = lazyregexp.New(`(?is)\bWHERE\s+(.+?)\s*(?:\bRETURN\b|\bORDER\b|\bYIELD\b|;|$)`)
+	comparison  = lazyregexp.New(`(?is)^\s*(\w+)\s*=\s*('[^']*'|"[^"]*"|true|false|-?\d+|\$\w+)\s*$`)
+	andWord     = lazyregexp.New(`(?i)\s+AND\s+`)
 )
 
 // yield applies the YIELD and WHERE of a text to a table: names of columns with AS, and comparisons joined by AND.
