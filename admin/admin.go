@@ -88,6 +88,7 @@ type Control interface {
 	SetCondition(ctx context.Context, member string, to cluster.Condition, force bool) error
 	SetWeight(ctx context.Context, member string, weight int) error
 	Reload(ctx context.Context) error
+	PreviewReload(ctx context.Context) (changes []string, err error) // what Reload would change, a line a key; it changes nothing
 }
 
 // ErrNoMember says that no member has this name.

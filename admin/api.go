@@ -69,6 +69,7 @@ func (s *Server) apiRoutes(r chi.Router) {
 		r.Post("/members/{name}/weight", s.postWeight)
 		r.Delete("/sessions/{id}", s.deleteSession)
 		r.Post("/reload", s.postReload)
+		r.Get("/reload", s.getReload)
 	})
 }
 

@@ -171,3 +171,13 @@ func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {
 	}
 	s.reply(w, s.status())
 }
+
+// getReload says what postReload would change; 409 with all faults as there.
+func (s *Server) getReload(w http.ResponseWriter, r *http.Request) {
+	changes, err := s.world.Control.PreviewReload(r.Context())
+	if err != nil {
+		s.fail(w, http.StatusConflict, err.Error())
+		return
+	}
+	s.reply(w, ReloadPreview{append([]string{}, changes...)})
+}

@@ -98,7 +98,8 @@ func TestOrders(t *testing.T) {
 	w.want(200, `"name": "a"`, "POST", "/api/v1/members/a/ready", `{}`)
 	w.want(200, `"name": "a"`, "POST", "/api/v1/members/a/weight", `{"weight": 3}`)
 	w.want(200, `"version": "test"`, "POST", "/api/v1/reload", "")
-	if want := []string{"drain a", "maint a forced", "ready a", "weight a", "reload"}; !slices.Equal(w.control.asked, want) {
+	w.want(200, `"failover.hold: 20s -\u003e 10s"`, "GET", "/api/v1/reload", "")
+	if want := []string{"drain a", "maint a forced", "ready a", "weight a", "reload", "preview"}; !slices.Equal(w.control.asked, want) {
 		t.Errorf("asked %q; want %q", w.control.asked, want)
 	}
 	w.control.asked = nil
@@ -120,6 +121,7 @@ func TestOrders(t *testing.T) {
 	w.want(409, "it leads neo4j", "POST", "/api/v1/members/a/drain", "")
 	w.control.err = errors.New("file:1:1: no")
 	w.want(409, "file:1:1: no", "POST", "/api/v1/reload", "")
+	w.want(409, "file:1:1: no", "GET", "/api/v1/reload", "")
 }
 
 func TestOrdersLeaveAnAuditLine(t *testing.T) {

@@ -21,6 +21,11 @@ type StatusInfo struct {
 	InDoubt    int64     `json:"in_doubt"` // commits whose answer was lost, since the gate was started
 }
 
+// ReloadPreview is what a reload would change, one line a key such as "failover.hold: 20s -> 10s"; no secret stands in it.
+type ReloadPreview struct {
+	Changes []string `json:"changes"`
+}
+
 // MemberInfo is one member.
 type MemberInfo struct {
 	Name         string            `json:"name"`

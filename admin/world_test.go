@@ -98,6 +98,9 @@ func (f *fakeControl) SetWeight(_ context.Context, member string, _ int) error {
 	return f.ask("weight " + member)
 }
 func (f *fakeControl) Reload(context.Context) error { return f.ask("reload") }
+func (f *fakeControl) PreviewReload(context.Context) ([]string, error) {
+	return []string{"failover.hold: 20s -> 10s"}, f.ask("preview")
+}
 
 // testWorld is an operator's side whose surroundings a test sets.
 type testWorld struct {

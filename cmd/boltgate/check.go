@@ -16,22 +16,28 @@ import (
 
 func newCheckCommand() *cobra.Command {
 	var files []string
-	var asJSON bool
+	var diff diffOptions
 	c := &cobra.Command{
 		Use:   "check -c FILE",
 		Short: "Say everything that is wrong with a configuration",
 		Long: `Read configuration files as run would, start nothing, and print every fault as file:line:column: key: what.
-Exits with 1 when there is one. -c may be repeated: later files win per key.`,
+Exits with 1 when there is one. -c may be repeated: later files win per key.
+
+With --diff, say what a reload would change: of the running gate, which reads its own files for it and puts nothing in force, or, by
+-c NEW --diff=OLD, between two files. Passwords are only said to have changed. What is in the files of certificates is not compared.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if diff.with != "" {
+				return diff.run(c.Context(), c.OutOrStdout(), files)
+			}
 			if len(files) == 0 {
 				return usagef("no file to check; name one with -c")
 			}
-			return check(c.OutOrStdout(), files, asJSON)
+			return check(c.OutOrStdout(), files, diff.json)
 		},
 	}
 	c.Flags().StringArrayVarP(&files, "config", "c", nil, "configuration file; may be repeated, later files win per key")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	diff.addFlags(c)
 	return c
 }
 
