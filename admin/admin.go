@@ -101,7 +101,7 @@ type Refusal struct{ Why string }
 
 func (r *Refusal) Error() string { return r.Why }
 
-// World is what the operator's side shows and acts on. All fields must be set.
+// World is what the operator's side shows and acts on. All fields but Certificates must be set.
 type World struct {
 	Current *cluster.Current
 	Pools   Pools
@@ -110,6 +110,8 @@ type World struct {
 	Events  *Events
 	Log     *slog.Logger
 	Version string
+
+	Certificates func() map[string]time.Time // when those of our own end, by what they are of; asked at each scrape
 }
 
 // Server serves the operator's side. Its methods may be called from any goroutine.

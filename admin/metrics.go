@@ -50,6 +50,7 @@ var (
 	mHeldBytes   = describeMetric("held_bytes", "Bytes of the requests of held units of work.")
 	mInDoubt     = describeMetric("in_doubt_total", "Commits whose answer was lost: whether they are there is not known.")
 	mResent      = describeMetric("resent_total", "Units of work that were sent again, by why.", "why")
+	mCertificate = describeMetric("certificate_end_timestamp_seconds", "When the certificate that is shown to clients or operators ends, as Unix time.", "of")
 	mTurned      = describeMetric("turned_away_total", "Units of work that were told to come back later, by why.", "why")
 )
 
@@ -93,6 +94,11 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		c.collectMember(out, m, dbs[:min(len(dbs), maxLabelled)])
 	}
 	c.collectFrontends(out)
+	if c.world.Certificates != nil {
+		for of, ends := range c.world.Certificates() {
+			gauge(mCertificate, float64(ends.Unix()), of)
+		}
+	}
 }
 
 // collectCounts tells what did not go the straight way.

@@ -115,7 +115,8 @@ type testWorld struct {
 func newTestWorld(t *testing.T, o Options) *testWorld {
 	w := &testWorld{t: t, current: new(cluster.Current), gate: &fakeGate{queries: querystats.New()}, control: new(fakeControl), events: new(Events)}
 	w.Server = New(World{Current: w.current, Pools: w.gate, Gate: w.gate, Control: w.control, Events: w.events,
-		Log: slog.New(w.events.Tee(slog.DiscardHandler)), Version: "test"})
+		Log: slog.New(w.events.Tee(slog.DiscardHandler)), Version: "test",
+		Certificates: func() map[string]time.Time { return map[string]time.Time{"frontend main": time.Unix(1_800_000_000, 0)} }})
 	t.Cleanup(w.Server.Close)
 	if err := w.Apply(o); err != nil {
 		t.Fatal(err)

@@ -29,6 +29,7 @@ type control struct {
 	server *admin.Server
 	orders chan func()   // run by the daemon's goroutine
 	over   chan struct{} // closed when it takes no more orders
+	certs  *ownCerts
 
 	// moveLeaders makes other members lead the databases that this one leads, before it is drained. It returns when it has asked;
 	// whether they do shows in Views. nil: nobody can be asked.
@@ -37,7 +38,7 @@ type control struct {
 
 // newControl makes what is needed before anything else logs; open makes it listen.
 func newControl(log *logger) control {
-	c := control{events: new(admin.Events), orders: make(chan func()), over: make(chan struct{})}
+	c := control{events: new(admin.Events), orders: make(chan func()), over: make(chan struct{}), certs: new(ownCerts)}
 	log.Logger = slog.New(c.events.Tee(log.Handler()))
 	return c
 }
@@ -46,6 +47,7 @@ func newControl(log *logger) control {
 func (d *daemon) openControl(cfg *configs.Config) error {
 	d.control.server = admin.New(admin.World{
 		Current: d.current, Pools: d.pools, Gate: d.server, Control: d, Events: d.control.events, Log: d.log.Logger, Version: versionText(),
+		Certificates: d.control.certs.ends,
 	})
 	d.control.server.Listen = d.line.listeners.Listen // a successor goes on with the address
 	return d.applyControl(cfg)
@@ -56,6 +58,7 @@ func (d *daemon) applyControl(cfg *configs.Config) error {
 	if err != nil {
 		return err
 	}
+	d.control.certs.follow(cfg)
 	return d.control.server.Apply(o)
 }
 

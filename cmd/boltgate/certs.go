@@ -1,0 +1,62 @@
+package main
+
+// This file owns when our own certificates end, for the metric.
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/boltgate/boltgate/configs"
+)
+
+// ownCerts knows which files hold our certificates. Safe for concurrent use.
+type ownCerts struct {
+	files atomic.Pointer[map[string]string] // by what the certificate is of
+}
+
+// follow takes over the files of cfg.
+func (o *ownCerts) follow(cfg *configs.Config) {
+	files := map[string]string{}
+	for _, f := range cfg.Frontends {
+		if f.TLS.Cert != "" && f.TLS.Mode != "off" {
+			files["frontend "+f.Name] = f.TLS.Cert
+		}
+	}
+	if t := cfg.Admin.TLS; t.Cert != "" && t.Mode != "off" {
+		files["admin"] = t.Cert
+	}
+	o.files.Store(&files)
+}
+
+// ends reads the files, as they are now; one that cannot be read is left out.
+func (o *ownCerts) ends() map[string]time.Time {
+	all := map[string]time.Time{}
+	files := o.files.Load()
+	if files == nil {
+		return all
+	}
+	for of, name := range *files {
+		if leaf := firstCert(name); leaf != nil {
+			all[of] = leaf.NotAfter
+		}
+	}
+	return all
+}
+
+// firstCert is the first certificate of a PEM file; nil where there is none.
+func firstCert(name string) *x509.Certificate {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			leaf, _ := x509.ParseCertificate(block.Bytes)
+			return leaf
+		}
+	}
+	return nil
+}
