@@ -154,19 +154,23 @@ const checksInOrder = 3
 // check runs the daemon's own checks until they have told all that they will, or Within is over.
 func (f *facts) check(ctx context.Context) {
 	ho := f.o.Health
-	ho.Learn, ho.Interval, ho.FastInterval, ho.Fall = true, 300*time.Millisecond, 100*time.Millisecond, 1
+	ho.Learn, ho.Interval, ho.FastInterval = true, 300*time.Millisecond, 100*time.Millisecond
 	current, heard := new(cluster.Current), new(collector)
 	monitor := health.New(ho, current, slog.New(heard))
-	ctx, cancel := context.WithTimeout(ctx, f.o.Within)
+	ctx, cancel := context.WithCancel(ctx) // without a deadline, which would make bad answers of the checks that it ends
 	defer cancel()
+	over := time.After(f.o.Within)
 	var running sync.WaitGroup
 	running.Go(func() { monitor.Run(ctx) }) //nolint:errcheck // it ends with its context
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
-	for ctx.Err() == nil && !settled(current.View(), monitor.Heard()) {
+	for waiting := true; waiting && !settled(current.View(), monitor.Heard()); {
 		select {
 		case <-look.C:
+		case <-over:
+			waiting = false
 		case <-ctx.Done():
+			waiting = false
 		}
 	}
 	f.view, f.heard = current.View(), monitor.Heard()
