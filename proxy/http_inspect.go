@@ -57,9 +57,9 @@ func (l *answerLook) look(p []byte) {
 // errorCodes is in every code of an error (Neo.ClientError.…), and not in those of notifications.
 var errorCodes = []byte("Error.")
 
-// inspect holds up to 64 KiB of the answer until it is clear whether it is a refusal. again is true when the request is to be
-// sent to another member; then the lease is gone.
-func (c *httpConn) inspect(lease *pool.Lease, n int) (again bool, err error) {
+// inspect holds up to 64 KiB of the answer until it is clear whether it is a refusal. ended is true when the answer is not to be delivered, and the
+// lease is gone: the request is to be sent to another member (errAgain), or its client was told already what became of it.
+func (c *httpConn) inspect(lease *pool.Lease, n int) (ended bool, err error) {
 	w := c.w
 	if first := w.answer[w.aFrom+n : w.aTo]; w.body.kind == fixedBody && int64(len(first)) >= w.body.left && !bytes.Contains(first, errorCodes) {
 		return false, nil
@@ -76,7 +76,7 @@ func (c *httpConn) inspect(lease *pool.Lease, n int) (again bool, err error) {
 			piece := w.answer[at:min(at+bufferSize, w.aTo)]
 			text, took, err := body.decode(buf[:0], piece)
 			if err != nil {
-				return false, c.garbage(lease, err)
+				return true, c.garbage(lease, err)
 			}
 			look.look(text)
 			at += took
@@ -90,7 +90,7 @@ func (c *httpConn) inspect(lease *pool.Lease, n int) (again bool, err error) {
 			if w.body.kind == untilClose && err == io.EOF {
 				break
 			}
-			return false, c.lost(lease, false, err)
+			return true, c.lost(lease, false, err)
 		}
 	}
 	if w.path.kind != routeStatements {
@@ -110,10 +110,10 @@ func (c *httpConn) inspect(lease *pool.Lease, n int) (again bool, err error) {
 	}
 	if _, fault := c.stopUpload(lease); fault != nil {
 		lease.Release(false)
-		return false, clientFault(fault)
+		return true, clientFault(fault)
 	}
 	lease.Release(body.over() && !w.ans.close)
-	return false, errAgain
+	return true, errAgain
 }
 
 // patient tells whether the request, which a member refused, is still within failover.hold of its first refusal.

@@ -266,7 +266,7 @@ func (c *httpConn) deliver(lease *pool.Lease, n int) error {
 	w := c.w
 	w.body.start(&w.ans)
 	if c.inspects() {
-		if again, err := c.inspect(lease, n); again || err != nil {
+		if ended, err := c.inspect(lease, n); ended {
 			return err
 		}
 	}
@@ -464,6 +464,15 @@ func (c *httpConn) garbage(lease *pool.Lease, cause error) error {
 	if u.answered {
 		c.closing = true
 		return fmt.Errorf("proxy: member %s: the body of its answer is malformed: %w", m.Name, cause)
+	}
+	u.tries++
+	switch kind := w.path.kind; {
+	case kind == routeStatements && u.resendable(w.path) && u.tries < maxTries && !u.expired() && c.mayRetry(m, resentLost):
+		u.tried = append(u.tried, m)
+		return errAgain
+	case kind == routeBegin, kind == routeInside && !w.path.commit:
+		return c.answerFailure(httpFailure{503, codeLeaderSwitch, "member " + m.Name + " sent an answer that is no HTTP: " + plainText(cause) +
+			"; nothing was committed, please try all of it again"})
 	}
 	code, doubt := codeUnknown, ""
 	if c.commits() {

@@ -176,7 +176,8 @@ func (c *checker) visible(a *attempt) {
 		}
 	case a.code == bolt.CodeNotALeader || a.code == bolt.CodeReadOnlyDatabase || a.code == bolt.CodeDatabaseUnavailable || a.ours():
 		commits := func(d *delivery) bool { return a.explicit && !a.web && d.decided && d.answered == a.code } // passed on unchanged
-		begun := a.web && a.records > 0                                                                        // such an answer goes on
+		early := func(d *delivery) bool { return a.web && a.explicit && d.partly && d.failed == a.code }       // the answer came before all of its request had
+		begun := a.web && a.records > 0 || slices.ContainsFunc(tries, early)                                   // such an answer goes on
 		if !a.declared && !begun && !slices.ContainsFunc(tries, commits) {
 			c.violated(ruleVisible, a, "%s; deliveries %v", a.text, tries)
 		}

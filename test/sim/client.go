@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -163,7 +164,7 @@ func (c *client) read() (a answer, err error) {
 		return a, nil
 	}
 	d := packstream.NewDecoder(msg.Fields)
-	switch v := d.Value().(type) {
+	switch v := d.Value().(type) { // of garbage anything
 	case []any:
 		a.values = v
 	case map[string]any:
@@ -195,6 +196,9 @@ func (c *client) answers(asks []ask) bool {
 		q := asks[0]
 		a, err := c.read()
 		switch {
+		case err == nil && q.of != nil && c.w.history.garbled(q.of.mark) && !c.sound(q, a):
+			c.broke(asks, errGarbage)
+			return false
 		case err != nil:
 			c.broke(asks, err)
 			return false
@@ -211,6 +215,24 @@ func (c *client) answers(asks []ask) bool {
 		asks = asks[1:]
 	}
 	return true
+}
+
+// errGarbage is a message that a member's garbage became. It ends the session, as drivers do.
+var errGarbage = errors.New("garbage")
+
+// sound tells whether a message can be the answer to q.
+func (c *client) sound(q ask, a answer) bool {
+	switch a.tag {
+	case bolt.TagRecord:
+		if q.tag != bolt.TagPull || len(a.values) < 7 {
+			return false
+		}
+		mark, _ := a.values[6].(string)
+		return attemptOf(mark) == q.of.mark && a.values[4] == q.of.user && a.values[3] == q.of.db
+	case bolt.TagSuccess, bolt.TagIgnored, bolt.TagFailure:
+		return true
+	}
+	return false
 }
 
 // record holds a row to the attempt that asked for it: nobody else's answer may come here.
@@ -279,7 +301,7 @@ func (c *client) broke(asks []ask, err error) {
 	}
 	for _, q := range asks {
 		if q.of != nil && q.of.end == 0 {
-			q.of.partial = partial && err != io.EOF
+			q.of.partial = partial && err != io.EOF || c.w.history.garbled(q.of.mark)
 			c.w.history.finish(q.of, o)
 		}
 	}

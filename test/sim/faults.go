@@ -24,10 +24,11 @@ const (
 	lag                        // a member that is behind
 	cut                        // every connection to a member breaks
 	faultKinds
+	babble // new connections turn to garbage, those of checks too or not; drawn apart
 )
 
 func (k faultKind) String() string {
-	return [...]string{"crash", "freeze", "partition", "elect", "refuse", "silence", "vanish", "slow", "lag", "cut"}[k]
+	return [...]string{"crash", "freeze", "partition", "elect", "refuse", "silence", "vanish", "slow", "lag", "cut", "", "garbage"}[k]
 }
 
 // fault is one planned fault.
@@ -108,6 +109,11 @@ func (w *world) begin(f fault) {
 		w.cluster.SetLag(f.member, 20*f.delay) //nolint:errcheck // the name is right
 	case cut:
 		w.links(f.member, (*memnet.Link).Cut)
+	case babble:
+		w.babblers.add(f.member, 1)
+		if f.down {
+			w.babblers.add(f.member+" checks", 1)
+		}
 	}
 }
 
@@ -127,6 +133,11 @@ func (w *world) end(f fault) {
 		w.links(f.member, func(l *memnet.Link) { l.Weather(w.plan.weather) })
 	case lag:
 		w.cluster.SetLag(f.member, w.plan.cluster.Lag) //nolint:errcheck // the name is right
+	case babble:
+		w.babblers.add(f.member, -1)
+		if f.down {
+			w.babblers.add(f.member+" checks", -1)
+		}
 	}
 }
 

@@ -47,7 +47,14 @@ func (w *world) startGate(i int) *gate {
 		Generation: w.plan.cluster.Generation, Members: w.cluster.Members(), User: standin.DefaultUser, Password: standin.DefaultPassword,
 		Interval: w.plan.checkEvery, FastInterval: fastEvery, Timeout: checkTimeout,
 		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return w.network.DialFrom(ctx, nameOf(checksHost, i), address)
+			conn, err := w.network.DialFrom(ctx, nameOf(checksHost, i), address)
+			if err != nil {
+				return nil, err
+			}
+			c := &checkConn{Conn: conn}
+			member, _, _ := net.SplitHostPort(address)
+			w.babblers.meet(member+" checks", &c.bad)
+			return c, nil
 		},
 	}, g.current, log)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -92,6 +92,7 @@ type delivery struct {
 	failed   string // the first FAILURE that was read: its code
 	records  int
 	ended    bool // the connection ended under it
+	garbled  bool // what came in place of its answer was garbage
 }
 
 func (d *delivery) String() string {
@@ -178,6 +179,18 @@ func (h *History) deliver(mark string, d *delivery) {
 	defer h.mu.Unlock()
 	h.deliveries[mark] = append(h.deliveries[mark], d)
 	h.noteLocked("%s goes to %s", mark, d.member)
+}
+
+// garbled tells whether a member's answer to the attempt became garbage, part of which may have reached the client.
+func (h *History) garbled(mark string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range h.deliveries[mark] {
+		if d.garbled {
+			return true
+		}
+	}
+	return false
 }
 
 // note keeps a line for who reads what happened.

@@ -25,6 +25,7 @@ type plan struct {
 	clients    int
 	webClients int  // over HTTP
 	gates      int  // 1 or 2
+	garbage    bool // members' answers may become garbage
 	queryAPI   bool // members have it
 	split      bool // its only faults are partitions, and checks are quick: who leads is always known soon
 	checkEvery time.Duration
@@ -89,6 +90,10 @@ func newPlan(seed int64) *plan {
 	}
 	p.webClients, p.queryAPI, p.cluster.TxIdle = r.IntN(4), kind.queryAPI, txIdle
 	p.gates = 1 + r.IntN(3)/2
+	if p.garbage = r.IntN(2) == 0; p.garbage && !p.split {
+		names := p.members()
+		p.faults = append(p.faults, fault{at: between(r, time.Second, p.length), lasts: between(r, 10*time.Millisecond, 8*time.Second), kind: babble, member: names[r.IntN(len(names))], down: r.IntN(2) == 0})
+	}
 	return p
 }
 

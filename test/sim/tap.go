@@ -66,12 +66,15 @@ func (g *gate) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	member, _, _ := net.SplitHostPort(address)
 	ts.mu.Lock()
 	ts.made++
-	one := wire{Conn: conn.(*memnet.Conn), all: ts, member: member, skew: time.Duration(ts.made) * time.Nanosecond}
+	skew := time.Duration(ts.made) * time.Nanosecond
 	ts.mu.Unlock()
 	if strings.HasSuffix(address, httpPort) {
-		return &webTap{wire: one}, nil
+		t := &webTap{wire: wire{Conn: conn.(*memnet.Conn), all: ts, member: member, skew: skew}}
+		g.w.babblers.meet(member, &t.bad)
+		return t, nil
 	}
-	t := &tap{wire: one}
+	t := &tap{wire: wire{Conn: conn.(*memnet.Conn), all: ts, member: member, skew: skew}}
+	g.w.babblers.meet(member, &t.bad)
 	t.up.skip, t.down.skip = helloBytes, chosenBytes
 	return t, nil
 }
@@ -82,6 +85,7 @@ type wire struct {
 	all    *taps
 	member string
 	skew   time.Duration
+	bad    spoiled
 }
 
 // SetDeadline and SetReadDeadline are a few nanoseconds late, on each connection others: the fake clock serves timers of one moment in
@@ -238,9 +242,13 @@ func (r *request) left(n int) {
 
 // Read notes the answers that the gate reads.
 func (t *tap) Read(b []byte) (int, error) {
-	n, err := t.Conn.Read(b)
+	n, bad, err := t.bad.read(t.Conn, b)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if bad {
+		t.garbled()
+		return n, err
+	}
 	t.down.feed(b[:n], func(tag byte, fields []byte, _, _ int) { t.answer(tag, fields) })
 	if err != nil && !isTimeout(err) {
 		t.finish()
@@ -270,6 +278,16 @@ func (t *tap) finish() {
 	if t.unit != nil {
 		t.unit.ended = true
 	}
+}
+
+// garbled notes that no answer comes any more, but what looks like one.
+func (t *tap) garbled() {
+	for _, r := range t.owed {
+		if r.unit != nil {
+			r.unit.garbled = true
+		}
+	}
+	t.finish()
 }
 
 func (t *tap) answer(tag byte, fields []byte) {

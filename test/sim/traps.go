@@ -22,7 +22,14 @@ func (w *world) trap(a *attempt, r *rand.Rand, tags []byte, answer int) {
 	if w.plan.split {
 		kinds = 4 // members live, and leaders change by partitions alone
 	}
-	switch r.IntN(kinds) {
+	kind := r.IntN(kinds)
+	if w.plan.garbage && kind == 3 {
+		kind = -1
+	}
+	switch kind {
+	case -1:
+		junk := rand.New(rand.NewPCG(uint64(bytes), uint64(delay)))
+		t.spoil = func(c *wire, _, _ int) { c.bad.spoil(bytes, int(delay.Milliseconds())*80, junk) }
 	case 0, 1:
 		t.spoil = func(c *wire, at, size int) { c.cutRequest(at, size, bytes) }
 	case 2, 3:

@@ -181,6 +181,7 @@ func (c *webClient) answer(q *webAsk) *webAnswer {
 		text, err = io.ReadAll(resp.Body)
 	}
 	if err != nil {
+		c.strayed(q, resp)
 		at.partial = c.got > c.ended
 		o := broken
 		if isTimeout(err) || strings.Contains(err.Error(), "deadline") {
@@ -195,6 +196,12 @@ func (c *webClient) answer(q *webAsk) *webAnswer {
 		c.leave()
 	}
 	a := c.parse(q, resp, text)
+	if a == nil {
+		at.partial = true
+		c.w.history.finish(at, broken)
+		c.leave()
+		return nil
+	}
 	c.records(at, a)
 	for _, text := range append(a.Last, a.Bookmarks...) {
 		keepBookmark(c.bookmarks, at, text)
@@ -212,10 +219,22 @@ func (c *webClient) answer(q *webAsk) *webAnswer {
 	return a
 }
 
-// parse reads the answer's body, and holds the answer to its request: one that a member gave says which it answers.
+// strayed notes an answer that broke off and was another request's.
+func (c *webClient) strayed(q *webAsk, resp *http.Response) {
+	if resp == nil {
+		return
+	}
+	if echo := resp.Header.Get(standin.EchoHeader); echo != "" && echo != q.echo {
+		c.w.history.wrong(ruleOthersAnswer, q.of.mark, "request %s was answered with a part of the answer to %q", q.echo, echo)
+	}
+}
+
+// parse reads the answer's body; nil when a member's garbage is in it, and holds the answer to its request: one that a member gave says which it answers.
 func (c *webClient) parse(q *webAsk, resp *http.Response, text []byte) *webAnswer {
 	a := new(webAnswer)
-	if err := json.Unmarshal(text, a); err != nil {
+	if err := json.Unmarshal(text, a); err != nil && c.w.history.garbled(q.of.mark) {
+		return nil
+	} else if err != nil {
 		c.w.history.wrong(ruleOthersAnswer, q.of.mark, "the body of status %d cannot be read: %v: %q", resp.StatusCode, err, text[:min(len(text), 200)])
 	}
 	if resp.StatusCode >= 300 && len(a.Errors) == 0 {

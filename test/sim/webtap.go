@@ -123,9 +123,16 @@ func (t *webTap) begin(r *http.Request) *webRequest {
 
 // Read notes the answers that the gate reads.
 func (t *webTap) Read(b []byte) (int, error) {
-	n, err := t.Conn.Read(b)
+	n, bad, err := t.bad.read(t.Conn, b)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if bad {
+		for _, r := range t.owed {
+			r.garbled = true
+		}
+		t.finish()
+		return n, err
+	}
 	t.down = append(t.down, b[:n]...)
 	t.answers()
 	if err != nil && !isTimeout(err) {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -26,20 +27,22 @@ const afterwards = 90 * time.Second
 
 // world is one seed's gate, cluster and clients.
 type world struct {
-	t       *testing.T
-	plan    *plan
-	network *memnet.Network
-	cluster *standin.Cluster
-	gates   []*gate
-	history *History
-	taps    taps
-	lives   sync.Mutex // held while a member is killed or started
-	ends    time.Time  // when clients begin nothing new
+	t        *testing.T
+	plan     *plan
+	network  *memnet.Network
+	cluster  *standin.Cluster
+	gates    []*gate
+	history  *History
+	taps     taps
+	babblers babblers
+	lives    sync.Mutex // held while a member is killed or started
+	ends     time.Time  // when clients begin nothing new
 }
 
 func newWorld(t *testing.T, p *plan) *world {
 	w := &world{t: t, plan: p, network: memnet.New(p.seed), history: newHistory(p)}
 	w.taps.world = w
+	w.babblers.random = rand.New(rand.NewPCG(uint64(p.seed), 0xBAB))
 	p.cluster.OnQuery = w.history.ran
 	p.cluster.OnElection = w.history.elected
 	p.cluster.Listen = func(member, protocol string) (net.Listener, error) {
