@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -38,7 +39,7 @@ type sample struct {
 	took   time.Duration
 }
 
-// startControl begins to read from every member, and to write at the leader of this moment.
+// startControl begins to read from every member, and to write at the one that leads.
 func startControl(t *testing.T, c *labs.Cluster) *control {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -50,11 +51,13 @@ func startControl(t *testing.T, c *labs.Cluster) *control {
 			k.read(ctx, m.Name, driver)
 		})
 	}
-	leader := drive(t, "bolt://"+c.Leader().Bolt, c)
-	k.wait.Go(func() {
-		defer leader.Close(context.Background()) //nolint:errcheck // as above
-		k.write(ctx, leader)
-	})
+	for _, m := range c.Members[:c.Lab.Cores] {
+		driver := drive(t, "bolt://"+m.Bolt, c)
+		k.wait.Go(func() {
+			defer driver.Close(context.Background()) //nolint:errcheck // as above
+			k.write(ctx, c, m, driver)
+		})
+	}
 	k.wait.Go(func() { k.wakeUps(ctx) })
 	return k
 }
@@ -90,10 +93,16 @@ func (k *control) read(ctx context.Context, member string, driver neo4j.DriverWi
 
 const atLeader = "writes" // in place of a member's name
 
-func (k *control) write(ctx context.Context, driver neo4j.DriverWithContext) {
+// write writes while the member leads.
+func (k *control) write(ctx context.Context, c *labs.Cluster, m *labs.Member, driver neo4j.DriverWithContext) {
 	tick := time.NewTicker(controlEvery)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	client := &http.Client{Transport: &http.Transport{}, Timeout: watchTime}
+	defer client.CloseIdleConnections()
+	for ; ctx.Err() == nil; <-tick.C {
+		if !leads(ctx, client, c, m) {
+			continue
+		}
 		began := time.Now()
 		session := driver.NewSession(ctx, neo4j.SessionConfig{})
 		err := consume(ctx, func() (neo4j.ResultWithContext, error) {
@@ -103,7 +112,6 @@ func (k *control) write(ctx context.Context, driver neo4j.DriverWithContext) {
 		if err == nil {
 			k.note(sample{atLeader, time.Now(), time.Since(began)})
 		}
-		<-tick.C
 	}
 }
 
@@ -133,12 +141,21 @@ func (k *control) longest(from, to time.Time, which func(sample) bool) (longest 
 
 // unserved is the longest time within the window in which no member but the one that was hit answered a read: the others may all have been busy
 // with following a new leader.
-func (k *control) unserved(hit string, from, to time.Time) (longest time.Duration) {
+func (k *control) unserved(hit string, from, to time.Time) time.Duration {
+	return k.without(from, to, func(s sample) bool { return s.member != hit && s.member != atLeader })
+}
+
+// unwritten is the longest time within the window in which no member took a write.
+func (k *control) unwritten(from, to time.Time) time.Duration {
+	return k.without(from, to, func(s sample) bool { return s.member == atLeader })
+}
+
+func (k *control) without(from, to time.Time, which func(sample) bool) (longest time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	last := from
 	for _, s := range slices.SortedFunc(slices.Values(k.took), func(a, b sample) int { return a.at.Compare(b.at) }) {
-		if s.member != hit && s.member != atLeader && s.at.After(last) && s.at.Before(to) {
+		if which(s) && s.at.After(last) && s.at.Before(to) {
 			longest, last = max(longest, s.at.Sub(last)), s.at
 		}
 	}

@@ -21,6 +21,9 @@ type fault struct {
 // gone is how long a member that was killed stays away, so that the others do without it.
 const gone = 5 * time.Second
 
+// settle is how long is looked on when a leader is there again: work may take longer to go on.
+const settle = 5 * time.Second
+
 // freeze is how long a suspended member is silent.
 const freeze = 5 * time.Second
 
@@ -58,6 +61,7 @@ func kill(ctx context.Context, c *labs.Cluster, m *labs.Member, watch *leaderWat
 	}
 	pauseFor(ctx, gone)
 	_, err := c.AwaitLeader(ctx)
+	pauseFor(ctx, settle)
 	return err
 }
 
@@ -74,8 +78,8 @@ func freezeLeader(ctx context.Context, c *labs.Cluster, watch *leaderWatch) (str
 	if err := m.Resume(); err != nil {
 		return m.Name, err
 	}
-	pauseFor(ctx, freeze)
 	_, err = c.AwaitLeader(ctx)
+	pauseFor(ctx, settle)
 	return m.Name, err
 }
 
@@ -97,6 +101,7 @@ func restartAll(ctx context.Context, c *labs.Cluster, watch *leaderWatch) (strin
 			return m.Name, err
 		}
 	}
+	pauseFor(ctx, settle)
 	return "all", nil
 }
 

@@ -42,8 +42,8 @@ func partition(ctx context.Context, c *labs.Cluster, watch *leaderWatch, w *netw
 	if err := w.heal(m, sides...); err != nil {
 		return m.Name, err
 	}
-	pauseFor(ctx, freeze)
 	_, err = c.AwaitLeader(ctx)
+	pauseFor(ctx, settle)
 	return m.Name, err
 }
 

@@ -207,3 +207,83 @@ func await(ctx context.Context, what <-chan struct{}) {
 	case <-ctx.Done():
 	}
 }
+
+// TestTheRelayKnowsAMoment: before a member that says SUCCESS to everything.
+func TestTheRelayKnowsAMoment(t *testing.T) {
+	for when, want := range map[moment]struct{ arrives, answered bool }{beforeIt: {false, false}, meanwhile: {true, true}, behindIt: {true, false}} {
+		t.Run(string(when), func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			commits := make(chan struct{}, 9)
+			defer l.Close()
+			go agree(l, commits)
+			r := startRelay(t, "m", l.Addr().String())
+			p := newTrap(when, []string{"run/5"})
+			r.trap.Store(p)
+			conn, err := net.Dial("tcp", r.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.Write(make([]byte, 20)) //nolint:errcheck // what reads the answer sees it
+			in := &bolt.Reader{Source: conn}
+			ask := func(message string) {
+				conn.Write(bolt.AppendChunks(nil, []byte(message))) //nolint:errcheck // as above
+			}
+			for _, mark := range []string{"run/4", "run/5"} {
+				ask("\xb3\x10\x81x\xa1\x81m\x85" + mark + "\xa0")
+				if _, err := in.ReadMessage(); err != nil {
+					t.Fatal(err)
+				}
+				ask("\xb0\x12")
+				if mark == "run/4" { // nobody waits for that one
+					if _, err := in.ReadMessage(); err != nil {
+						t.Fatal(err)
+					}
+					<-commits
+				}
+			}
+			if c := <-p.caught; c != (catch{"run/5", "m"}) {
+				t.Errorf("caught %+v", c)
+			}
+			close(p.spring)
+			if want.arrives {
+				<-commits
+			}
+			if when == meanwhile {
+				_, err = in.ReadMessage()
+			}
+			close(p.dead)
+			if when != meanwhile {
+				_, err = in.ReadMessage()
+			}
+			if (err == nil) != want.answered || len(commits) > 0 {
+				t.Errorf("answered with %v, %d COMMITs arrived that should not have", err, len(commits))
+			}
+		})
+	}
+}
+
+// agree is a member that says SUCCESS to everything, and tells of each COMMIT.
+func agree(l net.Listener, commits chan<- struct{}) {
+	conn, err := l.Accept()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	if _, err := io.CopyN(io.Discard, conn, 20); err != nil {
+		return
+	}
+	for in := (&bolt.Reader{Source: conn}); ; {
+		m, err := in.ReadMessage()
+		if err != nil {
+			return
+		}
+		if isCommit(m) {
+			commits <- struct{}{}
+		}
+		conn.Write(bolt.AppendChunks(nil, []byte("\xb1\x70\xa0"))) //nolint:errcheck // the next read tells
+	}
+}

@@ -29,6 +29,7 @@ type round struct {
 	at       time.Time     // of the fault
 	election time.Duration // the longest time without any member that said it leads
 	control  time.Duration // the longest that a living member took to answer a read, asked directly
+	direct   time.Duration // the longest time in which no member took a write, asked directly
 	leader   time.Duration // the longest that the leader, where it stayed, took to answer a write, asked directly
 	still    time.Duration // the machine's longest standstill
 	took     time.Duration
@@ -103,6 +104,7 @@ func once(t *testing.T, c *labs.Cluster, by *contender, f fault) (r round, err e
 	control.end()
 	r.control = control.longest(r.at, until, func(s sample) bool { return s.member != r.hit && s.member != atLeader })
 	r.control = max(r.control, control.unserved(r.hit, r.at, until))
+	r.direct = control.unwritten(r.at, until)
 	r.still = control.still
 	if !f.leader { // else it is the one that was hit
 		r.leader = control.longest(r.at, until, func(s sample) bool { return s.member == atLeader })

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -9,7 +10,8 @@ import (
 	"github.com/boltgate/boltgate/test/labs"
 )
 
-// This file owns the harness's own look at who leads: every member is asked every 50 ms on the endpoint that is 200 for the leader alone.
+// This file owns the harness's own look at who leads: every member is asked every 50 ms: causal ones on the endpoint that is 200 for the leader
+// alone, HA ones whether they are available as the master, for one that becomes it says so to …/ha/master long before it takes anything.
 
 const (
 	watchEvery = 50 * time.Millisecond
@@ -30,32 +32,33 @@ type leaderWatch struct {
 func watchLeader(c *labs.Cluster) *leaderWatch {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &leaderWatch{stop: cancel, since: time.Now()}
-	path := "/db/manage/server/causalclustering/writable"
-	if c.Lab.Kind == labs.HAMode {
-		path = "/db/manage/server/ha/master"
-	}
 	for _, m := range c.Members[:c.Lab.Cores] {
-		w.wait.Go(func() { w.watch(ctx, c, "http://"+m.HTTP+path) })
+		w.wait.Go(func() { w.watch(ctx, c, m) })
 	}
 	return w
 }
 
-func (w *leaderWatch) watch(ctx context.Context, c *labs.Cluster, url string) {
+func (w *leaderWatch) watch(ctx context.Context, c *labs.Cluster, m *labs.Member) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	client := &http.Client{Transport: &http.Transport{}, Timeout: watchTime}
 	defer client.CloseIdleConnections()
 	for ctx.Err() == nil {
 		asked := time.Now()
-		if leads(ctx, client, c, url) {
+		if leads(ctx, client, c, m) {
 			w.seen(asked)
 		}
 		<-tick.C
 	}
 }
 
-func leads(ctx context.Context, client *http.Client, c *labs.Cluster, url string) bool {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// leads asks one member.
+func leads(ctx context.Context, client *http.Client, c *labs.Cluster, m *labs.Member) bool {
+	path := "/db/manage/server/causalclustering/writable"
+	if c.Lab.Kind == labs.HAMode {
+		path = "/db/manage/server/ha/available"
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.HTTP+path, nil)
 	if err != nil {
 		return false
 	}
@@ -64,8 +67,9 @@ func leads(ctx context.Context, client *http.Client, c *labs.Cluster, url string
 	if err != nil {
 		return false
 	}
-	answer.Body.Close() //nolint:errcheck // the status is all that counts
-	return answer.StatusCode == http.StatusOK
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 100))
+	return err == nil && answer.StatusCode == http.StatusOK && (c.Lab.Kind != labs.HAMode || string(text) == "master")
 }
 
 // seen notes that a question asked at that time was answered with 200. One from before the fault says nothing.
