@@ -153,7 +153,7 @@ func haproxyConfig(c *labs.Cluster, writes, reads string) string {
 // TestContenders brings the same fault about with the gate, with the driver alone and with HAProxy in between, for the comparison in
 // docs/reliability.md. Nobody is held to bars here.
 func TestContenders(t *testing.T) {
-	rounds(t, "")
+	n := rounds(t, "contenders")
 	c := labs.Start(t, labs.Causal)
 	c.WaitReady()
 	prepare(t, c)
@@ -167,7 +167,7 @@ func TestContenders(t *testing.T) {
 		},
 	} {
 		by := by()
-		for range rounds(t, "contenders") {
+		for range n {
 			f := faults(c.Lab)[0]
 			r := run(t, c, by, f)
 			results.add(c.Lab.Name, by.name, f.name, r)

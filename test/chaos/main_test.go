@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 var ci = map[string]int{
 	"causal/kill-leader": 5, "causal/kill-follower": 2, "causal/freeze-leader": 5, "causal/restart-all": 1, "causal/commits": 1, "causal/batch": 2,
 	"ha/kill-leader": 2, "ha/kill-follower": 1, "ha/freeze-leader": 2, "ha/restart-all": 1, "ha/batch": 1,
-	"partitions/causal": 2, "partitions/ha": 1, "contenders": 0,
+	"partitions/causal": 2, "partitions/ha": 0,
 }
 
 // rounds is how often something is to be gone through: BOLTGATE_CHAOS; without it these tests are skipped, for they take most of an hour.

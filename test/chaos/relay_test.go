@@ -35,7 +35,10 @@ type trap struct {
 }
 
 // catch says which value's COMMIT is in flight, and to which member.
-type catch struct{ mark, member string }
+type catch struct {
+	mark, member string
+	refused      bool // its answer is a FAILURE: this member leads no more
+}
 
 func newTrap(when moment, marks []string) *trap {
 	p := &trap{when: when, caught: make(chan catch, len(marks)), spring: make(chan struct{}), dead: make(chan struct{}), marks: make(map[string]bool)}
@@ -128,7 +131,7 @@ func (r *relay) serve(ctx context.Context, gate net.Conn) {
 // held is what the two directions of a connection have in common.
 type held struct {
 	trap atomic.Pointer[trap] // set when the answers that come next are not for the gate
-	mark catch                // written before trap is set
+	mark catch                // written before trap is set; then the answers' own
 }
 
 // answers passes on what the member says, up to what is to be held back.
@@ -137,6 +140,7 @@ func (h *held) answers(ctx context.Context, gate, member net.Conn) {
 	for {
 		n, err := member.Read(buf)
 		if p := h.trap.Load(); p != nil && n > 0 {
+			h.mark.refused = bytes.Contains(buf[:n], []byte{0xB1, bolt.TagFailure})
 			p.caught <- h.mark
 			await(ctx, p.dead)
 			return
@@ -167,7 +171,7 @@ func (r *relay) requests(ctx context.Context, h *held, gate, member net.Conn) {
 			}
 		}
 		if p != nil && mark != "" && isCommit(m) {
-			if p.take(mark) && !r.hold(ctx, h, p, catch{mark, r.member}) {
+			if p.take(mark) && !r.hold(ctx, h, p, catch{mark: mark, member: r.member}) {
 				return
 			}
 			mark = ""
@@ -245,7 +249,7 @@ func TestTheRelayKnowsAMoment(t *testing.T) {
 					<-commits
 				}
 			}
-			if c := <-p.caught; c != (catch{"run/5", "m"}) {
+			if c := <-p.caught; c != (catch{mark: "run/5", member: "m"}) {
 				t.Errorf("caught %+v", c)
 			}
 			close(p.spring)

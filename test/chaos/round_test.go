@@ -25,12 +25,14 @@ const (
 // round is what came of one.
 type round struct {
 	account
+	ha       bool          // of a HA cluster
 	hit      string        // which member
 	at       time.Time     // of the fault
 	election time.Duration // the longest time without any member that said it leads
 	control  time.Duration // the longest that a living member took to answer a read, asked directly
 	direct   time.Duration // the longest time in which no member took a write, asked directly
 	leader   time.Duration // the longest that the leader, where it stayed, took to answer a write, asked directly
+	moves    int           // how often another member led than before
 	still    time.Duration // the machine's longest standstill
 	took     time.Duration
 	log      string // of the contender, from the fault until it was taken back
@@ -83,11 +85,11 @@ func once(t *testing.T, c *labs.Cluster, by *contender, f fault) (r round, err e
 	defer to.close()
 	work := startWorkload(to, name)
 	control := startControl(t, c)
-	time.Sleep(warmUp)
 	watch := watchLeader(c)
+	time.Sleep(warmUp)
 	ctx, cancel := context.WithTimeout(t.Context(), mendTime)
 	defer cancel()
-	r.at = time.Now()
+	r.ha, r.at = c.Lab.Kind == labs.HAMode, time.Now()
 	late := time.AfterFunc(lateTime, func() {
 		if f.vain {
 			work.begin(lateWorkers)
@@ -96,12 +98,13 @@ func once(t *testing.T, c *labs.Cluster, by *contender, f fault) (r round, err e
 	r.hit, err = f.bring(ctx, c, watch)
 	late.Stop()
 	until := time.Now()
-	r.election = watch.end()
+	r.election = watch.longest()
 	if err == nil {
 		err = mended(t, c)
 	}
 	time.Sleep(coolDown)
 	ops := work.end()
+	r.moves = watch.end()
 	control.end()
 	r.control = control.longest(r.at, until, func(s sample) bool { return s.member != r.hit && s.member != atLeader })
 	r.control = max(r.control, control.unserved(r.hit, r.at, until))

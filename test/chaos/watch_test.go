@@ -26,6 +26,8 @@ type leaderWatch struct {
 	mu    sync.Mutex
 	since time.Time     // guarded by mu: of the newest question that was answered with 200, or of the fault
 	gap   time.Duration // guarded by mu: the longest time without one
+	last  string        // guarded by mu: which member said so
+	moves int           // guarded by mu: how often it was another than before
 }
 
 // watchLeader begins to watch.
@@ -46,7 +48,7 @@ func (w *leaderWatch) watch(ctx context.Context, c *labs.Cluster, m *labs.Member
 	for ctx.Err() == nil {
 		asked := time.Now()
 		if leads(ctx, client, c, m) {
-			w.seen(asked)
+			w.seen(asked, m.Name)
 		}
 		<-tick.C
 	}
@@ -73,9 +75,13 @@ func leads(ctx context.Context, client *http.Client, c *labs.Cluster, m *labs.Me
 }
 
 // seen notes that a question asked at that time was answered with 200. One from before the fault says nothing.
-func (w *leaderWatch) seen(asked time.Time) {
+func (w *leaderWatch) seen(asked time.Time, member string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.last != member && w.last != "" {
+		w.moves++
+	}
+	w.last = member
 	if asked.Before(w.since) {
 		return
 	}
@@ -91,9 +97,16 @@ func (w *leaderWatch) fault() {
 	w.since, w.gap = time.Now(), 0
 }
 
-// end is the longest time without a leader since the fault.
-func (w *leaderWatch) end() time.Duration {
+// longest is the longest time without a leader since the fault.
+func (w *leaderWatch) longest() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.gap
+}
+
+// end stops it, and returns how often the leader moved in all.
+func (w *leaderWatch) end() (moves int) {
 	w.stop()
 	w.wait.Wait()
-	return w.gap
+	return w.moves
 }
