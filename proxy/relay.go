@@ -340,6 +340,10 @@ func (s *boltSession) waitLonger(now, started time.Time) error {
 	if s.leftUpload() {
 		return fmt.Errorf("%w in the middle of a request that the member does not take", errLeft)
 	}
+	commits := s.commits()
+	if commits && s.deposed(now) {
+		return errDeposed
+	}
 	next := now.Add(noopEvery)
 	if s.version >= bolt.V4_3 && !a.mid {
 		next = a.sent.Add(noopEvery)
@@ -348,6 +352,9 @@ func (s *boltSession) waitLonger(now, started time.Time) error {
 		next = started.Add(limit)
 	}
 	if at := s.unit.lateAt; !at.IsZero() && !s.unit.begun && at.Before(next) {
+		next = at
+	}
+	if at := now.Add(deposedLook); commits && at.Before(next) {
 		next = at
 	}
 	s.mu.Lock()

@@ -46,6 +46,8 @@ type unit struct {
 	own       []ownMark // what we add to the client's bookmarks
 	lateAt    time.Time // when a member without an answer was too late to get the unit's transactions; zero: whenever it comes
 
+	deposedAt time.Time // since when another member leads, while a commit is waited for; zero: none does
+
 	journal  *journal      // of a transaction that may be replayed; nil without failover.replay
 	timeout  time.Duration // tx_timeout: how long the client gives the unit; 0 no limit
 	deadline time.Time     // when that has passed since it was first sent; zero: never, or not sent yet

@@ -14,7 +14,7 @@ type fault struct {
 	name   string
 	leader bool // it takes the leader away
 	silent bool // and no connection breaks: what waits for the member waits until it is found
-	vain   bool // the member goes on, and what writes had begun there ends when the fault does; lateWorkers begin when it is past
+	vain   bool // the member goes on, and commits that had begun there get no answer before they are in doubt; lateWorkers begin when that is past
 	bring  func(ctx context.Context, c *labs.Cluster, watch *leaderWatch) (hit string, err error)
 }
 

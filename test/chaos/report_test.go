@@ -18,9 +18,10 @@ import (
 // This file owns the bars, and the table at the end of a run.
 
 const (
-	writeGrace = time.Second            // that writes may stall beyond the time without a leader
-	readStall  = 250 * time.Millisecond // that reads without bookmarks may stall
-	found      = 4 * time.Second        // check.interval + check.timeout x fall of the defaults: until a silent member is found
+	writeGrace = time.Second             // that writes may stall beyond the time without a leader
+	readStall  = 250 * time.Millisecond  // that reads without bookmarks may stall
+	replaced   = 2500 * time.Millisecond // until a commit at a leader that is replaced, and does not answer, is in doubt
+	found      = 4 * time.Second         // check.interval + check.timeout x fall of the defaults: until a silent member is found
 )
 
 // hold holds a round through the gate to the bars.
@@ -98,8 +99,8 @@ func (f fault) limits(r round) map[kind]time.Duration {
 		limits[read] = limits[readBehind]
 	}
 	if f.vain {
-		delete(limits, write)
-		delete(limits, writeTx)
+		limits[write] += replaced
+		limits[writeTx] += replaced
 	}
 	return limits
 }
