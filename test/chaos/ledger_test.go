@@ -111,10 +111,14 @@ func (a *account) stalls(ops []op, from, to time.Time) {
 	}
 }
 
-// inDoubt tells whether a write's failure leaves open whether it was done: the gate says so, and a driver whose connection broke has to assume it.
+// replicationFailure is what a leader of too few members says at a commit, also when it may have been replicated. The gate passes it on.
+const replicationFailure = "Neo.TransientError.Cluster.ReplicationFailure"
+
+// inDoubt tells whether a write's failure leaves open whether it was done: the gate or the member says so, and a driver whose connection broke
+// has to assume it.
 func inDoubt(err error) bool {
 	if failure, ok := errors.AsType[*neo4j.Neo4jError](err); ok {
-		return failure.Code == bolt.CodeCommitFailed
+		return failure.Code == bolt.CodeCommitFailed || failure.Code == replicationFailure
 	}
 	return neo4j.IsConnectivityError(err)
 }
@@ -151,6 +155,7 @@ func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
 		{kind: write, worker: "w1", id: "twice", done: at(3000)},
 		{kind: write, worker: "w1", id: "doubt there", done: at(110), err: doubt},
 		{kind: writeTx, worker: "w3", id: "doubt gone", done: at(100), err: doubt},
+		{kind: writeTx, worker: "w3", id: "not replicated", done: at(160), err: &neo4j.Neo4jError{Code: replicationFailure}},
 		{kind: writeTx, worker: "w3", id: "lied", done: at(150), err: refused},
 		{kind: read, worker: "r1", id: "kept", done: at(50)},
 		{kind: read, worker: "r1", id: "kept", done: at(60), err: refused},
@@ -158,7 +163,7 @@ func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
 		{kind: readBehind, worker: "r2", id: "kept", done: at(300), stale: true},
 	}
 	a := balance(ops, map[string]int{"kept": 1, "late": 1, "twice": 2, "doubt there": 1, "lied": 1}, at(0), at(3100))
-	if a.writes != 4 || a.reads != 3 || a.doubt != 2 || a.doubtDone != 1 || a.stale != 1 || len(a.errors) != 2 {
+	if a.writes != 4 || a.reads != 3 || a.doubt != 3 || a.doubtDone != 1 || a.stale != 1 || len(a.errors) != 2 {
 		t.Errorf("got %+v", a)
 	}
 	for what, got := range map[string][]string{"lost": a.lost, "twice": a.twice, "lied": a.lied} {
