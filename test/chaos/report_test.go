@@ -52,7 +52,7 @@ func (r round) hold(t *testing.T, f fault) {
 				say = t.Logf
 			}
 			say("%s got nothing done for %.2f s, from %.2f s after the fault on; want %.2f s at most (no leader for %.2f s, no direct write for %.2f s, a member took %.2f s)",
-				s.worker, s.took.Seconds(), s.from.Sub(r.at).Seconds(), limit.Seconds(), r.election.Seconds(), r.control.Seconds())
+				s.worker, s.took.Seconds(), s.from.Sub(r.at).Seconds(), limit.Seconds(), r.election.Seconds(), r.direct.Seconds(), r.control.Seconds())
 		}
 	}
 	if t.Failed() {
