@@ -31,7 +31,7 @@ func newRootCommand() *cobra.Command {
 
 // operatorCommands are those that talk to a running daemon, and what prepares for them.
 func operatorCommands() []*cobra.Command {
-	return []*cobra.Command{newStatusCommand(), newMembersCommand(), newSessionsCommand(), newQueriesCommand(), newEventsCommand(), newKillCommand(), newDrainCommand(), newMaintCommand(),
+	return []*cobra.Command{newStatusCommand(), newMembersCommand(), newSessionsCommand(), newQueriesCommand(), newTopCommand(), newEventsCommand(), newKillCommand(), newDrainCommand(), newMaintCommand(),
 		newReadyCommand(), newWeightCommand(), newReloadCommand(), newHashCommand()}
 }
 

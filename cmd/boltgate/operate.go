@@ -39,7 +39,7 @@ func newMaintCommand() *cobra.Command {
 func newLeaveCommand(verb, short, long string) *cobra.Command {
 	o := drainOptions{}
 	c := &cobra.Command{
-		Use: verb + " MEMBER", Short: short, Long: long, Args: cobra.ExactArgs(1),
+		Use: verb + " MEMBER", Short: short, Long: long, Args: cobra.ExactArgs(1), ValidArgsFunction: o.completeMember,
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c, verb, args[0]) },
 	}
 	o.addFlags(c)
@@ -106,7 +106,7 @@ func workWords(m admin.MemberInfo) string {
 func newReadyCommand() *cobra.Command {
 	o := client{}
 	c := &cobra.Command{
-		Use: "ready MEMBER", Short: "Give a member all work again, after drain or maint", Args: cobra.ExactArgs(1),
+		Use: "ready MEMBER", Short: "Give a member all work again, after drain or maint", Args: cobra.ExactArgs(1), ValidArgsFunction: o.completeMember,
 		RunE: func(c *cobra.Command, args []string) error {
 			return o.change(c, args[0], "/ready", admin.ConditionOrder{})
 		},
@@ -118,7 +118,7 @@ func newReadyCommand() *cobra.Command {
 func newWeightCommand() *cobra.Command {
 	o := client{}
 	c := &cobra.Command{
-		Use: "weight MEMBER N", Short: "Set a member's share of the reads, from 1 to 256", Args: cobra.ExactArgs(2),
+		Use: "weight MEMBER N", Short: "Set a member's share of the reads, from 1 to 256", Args: cobra.ExactArgs(2), ValidArgsFunction: o.completeMember,
 		Long: "Set a member's share of the reads, until the configuration gives it another weight or the daemon ends.",
 		RunE: func(c *cobra.Command, args []string) error {
 			n, err := strconv.Atoi(args[1])
@@ -154,7 +154,7 @@ func (o *client) change(c *cobra.Command, name, what string, order any) error {
 func newKillCommand() *cobra.Command {
 	o := client{}
 	c := &cobra.Command{
-		Use: "kill SESSION", Short: "Close the connection of a client and end its work", Args: cobra.ExactArgs(1),
+		Use: "kill SESSION", Short: "Close the connection of a client and end its work", Args: cobra.ExactArgs(1), ValidArgsFunction: o.completeSession,
 		Long: "Close the connection of a client and end its work, as if it had left: what is not committed is rolled back.",
 		RunE: func(c *cobra.Command, args []string) error {
 			answer, err := o.send(c.Context(), http.MethodDelete, "/api/v1/sessions/"+url.PathEscape(args[0]), nil, "application/json")
