@@ -30,6 +30,7 @@ type Options struct {
 	Users        []User
 	Tokens       []Token
 	TLS          *tls.Config // on Bind; nil: plain
+	Webhooks     []Webhook
 }
 
 // User may log in by Basic, and on the page.
@@ -132,6 +133,7 @@ type Server struct {
 	mu    sync.Mutex
 	here  *binding // guarded by mu; nil: there is none
 	apart *binding // guarded by mu; nil: there is none
+	hooks webhooks // guarded by mu
 }
 
 // state is what follows from one Options; it never changes.
@@ -150,6 +152,7 @@ func New(w World) *Server {
 	s.guard.init()
 	s.sampler.read = s.sample
 	s.all, s.probes = s.routes(), s.probeRoutes()
+	s.hooks = newWebhooks(w.Events, w.Log)
 	s.keepHistory()
 	return s
 }
@@ -183,6 +186,7 @@ func (s *Server) Apply(o Options) error {
 	s.guard.forget()
 	s.start(probe)
 	s.start(main)
+	s.hooks.apply(o.Webhooks)
 	return nil
 }
 
@@ -218,4 +222,5 @@ func (s *Server) Close() {
 	defer s.mu.Unlock()
 	s.replace(&s.here, nil)
 	s.replace(&s.apart, nil)
+	s.hooks.close()
 }

@@ -27,7 +27,10 @@ type Event struct {
 }
 
 // notEvents are lines about traffic.
-var notEvents = []string{"access", "slow query", "connection ended", "connection closed"}
+var notEvents = []string{"access", "slow query", "connection ended", "connection closed", webhookFailed}
+
+// webhookFailed is a line that must be no event: it would be sent to the webhook that fails.
+const webhookFailed = "a webhook has not taken an event"
 
 // Events is the ring. The zero value is empty and ready. Safe for concurrent use.
 type Events struct {

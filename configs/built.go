@@ -21,7 +21,6 @@ var unbuilt = []notBuilt{
 	{"frontends[].priority", []string{"0"}},
 	{"cluster.generation", []string{"auto", "ha", "causal", "autonomous", "standalone"}},
 	{"routing.oversize", []string{"refuse"}},
-	{"admin.webhooks", nil},
 	{"admin.tls.client_ca", nil},
 	{"log.otlp", nil},
 	{"limits.memory", []string{"0"}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ func (c *checker) admin() {
 	c.adminLogins(a)
 	c.adminBinds(a)
 	c.keyPair("admin.tls", a.TLS.Cert, a.TLS.Key)
+	c.webhooks(a.Webhooks)
 	switch {
 	case a.TLS.Mode == "optional":
 		c.fault("admin.tls.mode", "here it takes only off or required")
@@ -118,4 +120,23 @@ func (c *checker) adminName(key, name string, names map[string]string) {
 		c.fault(key+".name", "%s has this name already (found %s)", other, c.words(key+".name", name))
 	}
 	names[name] = key
+}
+
+// webhooks checks where events are sent.
+func (c *checker) webhooks(hooks []Webhook) {
+	seen := map[Secret]int{}
+	for i, h := range hooks {
+		key := fmt.Sprintf("admin.webhooks[%d]", i)
+		u, err := url.Parse(h.URL.Value())
+		switch first, found := seen[h.URL]; {
+		case c.faults.under(key+".url") || c.faults.under(key+".url_file"):
+		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+			c.fault(key+".url", "expected http://HOST/… or https://HOST/…")
+		case found:
+			c.fault(key+".url", "admin.webhooks[%d] is the same", first)
+		case u.Scheme == "http" && h.Secret != "" && !loopback(net.JoinHostPort(u.Hostname(), "80")):
+			c.warn(key+".url", "events travel in plain text")
+		}
+		seen[h.URL] = i
+	}
 }

@@ -185,7 +185,7 @@ type Admin struct {
 	Metrics  string       `key:"metrics" enum:"open|login"` // who may read /metrics
 	Users    []AdminUser  `key:"users"`                     // none, and no tokens either: no login, and Bind is a loopback address
 	Tokens   []AdminToken `key:"tokens"`
-	Webhooks []Later      `key:"webhooks"`
+	Webhooks []Webhook    `key:"webhooks"`
 	TLS      FrontendTLS  `key:"tls"` // on Bind
 }
 
@@ -201,6 +201,13 @@ type AdminToken struct {
 	Name  string `key:"name"` // unique, also among the users: it stands in events
 	Role  string `key:"role" enum:"viewer|operator"`
 	Token Secret `key:"token"`
+}
+
+// Webhook is told of events by POST.
+type Webhook struct {
+	URL    Secret `key:"url"`    // http or https; a token may stand in it
+	Secret Secret `key:"secret"` // signs what is sent; "" it is not signed
+	Level  string `key:"level" enum:"info|warn|error"`
 }
 
 // Log is what is written, and how.

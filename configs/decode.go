@@ -197,6 +197,8 @@ func (d *decoder) fresh(t reflect.Type) reflect.Value {
 		v.Set(reflect.ValueOf(AdminUser{Role: defaultRole}))
 	case reflect.TypeFor[AdminToken]():
 		v.Set(reflect.ValueOf(AdminToken{Role: defaultRole}))
+	case reflect.TypeFor[Webhook]():
+		v.Set(reflect.ValueOf(Webhook{Level: "info"}))
 	case reflect.TypeFor[Member]():
 		v.Set(reflect.ValueOf(defaultMember()))
 	}

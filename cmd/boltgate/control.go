@@ -73,6 +73,9 @@ func adminOptions(cfg *configs.Config) (admin.Options, error) {
 	for _, t := range a.Tokens {
 		o.Tokens = append(o.Tokens, admin.Token{Name: t.Name, Role: adminRoles[t.Role], Token: t.Token.Value()})
 	}
+	for _, h := range a.Webhooks {
+		o.Webhooks = append(o.Webhooks, admin.Webhook{URL: h.URL.Value(), Secret: h.Secret.Value(), Level: h.Level})
+	}
 	if a.TLS.Cert != "" && a.TLS.Mode != "off" {
 		cert, err := tls.LoadX509KeyPair(a.TLS.Cert, a.TLS.Key)
 		if err != nil {
