@@ -34,6 +34,7 @@ type stall struct {
 	worker string
 	from   time.Time // when its last operation before was done
 	took   time.Duration
+	last   op // the operation whose end ended it; the zero op when none did
 }
 
 // balance holds ops to what is stored, by value how often. Stalls are those between from and to.
@@ -87,13 +88,13 @@ func (a *account) read(o op) {
 // stalls finds, for each kind, the worker that went longest without a success, counting what is between from and to alone.
 func (a *account) stalls(ops []op, from, to time.Time) {
 	last := make(map[string]time.Time)
-	note := func(worker string, k kind, now time.Time) {
+	note := func(worker string, k kind, now time.Time, o op) {
 		was := last[worker]
 		if was.Before(from) {
 			was = from
 		}
 		if took := now.Sub(was); now.After(from) && was.Before(to) && took > a.stall[k].took {
-			a.stall[k] = stall{worker, was, took}
+			a.stall[k] = stall{worker, was, took, o}
 		}
 		last[worker] = now
 	}
@@ -103,11 +104,11 @@ func (a *account) stalls(ops []op, from, to time.Time) {
 			kinds[o.worker], last[o.worker] = o.kind, o.begun // one that begins late has not stalled before
 		}
 		if o.err == nil {
-			note(o.worker, o.kind, o.done)
+			note(o.worker, o.kind, o.done, o)
 		}
 	}
 	for worker, k := range kinds {
-		note(worker, k, to)
+		note(worker, k, to, op{})
 	}
 }
 

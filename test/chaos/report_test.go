@@ -51,8 +51,9 @@ func (r round) hold(t *testing.T, f fault) {
 			if s.took < limit+ciGrace() {
 				say = t.Logf
 			}
-			say("%s got nothing done for %.2f s, from %.2f s after the fault on; want %.2f s at most (no leader for %.2f s, no direct write for %.2f s, a member took %.2f s)",
-				s.worker, s.took.Seconds(), s.from.Sub(r.at).Seconds(), limit.Seconds(), r.election.Seconds(), r.direct.Seconds(), r.control.Seconds())
+			say("%s got nothing done for %.2f s, from %.2f s after the fault on; want %.2f s at most (no leader for %.2f s, no direct write for %.2f s, a member took %.2f s); it ended with one that began %.2f s after the fault and was tried %d times: %v",
+				s.worker, s.took.Seconds(), s.from.Sub(r.at).Seconds(), limit.Seconds(), r.election.Seconds(), r.direct.Seconds(), r.control.Seconds(),
+				s.last.begun.Sub(r.at).Seconds(), s.last.tries, s.last.failed)
 		}
 	}
 	if t.Failed() {

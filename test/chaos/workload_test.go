@@ -46,7 +46,9 @@ type op struct {
 	begun  time.Time
 	done   time.Time
 	err    error
-	stale  bool // a causal read that did not see what was acknowledged before it
+	tries  int   // how often the driver called its transaction function
+	failed error // with what the newest of these that failed did, seen from inside
+	stale  bool  // a causal read that did not see what was acknowledged before it
 }
 
 // workload is the workers of one round.
@@ -157,7 +159,7 @@ func (w *workload) write(o *op) {
 		o.err = consume(ctx, func() (neo4j.ResultWithContext, error) { return session.Run(ctx, createText, params) })
 	} else {
 		_, o.err = session.ExecuteWrite(ctx, func(tx neo4j.ManagedTransaction) (any, error) {
-			return nil, consume(ctx, func() (neo4j.ResultWithContext, error) { return tx.Run(ctx, createText, params) })
+			return nil, o.try(consume(ctx, func() (neo4j.ResultWithContext, error) { return tx.Run(ctx, createText, params) }))
 		})
 	}
 	if o.err == nil {
@@ -167,6 +169,15 @@ func (w *workload) write(o *op) {
 	} else if ctx.Err() != nil {
 		o.err = context.Cause(ctx)
 	}
+}
+
+// try notes one call of a transaction function.
+func (o *op) try(err error) error {
+	o.tries++
+	if err != nil {
+		o.failed = err
+	}
+	return err
 }
 
 func consume(ctx context.Context, run func() (neo4j.ResultWithContext, error)) error {
@@ -194,7 +205,7 @@ func (w *workload) read(o *op, v value) {
 	} else {
 		_, o.err = session.ExecuteRead(ctx, func(tx neo4j.ManagedTransaction) (_ any, err error) {
 			rows, err = count(ctx, func() (neo4j.ResultWithContext, error) { return tx.Run(ctx, matchText, params) })
-			return nil, err
+			return nil, o.try(err)
 		})
 	}
 	o.stale = o.err == nil && o.kind == readBehind && len(v.bookmarks) > 0 && rows == 0
