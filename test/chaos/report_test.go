@@ -18,10 +18,11 @@ import (
 // This file owns the bars, and the table at the end of a run.
 
 const (
-	writeGrace = time.Second             // that writes may stall beyond the time without a leader
-	readStall  = 250 * time.Millisecond  // that reads without bookmarks may stall
-	replaced   = 2500 * time.Millisecond // until a commit at a leader that is replaced, and does not answer, is in doubt
-	found      = 4 * time.Second         // check.interval + check.timeout x fall of the defaults: until a silent member is found
+	writeGrace  = time.Second             // that writes may stall beyond the time without a leader
+	readStall   = 250 * time.Millisecond  // that reads without bookmarks may stall
+	replaced    = 2500 * time.Millisecond // until a commit at a leader that is replaced, and does not answer, is in doubt
+	driverWaits = 1200 * time.Millisecond // before it tries a transaction function again: 1 s, and up to a fifth more
+	found       = 4 * time.Second         // check.interval + check.timeout x fall of the defaults: until a silent member is found
 )
 
 // hold holds a round through the gate to the bars.
@@ -96,6 +97,8 @@ func (f fault) limits(r round) map[kind]time.Duration {
 	}
 	writes, reads = writes+2*max(r.control, r.leader), reads+2*r.control
 	limits := map[kind]time.Duration{write: writes, writeTx: writes, lateWrite: writes, read: reads, readBehind: max(writes, reads)}
+	limits[writeTx] += driverWaits
+	limits[readBehind] += driverWaits
 	if r.ha {
 		limits[read] = limits[readBehind]
 	}
