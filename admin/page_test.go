@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/querystats"
 )
 
 // post sends a form, with the cookies and the CSRF token that the page has for this caller.
@@ -144,6 +145,9 @@ func TestThePageOfManyMembersIsQuick(t *testing.T) {
 			Roles: map[string]cluster.Role{"neo4j": cluster.Follower, "sales": cluster.Follower, "system": cluster.Follower}})
 	}
 	w.current.Publish(v)
+	for i := range querystats.MaxShapes + 10 {
+		w.gate.queries.Add(w.gate.queries.ID(fmt.Appendf(nil, "MATCH (n:L%d) RETURN n", i)), 0, time.Millisecond, 1, false)
+	}
 	limit, best := 100*time.Millisecond, time.Hour // the best of several, for the machine may be busy with something else
 	if testing.Short() {
 		limit = time.Second // the race detector's runs are short ones
@@ -153,6 +157,7 @@ func TestThePageOfManyMembersIsQuick(t *testing.T) {
 		w.want(200, "m99", "GET", "/", "")
 		best = min(best, time.Since(began))
 	}
+	t.Logf("the page took %v: with one reader its stream, which sends it every %v, costs %.2f %% of a core", best, sampleEvery, 100*best.Seconds()/sampleEvery.Seconds())
 	if best > limit {
 		t.Errorf("the page took %v; want %v", best, limit)
 	}
