@@ -266,7 +266,7 @@ func (c *httpConn) deliver(lease *pool.Lease, n int) error {
 	w := c.w
 	w.body.start(&w.ans)
 	if c.inspects() {
-		if ended, err := c.inspect(lease, n); ended {
+		if ended, err := c.inspect(lease, n); ended && (err != nil || !mutant.Is(mutant.WebAnswerTwice)) {
 			return err
 		}
 	}
@@ -394,7 +394,7 @@ func (c *httpConn) lost(lease *pool.Lease, unsent bool, cause error) error {
 	}
 	if cause == errLeft {
 		c.closing = true
-		lease.Release(mutant.Is(mutant.WebLendUnclean))
+		lease.Release(false)
 		return errLeft
 	}
 	m, stale := lease.Member, unsent && !lease.Fresh

@@ -23,7 +23,7 @@ const (
 	LossIsSuccess             // a COMMIT whose answer was lost is answered as a ROLLBACK is: with SUCCESS
 	StaleClaimant             // of members that claim to lead, the one with the older claim is believed
 	ResetFirst                // RESET is answered before the requests that it overtakes
-	WebLendUnclean            // a connection over HTTP is lent again although its client left before the answer came
+	WebAnswerTwice            // a held answer that broke off is delivered although its client was told so: the next request gets it
 	WebResendLostWrite        // a write over HTTP is sent again after its answer was lost
 	WebLossIsSuccess          // one whose answer was lost is answered as if it had been done
 	ClusterOwnGate            // causality: cluster sees what went through this gate alone
@@ -32,7 +32,7 @@ const (
 
 var names = [...]string{"none", "resend-lost-write", "resend-self-committing", "resend-commit", "resend-delivered", "lend-unclean", "return-early", "others-login",
 	"skip-marks", "marks-by-arrival", "drop-bookmarks", "keep-not-a-leader", "doubt-is-retryable", "loss-is-success", "stale-claimant", "reset-first",
-	"http-lend-unclean", "http-resend-lost-write", "http-loss-is-success", "cluster-own-gate"}
+	"http-answer-twice", "http-resend-lost-write", "http-loss-is-success", "cluster-own-gate"}
 
 // String is the bug's name.
 func (m Mutant) String() string { return names[m] }

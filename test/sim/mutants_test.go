@@ -29,7 +29,7 @@ var breaks = map[mutant.Mutant][]string{
 	mutant.StaleClaimant:    {ruleClaimant},
 	mutant.ResetFirst:       {ruleOthersAnswer, ruleLost},
 
-	mutant.WebLendUnclean:     {ruleOthersAnswer},
+	mutant.WebAnswerTwice:     {ruleOthersAnswer},
 	mutant.WebResendLostWrite: {ruleTwice},
 	mutant.WebLossIsSuccess:   {ruleLost},
 	mutant.ClusterOwnGate:     {ruleStale},
