@@ -31,6 +31,7 @@ const (
 	CodeBookmarkTimeout     = "Neo.TransientError.Transaction.BookmarkTimeout"      // 4.0+
 	CodeStateChanged        = "Neo.TransientError.Transaction.InstanceStateChanged" // the same before
 	CodeDatabaseNotFound    = "Neo.ClientError.Database.DatabaseNotFound"
+	CodeTerminated          = "Neo.ClientError.Transaction.Terminated"
 	CodeUnknown             = "Neo.DatabaseError.General.UnknownError"
 )
 

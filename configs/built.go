@@ -18,14 +18,11 @@ type notBuilt struct {
 // unbuilt is the switchboard. A frontend's own routing is looked up as routing.
 var unbuilt = []notBuilt{
 	{"frontends[].tls.client_ca", nil},
-	{"frontends[].priority", []string{"0"}},
 	{"cluster.generation", []string{"auto", "ha", "causal", "autonomous", "standalone"}},
 	{"routing.oversize", []string{"refuse"}},
 	{"admin.tls.client_ca", nil},
 	{"log.otlp", nil},
 	{"limits.memory", []string{"0"}},
-	{"limits.per_user", nil},
-	{"limits.rate", nil},
 	{"backup", nil},
 }
 

@@ -49,9 +49,11 @@ type Frontend struct {
 	Advertise      []string       `key:"advertise" one:""`                       // host:port each; none: the address that the client used
 	AdvertiseRead  string         `key:"advertise_read"`                         // host:port of a frontend with access: read; "" none
 	MaxConnections int            `key:"max_connections" min:"1"`                // the next one waits unaccepted
+	MaxRows        int            `key:"max_rows" min:"0"`                       // of the results of one unit of work; Bolt
+	MaxBytes       Size           `key:"max_bytes" min:"0"`                      // of the results of one unit of work
 	Allow          []netip.Prefix `key:"allow"`                                  // none: everybody
 	Deny           []netip.Prefix `key:"deny"`                                   // comes before Allow
-	Priority       int            `key:"priority"`                               // in the queue
+	Priority       int            `key:"priority"`                               // in every line: the higher goes first
 	Timeouts       Timeouts       `key:"timeouts"`                               // of one client
 	Keepalive      time.Duration  `key:"keepalive"`                              // TCP keep-alive towards clients; 0 off
 	Access         string         `key:"access" enum:"any|read|write|read-only"` // a limit that comes before what clients declare
@@ -78,6 +80,7 @@ type Timeouts struct {
 	ClientIdle      time.Duration `key:"client_idle"`       // between units of work
 	TransactionIdle time.Duration `key:"transaction_idle"`  // inside an explicit transaction
 	Queue           time.Duration `key:"queue"`             // for a slot at a member that is there; 0: a full member is refused at once
+	Transaction     time.Duration `key:"transaction"`       // a unit of work at its member: tx_timeout, where the client gives no less
 	Server          time.Duration `key:"server"`            // without a byte from the member
 }
 
@@ -173,9 +176,10 @@ type User struct {
 type Pool struct {
 	MaxPerMember   int           `key:"max_per_member" min:"1"` // Bolt connections, log-ons included
 	ConnectTimeout time.Duration `key:"connect_timeout" min:"1"`
-	IdleTimeout    time.Duration `key:"idle_timeout"` // Bolt; 0 never
-	HTTPIdle       time.Duration `key:"http_idle"`    // HTTP; 0: a connection is closed after its request
-	MaxLifetime    time.Duration `key:"max_lifetime"` // 0 no end
+	IdleTimeout    time.Duration `key:"idle_timeout"`       // Bolt; 0 never
+	MaxQueued      int           `key:"max_queued" min:"0"` // units of work that wait for one member
+	HTTPIdle       time.Duration `key:"http_idle"`          // HTTP; 0: a connection is closed after its request
+	MaxLifetime    time.Duration `key:"max_lifetime"`       // 0 no end
 }
 
 // Admin is the operator's side.
@@ -227,10 +231,45 @@ type Shutdown struct {
 	Handover time.Duration `key:"handover"`
 }
 
-// Limits bound memory.
+// Limits bound memory, and what one user, address or database may ask for. 0 means no limit, except where said.
 type Limits struct {
-	Memory  Size              `key:"memory" min:"0"`     // 0: half of what the cgroup or machine has
-	Request Size              `key:"request" min:"1024"` // an opening request, which is held whole
-	PerUser map[string]string `key:"per_user"`
-	Rate    map[string]string `key:"rate"`
+	Memory      Size           `key:"memory" min:"0"`     // 0: half of what the cgroup or machine has
+	Request     Size           `key:"request" min:"1024"` // an opening request, which is held whole
+	Rate        RateLimits     `key:"rate"`               // stands before Users, which start from it
+	PerUser     UserLimits     `key:"per_user"`
+	PerDatabase DatabaseLimits `key:"per_database"`
+	Users       []LimitedUser  `key:"users"`
+}
+
+// RateLimits are units of work in a time.
+type RateLimits struct {
+	User    Rate `key:"user"`          // of each user
+	Address Rate `key:"address"`       // of each client address
+	Burst   int  `key:"burst" min:"0"` // units at once before a rate counts; 0: as many as one second has, at least one
+}
+
+// UserLimits are those of each user that Limits.Users does not name.
+type UserLimits struct {
+	MaxInFlight int           `key:"max_in_flight" min:"0"` // units of work at once, over all connections
+	MaxQueued   int           `key:"max_queued" min:"0"`    // that wait for that, for up to Timeouts.Queue; also of each user in Limits.Users
+	Transaction time.Duration `key:"transaction"`           // as Timeouts.Transaction
+	MaxRows     int           `key:"max_rows" min:"0"`      // as Frontend.MaxRows
+	MaxBytes    Size          `key:"max_bytes" min:"0"`     // as Frontend.MaxBytes
+}
+
+// DatabaseLimits are those of each database, for all users together.
+type DatabaseLimits struct {
+	MaxInFlight int `key:"max_in_flight" min:"0"` // units of work at once
+	MaxQueued   int `key:"max_queued" min:"0"`    // that wait for that, for up to Timeouts.Queue
+}
+
+// LimitedUser is what one user has in place of UserLimits and RateLimits.User; what its entry leaves out is as there.
+type LimitedUser struct {
+	Name        string        `key:"name"` // unique; a gate user's or a member's
+	Rate        Rate          `key:"rate"`
+	MaxInFlight int           `key:"max_in_flight" min:"0"`
+	Priority    int           `key:"priority"` // added to the frontend's
+	Transaction time.Duration `key:"transaction"`
+	MaxRows     int           `key:"max_rows" min:"0"`
+	MaxBytes    Size          `key:"max_bytes" min:"0"`
 }

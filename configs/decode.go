@@ -199,6 +199,8 @@ func (d *decoder) fresh(t reflect.Type) reflect.Value {
 		v.Set(reflect.ValueOf(AdminToken{Role: defaultRole}))
 	case reflect.TypeFor[Webhook]():
 		v.Set(reflect.ValueOf(Webhook{Level: "info"}))
+	case reflect.TypeFor[LimitedUser]():
+		v.Set(reflect.ValueOf(defaultLimitedUser(&d.config.Limits)))
 	case reflect.TypeFor[Member]():
 		v.Set(reflect.ValueOf(defaultMember()))
 	}

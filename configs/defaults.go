@@ -34,6 +34,7 @@ func Default() *Config {
 		Auth:     Auth{Remember: 30 * time.Second, MaxInFlight: 8},
 		Pool: Pool{
 			MaxPerMember:   100,
+			MaxQueued:      10_000,
 			ConnectTimeout: 5 * time.Second,
 			IdleTimeout:    5 * time.Minute,
 			HTTPIdle:       20 * time.Second,
@@ -42,7 +43,7 @@ func Default() *Config {
 		Admin:    Admin{Bind: "127.0.0.1:8474", Metrics: "open", TLS: FrontendTLS{Mode: "off"}},
 		Log:      Log{Level: "info", Format: "auto", Access: "off", Slow: 500 * time.Millisecond, SlowData: "off"},
 		Shutdown: Shutdown{Timeout: 30 * time.Second, Handover: time.Hour},
-		Limits:   Limits{Request: 16 << 20},
+		Limits:   Limits{Request: 16 << 20, PerUser: UserLimits{MaxQueued: 1000}, PerDatabase: DatabaseLimits{MaxQueued: 1000}},
 	}
 	main := defaultFrontend(cfg.Routing)
 	main.Name, main.Bind = "main", []string{":7687"}
@@ -68,6 +69,12 @@ func defaultUser() User { return User{Access: "read-only"} }
 
 // defaultRole is what an entry of admin.users and admin.tokens starts from: one that forgets its role cannot do too much.
 const defaultRole = "viewer"
+
+// defaultLimitedUser is what an entry of limits.users starts from: what all others have.
+func defaultLimitedUser(l *Limits) LimitedUser {
+	u := &l.PerUser
+	return LimitedUser{Rate: l.Rate.User, MaxInFlight: u.MaxInFlight, Transaction: u.Transaction, MaxRows: u.MaxRows, MaxBytes: u.MaxBytes}
+}
 
 // defaultMember is what an entry of cluster.members starts from.
 func defaultMember() Member { return Member{Weight: 1} }

@@ -48,7 +48,7 @@ func TestReferenceShowsTheDefaultsOfWhatIsNotBuilt(t *testing.T) {
 
 // emptyByDefault are lists that the reference shows empty, with an entry as a comment.
 var emptyByDefault = map[reflect.Type]bool{
-	reflect.TypeFor[User](): true, reflect.TypeFor[AdminUser](): true, reflect.TypeFor[AdminToken](): true, reflect.TypeFor[Webhook](): true,
+	reflect.TypeFor[User](): true, reflect.TypeFor[AdminUser](): true, reflect.TypeFor[AdminToken](): true, reflect.TypeFor[Webhook](): true, reflect.TypeFor[LimitedUser](): true,
 }
 
 // schemaKeys returns the dotted keys below a section; a section that is not built stands for all that it will hold.

@@ -22,6 +22,7 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 	sizeType     = reflect.TypeFor[Size]()
 	percentType  = reflect.TypeFor[Percent]()
+	rateType     = reflect.TypeFor[Rate]()
 )
 
 // scalar decodes a single value that stands in the file.
@@ -115,6 +116,8 @@ func parse(text, tag string, f field, v reflect.Value) error {
 		return set(v, f, text, parseSize)
 	case percentType:
 		return set(v, f, text, parsePercent)
+	case rateType:
+		return set(v, f, text, parseRate)
 	case prefixType:
 		return set(v, f, text, parsePrefix)
 	}
@@ -194,6 +197,8 @@ func (f field) words() string {
 		return "a size such as 64KiB, 16MiB or 1GiB"
 	case percentType:
 		return "a percentage such as 20%"
+	case rateType:
+		return "a rate such as 10/s, 600/m or 1000/h"
 	case prefixType:
 		return "a network such as 10.0.0.0/8 or fd00::/8, or an address"
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -39,6 +40,28 @@ type Percent float64
 
 // String returns the share as the file would say it.
 func (p Percent) String() string { return strconv.FormatFloat(float64(p), 'f', -1, 64) + "%" }
+
+// Rate is how often something may happen, by the second, written with its unit: 10/s, 600/m, 1000/h.
+type Rate float64
+
+// rateUnits are how many seconds each unit has, the shortest first.
+var rateUnits = []struct {
+	name    string
+	seconds float64
+}{{"s", 1}, {"m", 60}, {"h", 3600}}
+
+// String returns the rate as the file would say it.
+func (r Rate) String() string {
+	if r == 0 {
+		return "0"
+	}
+	for _, u := range rateUnits {
+		if n := math.Round(float64(r) * u.seconds); math.Abs(n-float64(r)*u.seconds) < 1e-9*n {
+			return strconv.FormatFloat(n, 'f', -1, 64) + "/" + u.name
+		}
+	}
+	return strconv.FormatFloat(float64(r), 'f', -1, 64) + "/s"
+}
 
 // Secret is a password. Every way of printing it shows only whether there is one; Value gives it away.
 type Secret string
@@ -125,6 +148,28 @@ func parsePercent(text string) (Percent, error) {
 		return 0, errors.New("a percentage lies between 0% and 100%")
 	}
 	return Percent(n), nil
+}
+
+func parseRate(text string) (Rate, error) {
+	if text == "0" {
+		return 0, nil
+	}
+	number, unit, found := strings.Cut(text, "/")
+	n, err := strconv.ParseFloat(number, 64)
+	switch {
+	case err != nil:
+		return 0, errors.New("expected a rate such as 10/s, 600/m or 1000/h")
+	case !found:
+		return 0, errors.New("a number without a unit; write a rate such as 10/s, 600/m or 1000/h")
+	case !(n > 0 && n <= 1e6):
+		return 0, errors.New("the number of a rate lies above 0 and up to 1000000; 0 alone is no limit")
+	}
+	for _, u := range rateUnits {
+		if u.name == unit {
+			return Rate(n / u.seconds), nil
+		}
+	}
+	return 0, errors.New("unknown unit of time; a rate is by s, m or h")
 }
 
 // parsePrefix reads a network; a bare address stands for itself alone.

@@ -62,7 +62,7 @@ func (l *Lease) TryResume() bool {
 // all that is left to do.
 func (l *Lease) Resume(ctx context.Context) error {
 	p := l.pool
-	if err := p.waitForSlot(ctx, HTTP, true, nil); errors.Is(err, ErrClosed) {
+	if err := p.waitForSlot(ctx, HTTP, Turn{bound: true}); errors.Is(err, ErrClosed) {
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	} else if err != nil {
 		return err

@@ -39,11 +39,13 @@ type memberPool struct {
 
 // waiter is somebody in line; granted is closed when a slot is theirs.
 type waiter struct {
-	granted chan struct{}
-	id      *Identity
-	bound   bool // to this member: another would not do
-	ok      bool // guarded by the pool's mu
-	moved   bool // guarded by the pool's mu: sent away by Disperse
+	granted  chan struct{}
+	id       *Identity
+	priority int
+	bound    bool // to this member: another would not do
+	ok       bool // guarded by the pool's mu
+	moved    bool // guarded by the pool's mu: sent away by Disperse
+	pushed   bool // guarded by the pool's mu: somebody of a higher priority took the line's last place
 }
 
 func newMemberPool(s *Set, m *cluster.Member) *memberPool {
@@ -124,10 +126,9 @@ func (p *memberPool) take(id *Identity) {
 	}
 }
 
-// acquire waits for a slot, then finds or makes a connection. inLine, which may be nil, is called once the slot, or a place in
-// line, is taken.
-func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool, inLine func()) (*Lease, error) {
-	if err := p.waitForSlot(ctx, id, false, inLine); err != nil {
+// acquire waits for a slot, then finds or makes a connection.
+func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool, turn Turn) (*Lease, error) {
+	if err := p.waitForSlot(ctx, id, turn); err != nil {
 		return nil, err
 	}
 	l, err := p.connect(ctx, id, fresh)
@@ -138,7 +139,8 @@ func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool, inLi
 	return l, nil
 }
 
-func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, bound bool, inLine func()) error {
+func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, turn Turn) error {
+	inLine := turn.InLine
 	if inLine == nil {
 		inLine = func() {}
 	}
@@ -152,12 +154,12 @@ func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, bound bool, 
 		p.mu.Unlock()
 		inLine()
 		return nil
-	case len(p.line) >= p.set.options.Load().MaxQueue:
+	}
+	w := &waiter{granted: make(chan struct{}), id: id, priority: turn.Priority, bound: turn.bound}
+	if !p.stand(w) {
 		p.mu.Unlock()
 		return ErrFull
 	}
-	w := &waiter{granted: make(chan struct{}), id: id, bound: bound}
-	p.line = append(p.line, w)
 	p.grant() // those before may wait for a Bolt connection, and this one not
 	starves := len(p.kept) > 0 && !w.ok
 	p.mu.Unlock()
@@ -182,8 +184,30 @@ func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, bound bool, 
 		return context.Cause(ctx)
 	case w.moved:
 		return ErrMoved
+	case w.pushed:
+		return ErrFull
 	}
 	return ErrClosed
+}
+
+// stand puts w in line where its priority belongs. When the line is full the last one of a lower priority makes room; false: there is
+// none. The caller holds mu.
+func (p *memberPool) stand(w *waiter) bool {
+	i := len(p.line)
+	for i > 0 && p.line[i-1].priority < w.priority {
+		i--
+	}
+	if len(p.line) >= p.set.options.Load().MaxQueue {
+		if i == len(p.line) {
+			return false
+		}
+		last := p.line[len(p.line)-1]
+		last.pushed = true
+		close(last.granted)
+		p.line = p.line[:len(p.line)-1]
+	}
+	p.line = slices.Insert(p.line, i, w)
+	return true
 }
 
 // disperse sends away those in line who may go to another member.

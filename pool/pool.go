@@ -185,18 +185,25 @@ func (s *Set) TryAcquire(m *cluster.Member, id *Identity) *Lease {
 // Acquire lends a connection to m, logged on as id: an idle one, or a new one; when all slots are taken it waits in line
 // until ctx ends. Errors: ErrFull, ErrClosed, ErrDial, context.Cause(ctx), or the member's *bolt.Failure.
 func (s *Set) Acquire(ctx context.Context, m *cluster.Member, id *Identity) (*Lease, error) {
-	return s.pool(m).acquire(ctx, id, false, nil)
+	return s.pool(m).acquire(ctx, id, false, Turn{})
 }
 
-// AcquireInLine is Acquire that calls inLine when it stands in the member's line, or needs not to: who asks behind that comes after it.
-func (s *Set) AcquireInLine(ctx context.Context, m *cluster.Member, id *Identity, inLine func()) (*Lease, error) {
-	return s.pool(m).acquire(ctx, id, false, inLine)
+// Turn is how somebody stands in a member's line. The zero value is everybody's.
+type Turn struct {
+	Priority int    // the higher goes first, among equals in order
+	InLine   func() // when not nil it is called once the place in line, or the slot, is taken: who of the same priority asks behind that comes after
+	bound    bool   // to this member: another would not do
+}
+
+// AcquireInLine is Acquire with a turn of its own.
+func (s *Set) AcquireInLine(ctx context.Context, m *cluster.Member, id *Identity, turn Turn) (*Lease, error) {
+	return s.pool(m).acquire(ctx, id, false, turn)
 }
 
 // Verify logs on to m on a connection of its own and, when the member accepts, lends it: how a client's credentials are
 // checked. Errors as Acquire's.
-func (s *Set) Verify(ctx context.Context, m *cluster.Member, id *Identity) (*Lease, error) {
-	return s.pool(m).acquire(ctx, id, true, nil)
+func (s *Set) Verify(ctx context.Context, m *cluster.Member, id *Identity, turn Turn) (*Lease, error) {
+	return s.pool(m).acquire(ctx, id, true, turn)
 }
 
 // Forget closes the idle connections that were logged on with id's credential, of every kind.

@@ -167,7 +167,7 @@ func TestVerifyLogsOnInAnyCase(t *testing.T) {
 		w.acquire(ann).Release(true)
 		w.fake.asked()
 		for _, want := range []string{"[HELLO LOGON:ann]", "[LOGOFF LOGON:ann]"} {
-			l, err := w.set.Verify(t.Context(), w.member, ann)
+			l, err := w.set.Verify(t.Context(), w.member, ann, Turn{})
 			if err != nil {
 				t.Fatal(err)
 			}

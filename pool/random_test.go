@@ -151,7 +151,7 @@ func (c *chaos) borrow(ctx context.Context, r *rand.Rand, m *cluster.Member, id 
 		return l, nil
 	}
 	if r.IntN(6) == 0 {
-		return c.w.set.Verify(ctx, m, id)
+		return c.w.set.Verify(ctx, m, id, Turn{})
 	}
 	return c.w.set.Acquire(ctx, m, id)
 }

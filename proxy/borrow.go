@@ -204,9 +204,9 @@ func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, to goal, v
 			return nil, err
 		}
 		defer s.srv.auths.leave()
-		l, err = s.srv.pools.Verify(ctx, m.Member, s.identityFor())
+		l, err = s.srv.pools.Verify(ctx, m.Member, s.identityFor(), pool.Turn{Priority: s.front.settings.Load().Priority})
 	} else {
-		l, err = s.srv.pools.AcquireInLine(ctx, m.Member, s.identityFor(), inLine)
+		l, err = s.srv.pools.AcquireInLine(ctx, m.Member, s.identityFor(), pool.Turn{Priority: s.unit.limits.turn(), InLine: inLine})
 	}
 	if f, refused := errors.AsType[*bolt.Failure](err); refused {
 		s.distrust(f.Code)

@@ -34,16 +34,22 @@ var resentNames = [resentReasons]string{
 type turnedAway uint8
 
 const (
-	turnedMaxHeld   turnedAway = iota // failover.max_held units wait already
-	turnedHeldBytes                   // failover.max_held_bytes
-	turnedHold                        // failover.hold passed
-	turnedQueueFull                   // the member's line is full
-	turnedQueueTime                   // timeouts.queue passed
-	turnedBudget                      // failover.retry_budget was spent
+	turnedMaxHeld      turnedAway = iota // failover.max_held units wait already
+	turnedHeldBytes                      // failover.max_held_bytes
+	turnedHold                           // failover.hold passed
+	turnedQueueFull                      // the member's line is full
+	turnedQueueTime                      // timeouts.queue passed
+	turnedBudget                         // failover.retry_budget was spent
+	turnedRate                           // limits.rate
+	turnedUser                           // limits.per_user: the line was full
+	turnedDatabase                       // limits.per_database: the line was full
+	turnedUserTime                       // limits.per_user: timeouts.queue passed
+	turnedDatabaseTime                   // limits.per_database: timeouts.queue passed
 	turnedReasons
 )
 
-var turnedNames = [turnedReasons]string{"max_held", "max_held_bytes", "hold", "queue_full", "queue_time", "retry_budget"}
+var turnedNames = [turnedReasons]string{"max_held", "max_held_bytes", "hold", "queue_full", "queue_time", "retry_budget", "rate",
+	"user_queue", "database_queue", "user_time", "database_time"}
 
 // counters are the server's own; each is added to only when its case happens.
 type counters struct {
@@ -60,7 +66,7 @@ type Counts struct {
 	InDoubt   int64            // commits whose answer was lost: see Doubt
 	Resent    map[string]int64 // sent again, by why: unsent, refused, lost, late, misjudged, bookmark, database, connection, replayed
 	Replays   map[string]int64 // transactions whose member was lost with failover.replay, by how that ended: done, differs, refused
-	Refused   map[string]int64 // told to try again later, by why: max_held, max_held_bytes, hold, queue_full, queue_time, retry_budget
+	Refused   map[string]int64 // told to try again later, by why: max_held, max_held_bytes, hold, queue_full, queue_time, retry_budget, rate, user_queue, database_queue, user_time, database_time
 }
 
 // Counts are what was counted since the server began, all reasons named, and what waits now. Cheap enough for every scrape.
@@ -85,7 +91,8 @@ func (c *counters) again(why resent) { c.resent[why].Add(1) }
 
 // turn counts an error by which work is told to come back later; others count nothing.
 func (c *counters) turn(err error) {
-	for i, is := range [turnedReasons]error{errHeldUnits, errHeldBytes, errHoldTime, pool.ErrFull, errQueueTime, errBudget} {
+	for i, is := range [turnedReasons]error{errHeldUnits, errHeldBytes, errHoldTime, pool.ErrFull, errQueueTime, errBudget, errRate,
+		errUserPlaces, errDatabasePlaces, errUserTime, errDatabaseTime} {
 		if errors.Is(err, is) {
 			c.turned[i].Add(1)
 			return

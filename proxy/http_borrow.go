@@ -122,7 +122,7 @@ func (c *httpConn) acquire(ctx context.Context, m *cluster.Member, to goal, inLi
 	}
 	ctx, done := c.srv.seek(ctx, m, to)
 	defer done()
-	l, err := c.srv.pools.AcquireInLine(ctx, m, pool.HTTP, inLine)
+	l, err := c.srv.pools.AcquireInLine(ctx, m, pool.HTTP, pool.Turn{Priority: c.w.unit.limits.turn(), InLine: inLine})
 	if errors.Is(err, pool.ErrDial) && context.Cause(ctx) == nil {
 		u := &c.w.unit
 		c.srv.current.Report(m.Name, u.intent.DB, cluster.Broken)
@@ -167,7 +167,7 @@ func (c *httpConn) notServed(err error) error {
 	switch {
 	case errors.Is(err, errLeft):
 		return err
-	case errors.Is(err, pool.ErrFull), errors.Is(err, errHeldFull), errors.Is(err, errQueueTime):
+	case errors.Is(err, pool.ErrFull), errors.Is(err, errHeldFull), errors.Is(err, errQueueTime), isTurned(err):
 		return c.answerFailure(httpFailure{503, codeNoThreads, "too much work is waiting: " + plain(err)})
 	case errors.Is(err, routing.ErrNoLeader):
 		err = errors.Join(err, errHoldTime)

@@ -110,6 +110,9 @@ func newHTTPConn(s *Server, f *frontend, link *netio.Link, p *peer) *httpConn {
 
 // letGo gives back everything.
 func (c *httpConn) letGo() {
+	if c.w != nil { // a fault ended it in the middle of a request
+		c.w.unit.places.leave(&c.srv.places)
+	}
 	c.srv.http.leave(c)
 	c.leaveUser()
 	c.release()
@@ -290,6 +293,7 @@ func (c *httpConn) finish() {
 	if w := c.w; w != nil {
 		c.posted = w.req.len > 0 && w.unit.post
 		c.endWrite()
+		w.unit.places.leave(&c.srv.places)
 		w.release()
 		c.w = nil
 	}

@@ -48,8 +48,8 @@ func (c *httpConn) answerFailure(f httpFailure) error {
 	switch f.status {
 	case 401:
 		extra = "WWW-Authenticate: Basic realm=\"Neo4j\"\r\n"
-	case 503:
-		extra = "Retry-After: 1\r\n"
+	case 429, 503:
+		extra = "Retry-After: " + strconv.Itoa(max(c.w.unit.retryAfter, 1)) + "\r\n"
 	}
 	return c.answerOwn(f.status, "application/json", extra, body)
 }

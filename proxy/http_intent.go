@@ -62,6 +62,12 @@ type httpUnit struct {
 	txStays bool      // the transaction is open behind the answer,
 	txUntil time.Time // and until then, when nothing more is heard of it
 
+	limits     *unitLimits // nil: there are none
+	places     heldPlaces  // where the limits have some
+	shortened  bool        // timeout is ours: the client's was longer, or it gave none
+	bytes      int64       // of the answer, so far; counted where limits have some
+	retryAfter int         // seconds, of a refusal; 0 means 1
+
 	line *accessLine // nil while the access log is off
 
 	query   querystats.ID // the shape of its first text; None: it has none, or that was not looked at

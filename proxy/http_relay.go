@@ -44,6 +44,9 @@ func (c *httpConn) serve(ctx context.Context) error {
 	} else if refused, err := c.admit(ctx, users); refused || err != nil {
 		return err
 	}
+	if refused, err := c.limited(); refused || err != nil {
+		return err
+	}
 	if c.restricted() {
 		if refused, err := c.restrict(ctx); refused || err != nil {
 			return err
@@ -52,6 +55,7 @@ func (c *httpConn) serve(ctx context.Context) error {
 		return err
 	}
 	u.timeout = millis(w.req.value(head, fMaxTime))
+	c.limitTime()
 	if err := c.decide(ctx); err != nil {
 		return c.notServed(err)
 	}
@@ -87,6 +91,12 @@ func (c *httpConn) takeBody() error {
 // it, another member is tried.
 func (c *httpConn) perform(ctx context.Context) error {
 	u := &c.w.unit
+	switch err := c.takePlaces(ctx); {
+	case err == errLeave:
+		return err
+	case err != nil:
+		return c.notServed(err)
+	}
 	for {
 		lease, err := c.borrow(ctx)
 		switch {
@@ -189,6 +199,8 @@ func (c *httpConn) moreAnswer(lease *pool.Lease) error {
 	left := c.wait.end()
 	w.aTo += n
 	switch {
+	case w.unit.tooMuch(n):
+		return errTooMuch
 	case n == 0 && left:
 		return errLeft
 	case n == 0:
@@ -265,6 +277,9 @@ func (c *httpConn) passInterim(head []byte) error {
 func (c *httpConn) deliver(lease *pool.Lease, n int) error {
 	w := c.w
 	w.body.start(&w.ans)
+	if w.unit.limits != nil && c.answersTooMuch(n) {
+		return c.endTooMuch(lease)
+	}
 	if c.inspects() {
 		if ended, err := c.inspect(lease, n); ended && (err != nil || !mutant.Is(mutant.WebAnswerTwice)) {
 			return err
@@ -388,6 +403,9 @@ func (c *httpConn) clientGone(lease *pool.Lease, err error) error {
 func (c *httpConn) lost(lease *pool.Lease, unsent bool, cause error) error {
 	w := c.w
 	u := &w.unit
+	if cause == errTooMuch {
+		return c.endTooMuch(lease)
+	}
 	if _, fault := c.stopUpload(lease); fault != nil {
 		lease.Release(false)
 		return clientFault(fault)

@@ -83,6 +83,9 @@ func (c *httpConn) buildRequest(m *cluster.Member) {
 	if u.readOnly {
 		drop = drop.with(fAccessMode)
 	}
+	if u.shortened {
+		drop = drop.with(fMaxTime)
+	}
 	if c.looksInside() {
 		drop = drop.with(fAcceptEncoding)
 	}
@@ -90,7 +93,7 @@ func (c *httpConn) buildRequest(m *cluster.Member) {
 		drop = drop.with(fForwardedHost)
 	}
 	out = appendFields(out, &w.req, b, drop)
-	out = c.appendForwarding(out, b)
+	out = u.appendTime(c.appendForwarding(out, b))
 	w.rest = nil
 	if u.held {
 		out = c.appendHeld(out, m)

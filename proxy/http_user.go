@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"encoding/base64"
 	"hash/maphash"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -14,10 +13,11 @@ import (
 
 // httpUser is the user of a connection's newest request that it mattered for.
 type httpUser struct {
-	gate  *gateUser
-	login *login // nil before the first
-	hash  uint64 // of the Authorization header, with a seed of this process
-	seen  *marks // with CausalitySession: what this connection has seen of the login; nil until it matters
+	gate    *gateUser
+	login   *login // nil before the first
+	hash    uint64 // of the Authorization header, with a seed of this process
+	account uint64 // by which limits know the user, see accountOf
+	seen    *marks // with CausalitySession: what this connection has seen of the login; nil until it matters
 }
 
 // user is the login of the request's credential. It lasts until the connection ends or sends another.
@@ -28,11 +28,12 @@ func (c *httpConn) user() *login {
 	if c.who.login == nil || c.who.hash != hash || c.who.gate != gate {
 		c.leaveUser()
 		auth := httpAuth(value)
+		account := accountOf(gate, auth)
 		if gate != nil {
 			auth = gate.auth
 		}
 		login, _ := c.srv.logins.enter(auth, nil)
-		c.who = httpUser{gate: gate, login: login, hash: hash}
+		c.who = httpUser{gate: gate, login: login, hash: hash, account: account}
 	}
 	return c.who.login
 }
@@ -55,10 +56,8 @@ func httpAuth(header []byte) bolt.Auth {
 	case equalFold(scheme, "bearer"):
 		return authOf(map[string]string{"scheme": "bearer", "credentials": string(rest)})
 	case equalFold(scheme, "basic"):
-		if plain, err := base64.StdEncoding.DecodeString(string(rest)); err == nil {
-			if user, password, ok := bytes.Cut(plain, []byte(":")); ok {
-				return bolt.Basic(string(user), string(password))
-			}
+		if user, password, _, err := basicLogin(header); err == nil {
+			return bolt.Basic(user, password)
 		}
 	}
 	return bolt.Auth{Entries: "http " + string(header)}

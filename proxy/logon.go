@@ -264,7 +264,7 @@ func (s *boltSession) logOn(ctx context.Context, auth bolt.Auth) (map[string]any
 	s.dialect.Store(uint32(dialectOf(s.version, s.utc)))
 	s.identity, s.routedIdentity = pool.NewIdentity(s.key(false), auth, s.notifyN), nil
 	login, remembered := s.srv.logins.enter(auth, s.identity)
-	s.login = login
+	s.login, s.account = login, accountOf(s.gateUser, auth)
 	hello := s.helloAnswer(s.server(s.srv.current.View()))
 	if !remembered || s.identity.Single() || hello["server"] == "" { // a member that tells only who logs on what it is
 		said, err := s.verify(ctx)

@@ -50,6 +50,7 @@ type Timeouts struct {
 	TransactionIdle time.Duration // between two requests of a transaction
 	Queue           time.Duration // for a slot at a member
 	Server          time.Duration // without a byte from the member, while it is its turn
+	Transaction     time.Duration // what a unit of work has at its member: tx_timeout, where the client gives no less
 }
 
 // Frontend is one address that we listen on, with its protocols and limits. It never changes; a reload makes another.
@@ -63,6 +64,9 @@ type Frontend struct {
 	Advertise      []string
 	AdvertiseRead  string // for Bolt 1 and 2, whose RUN has no mode: the readers' address in routing tables
 	MaxConnections int    // 0: without limit
+	Priority       int    // in every line: the higher goes first
+	MaxRows        int    // of the results of one unit of work over Bolt; 0: without limit
+	MaxBytes       int64  // of the results of one unit of work; 0: without limit
 	Allow, Deny    []netip.Prefix
 	Timeouts       Timeouts
 	Keepalive      time.Duration
@@ -91,6 +95,7 @@ type Options struct {
 	SlowData     bool          // with its text as it was sent, and its parameters
 	Learn        Learn         // roles from routing tables, where checks have no login
 	Users        []User        // gate users; none: members verify every login
+	Limits       Limits        // of users and addresses
 	ParkEvery    time.Duration // how often idle sessions are looked at, see park.go; 0 means 1 s; New's counts
 }
 

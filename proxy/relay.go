@@ -101,8 +101,11 @@ func (s *boltSession) scanEnded(err error) error {
 	if s.within {
 		return s.leave(rest{do: restScan, err: err})
 	}
-	if errors.Is(err, errAgain) {
+	switch {
+	case errors.Is(err, errAgain):
 		return s.again()
+	case err == errTooMuch:
+		return s.endTooMuch()
 	}
 	return s.garbage(err)
 }
@@ -150,6 +153,7 @@ func (s *boltSession) scan() (more bool, err error) {
 				j.records(a.buf[a.pos : a.pos+n])
 			}
 			a.pos += n
+			s.unit.allowed.bytes -= int64(n)
 			a.mid = !done
 			if a.mid {
 				return true, nil
@@ -213,6 +217,9 @@ func (s *boltSession) startRecord(b []byte) error {
 	if tag != bolt.TagPull {
 		return fmt.Errorf("a RECORD came where the answer to request %02x was due", tag)
 	}
+	if s.unit.allowed.limited && !s.record() {
+		return errTooMuch
+	}
 	a := &s.answers
 	s.query.rows++
 	if !s.unit.delivered {
@@ -228,6 +235,7 @@ func (s *boltSession) startRecord(b []byte) error {
 		j.records(b[:n])
 	}
 	a.pos += n
+	s.unit.allowed.bytes -= int64(n)
 	a.mid = !done
 	return nil
 }

@@ -54,6 +54,7 @@ func (s *boltSession) serveThese(ctx context.Context) error {
 			err = s.serve(ctx, tag)
 			if err != errLeave {
 				s.endQuery()
+				s.leavePlaces()
 				s.endLine(err)
 			}
 		}
@@ -141,6 +142,7 @@ func (s *boltSession) doRest(ctx context.Context) error {
 		err = s.perform(ctx)
 	}
 	s.endQuery()
+	s.leavePlaces()
 	s.endLine(err)
 	return err
 }

@@ -41,6 +41,8 @@ type Server struct {
 	wanted    atomic.Int64 // UnixNano of the newest wish for news of where members are
 	auths     limiter      // of log-ons at members
 	held      holdLine
+	rates     rates  // of users and addresses
+	places    places // of users and databases
 	counts    counters
 	budgets   sync.Map // of member name to *retryBudget
 	queries   *querystats.Table
@@ -75,6 +77,7 @@ type frontend struct {
 	settings  atomic.Pointer[Frontend]
 	balance   atomic.Pointer[routing.Router]
 	tables    atomic.Pointer[tables]
+	limits    atomic.Pointer[limits] // nil: there are none
 	listeners map[string]net.Listener
 	stats     frontStats
 
@@ -208,6 +211,7 @@ func (s *Server) applyOne(set *Frontend, opened map[string]net.Listener) {
 		s.fronts[set.Name] = f
 	}
 	f.asked = set
+	f.limits.Store(newLimits(&s.options.Load().Limits, set))
 	old := f.settings.Swap(s.shared(set))
 	if old == nil || !reflect.DeepEqual(old.Policy, set.Policy) {
 		f.balance.Store(&routing.Router{Policy: set.Policy, Load: s.pools.Load, Has: s.progress.has, Late: s.progress.late})

@@ -60,6 +60,7 @@ type boltSession struct {
 	notifyN  int            // how many pairs
 	login    *login         // nil until logged on
 	identity *pool.Identity // how member connections for this client are logged on
+	account  uint64         // by which limits know the user, see accountOf
 	gateUser *gateUser      // whom the gate itself has verified; nil: a user of the members
 	pinnedTo *pool.Lease    // kerberos, custom: the one connection that was logged on
 
@@ -102,6 +103,9 @@ type busy struct {
 	query   queryTime
 	heard   heard
 
+	places   heldPlaces // of the unit of work
+	admitted bool       // the opening request at the inbox's start was counted for its rates already
+
 	marksRoom [maxMarks]bolt.Position // of unit.intent.Marks
 	ownRoom   [maxMarks]ownMark       // of unit.own
 }
@@ -123,6 +127,7 @@ func (s *boltSession) end() {
 		s.endQuery()
 		s.endLine(errLeft)
 	}
+	s.leavePlaces()
 	s.unpin()
 	s.leaveLogin()
 	s.in.unpin()

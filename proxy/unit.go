@@ -51,7 +51,9 @@ type unit struct {
 	journal  *journal      // of a transaction that may be replayed; nil without failover.replay
 	timeout  time.Duration // tx_timeout: how long the client gives the unit; 0 no limit
 	deadline time.Time     // when that has passed since it was first sent; zero: never, or not sent yet
-	left     int64         // milliseconds until deadline, said in place of tx_timeout when it is sent again; 0: what the client said
+	left     int64         // milliseconds, said in place of tx_timeout: what is left until deadline when it is sent again, or what a limit allows; 0: what the client said
+	limits   *unitLimits   // nil: there are none
+	allowed  allowance     // of its results
 	denied   bool          // only failover.retry_budget kept it from another try
 
 	rebuffs   int       // how often a member refused it before it did anything
@@ -156,6 +158,9 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 			return err
 		}
 	}
+	if s.refusedByLimits() {
+		return nil
+	}
 	s.unit.reset()
 	u := &s.unit
 	u.readOnly = readOnly
@@ -163,6 +168,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	u.query = o.query
 	u.journal = s.newJournal()
 	u.timeout = time.Duration(min(max(o.limit, 0), maxLimit)) * time.Millisecond
+	s.limitUnit()
 	s.decide(o)
 	s.place()
 	s.startLine()
@@ -172,6 +178,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	}
 	switch {
 	case err == errLeave:
+		s.admitted = true
 		return s.leave(rest{do: restServe, tag: tag})
 	case err != nil:
 		return s.notServed(err)
@@ -267,7 +274,7 @@ func (s *boltSession) takeOpening(payload []byte, o opening) {
 	end := s.takeFollowing()
 	u.raw = in.buf[from:end]
 	u.send = u.raw
-	if s.saysRead() || len(u.own) > 0 {
+	if s.saysRead() || len(u.own) > 0 || u.left > 0 {
 		u.rebuilt = s.appendRebuilt(u.rebuilt[:0], payload, o)
 		u.rebuilt = append(u.rebuilt, in.buf[first:end]...)
 		u.send = u.rebuilt
@@ -376,6 +383,12 @@ func appendChunks2(dst, a, b []byte) []byte {
 // perform finds a member, sends the unit's opening and relays the answers; where nothing was done yet and the rules allow
 // it, another member is tried.
 func (s *boltSession) perform(ctx context.Context) error {
+	switch err := s.takePlaces(ctx); {
+	case err == errLeave:
+		return s.leave(rest{do: restPerform})
+	case err != nil:
+		return s.notServed(err)
+	}
 	for {
 		if s.unit.unsettled {
 			s.unit.unsettled = false
@@ -433,7 +446,7 @@ func failureFor(err error) *bolt.Failure {
 		return nil
 	case errors.Is(err, errSpent):
 		return &bolt.Failure{Code: bolt.CodeAuthExpired, Message: "boltgate: " + plain(err)}
-	case errors.Is(err, pool.ErrFull) || errors.Is(err, errHeldFull) || errors.Is(err, errQueueTime):
+	case errors.Is(err, pool.ErrFull) || errors.Is(err, errHeldFull) || errors.Is(err, errQueueTime) || isTurned(err):
 		return &bolt.Failure{Code: bolt.CodeNoThreads, Message: "boltgate: too much work is waiting: " + plain(err)}
 	}
 	if f, ok := errors.AsType[*bolt.Failure](err); ok {

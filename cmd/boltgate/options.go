@@ -60,10 +60,18 @@ func orNone(p configs.Percent) float64 {
 	return float64(p) / 100
 }
 
+// orNoLine is the length of a line for a field in which 0 means the default.
+func orNoLine(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
 func poolOptions(cfg *configs.Config, tls *tls.Config) pool.Options {
 	p := &cfg.Pool
 	return pool.Options{
-		MaxPerMember: p.MaxPerMember, ConnectTimeout: p.ConnectTimeout, IdleTimeout: orNever(p.IdleTimeout),
+		MaxPerMember: p.MaxPerMember, MaxQueue: orNoLine(p.MaxQueued), ConnectTimeout: p.ConnectTimeout, IdleTimeout: orNever(p.IdleTimeout),
 		HTTPIdle: atOnce(p.HTTPIdle), MaxLifetime: orNever(p.MaxLifetime), TLS: tls, Agent: "boltgate/" + versionText(), Dial: dialer(cfg),
 	}
 }
@@ -72,7 +80,7 @@ func proxyOptions(cfg *configs.Config) proxy.Options {
 	return proxy.Options{
 		Hold: atOnce(cfg.Failover.Hold), MaxHeld: cfg.Failover.MaxHeld, MaxHeldBytes: int64(cfg.Failover.MaxHeldBytes),
 		RetryBudget: orNone(cfg.Failover.RetryBudget), Replay: cfg.Failover.Replay,
-		RequestLimit: int(cfg.Limits.Request), Remember: cfg.Auth.Remember, AuthInFlight: cfg.Auth.MaxInFlight, Users: gateUsers(cfg),
+		RequestLimit: int(cfg.Limits.Request), Remember: cfg.Auth.Remember, AuthInFlight: cfg.Auth.MaxInFlight, Users: gateUsers(cfg), Limits: limitsOf(cfg),
 		AccessLog: cfg.Log.Access == "on", Slow: cfg.Log.Slow, SlowData: cfg.Log.SlowData == "on",
 		Learn: proxy.Learn{Every: cfg.Cluster.Check.Interval, Fast: cfg.Cluster.Check.FastInterval, Timeout: cfg.Cluster.Check.Timeout},
 	}
@@ -116,10 +124,10 @@ func frontendOf(c *configs.Frontend) (*proxy.Frontend, error) {
 		Name: c.Name, Bind: c.Bind, TLS: secure, TLSRequired: c.TLS.Mode == "required",
 		Protocols: proxy.Protocols{NoBolt: !has("bolt"), NoWebSocket: !has("websocket"), NoHTTP: !has("http")},
 		ProxyFrom: c.ProxyProtocol.From, Advertise: c.Advertise, AdvertiseRead: c.AdvertiseRead,
-		MaxConnections: c.MaxConnections, Allow: c.Allow, Deny: c.Deny, Keepalive: c.Keepalive,
+		MaxConnections: c.MaxConnections, Priority: c.Priority, MaxRows: c.MaxRows, MaxBytes: int64(c.MaxBytes), Allow: c.Allow, Deny: c.Deny, Keepalive: c.Keepalive,
 		Timeouts: proxy.Timeouts{
 			Handshake: c.Timeouts.Handshake, ClientIdle: c.Timeouts.ClientIdle, TransactionIdle: c.Timeouts.TransactionIdle,
-			Queue: atOnce(c.Timeouts.Queue), Server: c.Timeouts.Server,
+			Queue: atOnce(c.Timeouts.Queue), Server: c.Timeouts.Server, Transaction: c.Timeouts.Transaction,
 		},
 		Access:     map[string]proxy.Access{"read": proxy.AccessRead, "write": proxy.AccessWrite, "read-only": proxy.AccessReadOnly}[c.Access],
 		Undeclared: map[string]proxy.Undeclared{"leader": proxy.UndeclaredLeader, "read": proxy.UndeclaredRead}[c.Routing.Undeclared],
