@@ -22,7 +22,6 @@ var unbuilt = []notBuilt{
 	{"routing.oversize", []string{"refuse"}},
 	{"admin.tls.client_ca", nil},
 	{"log.otlp", nil},
-	{"limits.memory", []string{"0"}},
 	{"backup", nil},
 }
 

@@ -4,8 +4,13 @@ package configs
 
 import "fmt"
 
+const leastMemory Size = 32 << 20
+
 func (c *checker) limits() {
 	l := &c.config.Limits
+	if l.Memory > 0 && l.Memory < leastMemory {
+		c.fault("limits.memory", "must be 0 or at least %v: the gate itself needs some (found %v)", leastMemory, l.Memory)
+	}
 	names := map[string]int{}
 	for i, u := range l.Users {
 		key := fmt.Sprintf("limits.users[%d]", i)

@@ -41,6 +41,7 @@ const (
 	turnedQueueTime                      // timeouts.queue passed
 	turnedBudget                         // failover.retry_budget was spent
 	turnedRate                           // limits.rate
+	turnedMemory                         // limits.memory
 	turnedUser                           // limits.per_user: the line was full
 	turnedDatabase                       // limits.per_database: the line was full
 	turnedUserTime                       // limits.per_user: timeouts.queue passed
@@ -48,7 +49,7 @@ const (
 	turnedReasons
 )
 
-var turnedNames = [turnedReasons]string{"max_held", "max_held_bytes", "hold", "queue_full", "queue_time", "retry_budget", "rate",
+var turnedNames = [turnedReasons]string{"max_held", "max_held_bytes", "hold", "queue_full", "queue_time", "retry_budget", "rate", "memory",
 	"user_queue", "database_queue", "user_time", "database_time"}
 
 // counters are the server's own; each is added to only when its case happens.
@@ -66,7 +67,7 @@ type Counts struct {
 	InDoubt   int64            // commits whose answer was lost: see Doubt
 	Resent    map[string]int64 // sent again, by why: unsent, refused, lost, late, misjudged, bookmark, database, connection, replayed
 	Replays   map[string]int64 // transactions whose member was lost with failover.replay, by how that ended: done, differs, refused
-	Refused   map[string]int64 // told to try again later, by why: max_held, max_held_bytes, hold, queue_full, queue_time, retry_budget, rate, user_queue, database_queue, user_time, database_time
+	Refused   map[string]int64 // told to try again later, by why: max_held, max_held_bytes, hold, queue_full, queue_time, retry_budget, rate, memory, user_queue, database_queue, user_time, database_time
 }
 
 // Counts are what was counted since the server began, all reasons named, and what waits now. Cheap enough for every scrape.
@@ -91,7 +92,7 @@ func (c *counters) again(why resent) { c.resent[why].Add(1) }
 
 // turn counts an error by which work is told to come back later; others count nothing.
 func (c *counters) turn(err error) {
-	for i, is := range [turnedReasons]error{errHeldUnits, errHeldBytes, errHoldTime, pool.ErrFull, errQueueTime, errBudget, errRate,
+	for i, is := range [turnedReasons]error{errHeldUnits, errHeldBytes, errHoldTime, pool.ErrFull, errQueueTime, errBudget, errRate, errMemory,
 		errUserPlaces, errDatabasePlaces, errUserTime, errDatabaseTime} {
 		if errors.Is(err, is) {
 			c.turned[i].Add(1)

@@ -11,6 +11,9 @@ import (
 
 // limited notes what the request may take, and refuses one that is over a rate; refused is true when it was answered.
 func (c *httpConn) limited() (refused bool, err error) {
+	if c.srv.memory.full.Load() {
+		return true, c.turnAway(errMemory)
+	}
 	l := c.front.limits.Load()
 	if l == nil || c.w.path.kind == routeStatic {
 		return false, nil

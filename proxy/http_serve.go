@@ -122,7 +122,10 @@ func (c *httpConn) ended(ctx context.Context, err error) error {
 	if nudged := c.wakeUp(); !nudged || !isTimeout(err) {
 		return c.endedWait(ctx, err)
 	}
-	if c.link.Raw() {
+	switch {
+	case c.ending:
+		return errDismissed
+	case c.link.Raw():
 		return errParked
 	}
 	return nil

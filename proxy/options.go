@@ -95,6 +95,7 @@ type Options struct {
 	SlowData     bool          // with its text as it was sent, and its parameters
 	Learn        Learn         // roles from routing tables, where checks have no login
 	Users        []User        // gate users; none: members verify every login
+	Memory       int64         // of the process, in bytes: near it idle clients go, and new work is refused; 0: no limit
 	Limits       Limits        // of users and addresses
 	ParkEvery    time.Duration // how often idle sessions are looked at, see park.go; 0 means 1 s; New's counts
 }

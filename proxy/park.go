@@ -39,12 +39,13 @@ type session interface {
 // at every wait is one atomic operation each at its start and end; the lock is for the sweep alone, and for a session that
 // the sweep has woken.
 type napping struct {
-	link  *netio.Link   // to the client; set before, never changed
-	naps  uint32        // waits so far; the session's own
-	epoch uint32        // of the server's outdated when the session looked at it the last time; its own
-	word  atomic.Uint32 // the bits below, and above them naps
-	round atomic.Uint32 // in which it parked; of a session whose word says so
-	seen  uint32        // the sweep's own: word without wasNudged when it looked the last time
+	link   *netio.Link   // to the client; set before, never changed
+	naps   uint32        // waits so far; the session's own
+	ending bool          // the last nudge was a dismissal; its own, set by wakeUp
+	epoch  uint32        // of the server's outdated when the session looked at it the last time; its own
+	word   atomic.Uint32 // the bits below, and above them naps
+	round  atomic.Uint32 // in which it parked; of a session whose word says so
+	seen   uint32        // the sweep's own: word without wasNudged when it looked the last time
 
 	nudging sync.Mutex // held from setting wasNudged to setting the read deadline, so that it is lifted after that
 }
@@ -55,6 +56,7 @@ const (
 	mayNudge              // in a wait that the sweep may end
 	isParked              // on a goroutine of its own
 	wasNudged             // woken by the sweep, to park
+	mustEnd               // with wasNudged: woken to end
 	oneNap
 )
 
@@ -85,9 +87,11 @@ func (n *napping) parkAsleep(round uint32) {
 
 // wakeUp ends the wait. It tells whether it was the sweep that ended it.
 func (n *napping) wakeUp() (nudged bool) {
-	if n.word.Swap(n.naps*oneNap)&wasNudged == 0 {
+	w := n.word.Swap(n.naps * oneNap)
+	if w&wasNudged == 0 {
 		return false
 	}
+	n.ending = w&mustEnd != 0
 	n.nudging.Lock()
 	defer n.nudging.Unlock()
 	n.link.Conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the next read
@@ -117,6 +121,18 @@ func (n *napping) rouse() {
 	if w := n.word.Load(); w&mayNudge != 0 && n.word.CompareAndSwap(w, w|wasNudged) {
 		n.link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection shows in the wait
 	}
+}
+
+// dismiss ends the session if it waits without a unit of work; false: it does not.
+func (n *napping) dismiss() bool {
+	n.nudging.Lock()
+	defer n.nudging.Unlock()
+	w := n.word.Load()
+	if w&mayNudge == 0 || !n.word.CompareAndSwap(w, w|wasNudged|mustEnd) {
+		return false
+	}
+	n.link.Conn.SetReadDeadline(longAgo) //nolint:errcheck // a closed connection shows in the wait
+	return true
 }
 
 const (
@@ -210,12 +226,16 @@ func (s *Server) rest(c *client, link *netio.Link, by time.Time) {
 // getUp ends the wait. A session that parks once more is as idle as before, so its time limit stays where it is.
 func (s *Server) getUp(c *client, err error, by time.Time) {
 	defer s.conns.Done()
-	if c.session.waits().wakeUp() && isTimeout(err) {
-		if !c.session.outdated() {
+	if w := c.session.waits(); w.wakeUp() && isTimeout(err) {
+		switch {
+		case w.ending:
+			err = errDismissed
+		case !c.session.outdated():
 			s.lieDown(c, by)
 			return
+		default:
+			err = errOutdated
 		}
-		err = errOutdated
 	}
 	c.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // a closed connection shows in the next read
 	s.live(c, func() error { return c.session.serveOn(err) })

@@ -84,6 +84,8 @@ func (s *boltSession) sit(ctx context.Context) error {
 func (s *boltSession) ended(ctx context.Context, err error) error {
 	if s.lease == nil && s.wakeUp() && isTimeout(err) {
 		switch {
+		case s.ending:
+			return errDismissed
 		case s.outdated():
 			return errOutdated
 		case s.mayPark():

@@ -41,6 +41,7 @@ type Server struct {
 	wanted    atomic.Int64 // UnixNano of the newest wish for news of where members are
 	auths     limiter      // of log-ons at members
 	held      holdLine
+	memory    memoryGuard
 	rates     rates  // of users and addresses
 	places    places // of users and databases
 	counts    counters
@@ -124,12 +125,14 @@ func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger)
 	s.users.Store(newGateUsers(o.Users, nil))
 	s.auths.resize(o.AuthInFlight)
 	s.auths.bound(o.MaxHeld)
+	s.memory.limit.Store(o.Memory)
 	s.logins = newLogins(func() time.Duration { return s.options.Load().Remember })
 	s.work, s.cancel = context.WithCancel(context.Background())
 	s.conns.Go(s.parkIdle)
 	s.conns.Go(s.learn)
 	s.conns.Go(s.watchVersions)
 	s.conns.Go(s.watchSilence)
+	s.conns.Go(s.watchMemory)
 	return s
 }
 
@@ -145,6 +148,7 @@ func (s *Server) Apply(o Options, frontends []*Frontend) error {
 	s.users.Store(newGateUsers(o.Users, s.users.Load()))
 	s.auths.resize(o.AuthInFlight)
 	s.auths.bound(o.MaxHeld)
+	s.memory.limit.Store(o.Memory)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retired.Store(false)

@@ -158,7 +158,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 			return err
 		}
 	}
-	if s.refusedByLimits() {
+	if s.refusesForMemory() || s.refusedByLimits() {
 		return nil
 	}
 	s.unit.reset()
@@ -446,7 +446,7 @@ func failureFor(err error) *bolt.Failure {
 		return nil
 	case errors.Is(err, errSpent):
 		return &bolt.Failure{Code: bolt.CodeAuthExpired, Message: "boltgate: " + plain(err)}
-	case errors.Is(err, pool.ErrFull) || errors.Is(err, errHeldFull) || errors.Is(err, errQueueTime) || isTurned(err):
+	case errors.Is(err, pool.ErrFull) || errors.Is(err, errHeldFull) || errors.Is(err, errQueueTime) || isTurned(err) || errors.Is(err, errMemory):
 		return &bolt.Failure{Code: bolt.CodeNoThreads, Message: "boltgate: too much work is waiting: " + plain(err)}
 	}
 	if f, ok := errors.AsType[*bolt.Failure](err); ok {

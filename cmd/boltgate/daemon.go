@@ -147,6 +147,7 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 		return nil, errors.Join(err, d.pools.Close())
 	}
 	d.cfg = cfg
+	limitCollector(cfg)
 	return d, nil
 }
 
@@ -225,6 +226,7 @@ func (d *daemon) reload() error {
 		return errors.Join(err, d.applyControl(before))
 	}
 	d.cfg, d.tls = cfg, tls
+	limitCollector(cfg)
 	d.resolve = resolverOf(cfg, d.resolve)
 	d.finder.Update(finderOptions(cfg, d.resolve))
 	d.pools.Apply(poolOptions(cfg, tls))

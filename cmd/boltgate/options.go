@@ -80,7 +80,7 @@ func proxyOptions(cfg *configs.Config) proxy.Options {
 	return proxy.Options{
 		Hold: atOnce(cfg.Failover.Hold), MaxHeld: cfg.Failover.MaxHeld, MaxHeldBytes: int64(cfg.Failover.MaxHeldBytes),
 		RetryBudget: orNone(cfg.Failover.RetryBudget), Replay: cfg.Failover.Replay,
-		RequestLimit: int(cfg.Limits.Request), Remember: cfg.Auth.Remember, AuthInFlight: cfg.Auth.MaxInFlight, Users: gateUsers(cfg), Limits: limitsOf(cfg),
+		RequestLimit: int(cfg.Limits.Request), Remember: cfg.Auth.Remember, AuthInFlight: cfg.Auth.MaxInFlight, Users: gateUsers(cfg), Limits: limitsOf(cfg), Memory: memoryLimit(cfg),
 		AccessLog: cfg.Log.Access == "on", Slow: cfg.Log.Slow, SlowData: cfg.Log.SlowData == "on",
 		Learn: proxy.Learn{Every: cfg.Cluster.Check.Interval, Fast: cfg.Cluster.Check.FastInterval, Timeout: cfg.Cluster.Check.Timeout},
 	}
