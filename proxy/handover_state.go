@@ -201,7 +201,7 @@ func (s *Server) adoptBolt(f *frontend, c *client, p *passedClient) (session, er
 	}
 	n.dialect.Store(uint32(dialectOf(version, b.UTC)))
 	n.identity = pool.NewIdentity(n.key(false), auth, n.notifyN)
-	n.login = s.logins.adopt(auth, n.identity, b.Asks)
+	n.login, n.account = s.logins.adopt(auth, n.identity, b.Asks), accountOf(n.gateUser, auth)
 	n.loggedOn(auth.Principal)
 	if b.Seen != nil {
 		n.seen = new(marks)

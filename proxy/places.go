@@ -277,7 +277,7 @@ func (s *boltSession) takePlaces(ctx context.Context) error {
 
 // leavePlaces frees the places of a unit that is over; one that holds a lease goes on.
 func (s *boltSession) leavePlaces() {
-	if s.lease == nil && s.places != (heldPlaces{}) {
+	if s.busy != nil && s.lease == nil && s.places != (heldPlaces{}) { // one that is parked has nothing
 		s.places.leave(&s.srv.places)
 	}
 }
