@@ -17,10 +17,8 @@ type notBuilt struct {
 
 // unbuilt is the switchboard. A frontend's own routing is looked up as routing.
 var unbuilt = []notBuilt{
-	{"frontends[].tls.client_ca", nil},
 	{"cluster.generation", []string{"auto", "ha", "causal", "autonomous", "standalone"}},
 	{"routing.oversize", []string{"refuse"}},
-	{"admin.tls.client_ca", nil},
 	{"log.otlp", nil},
 	{"backup", nil},
 }

@@ -222,13 +222,18 @@ func (c *checker) keyPair(section, cert, key string) {
 		c.fault(section+".cert", "a certificate needs a key; give %s.key", section)
 		return
 	}
-	certText := c.read(section+".cert", cert)
-	keyText := c.read(section+".key", key)
+	c.pairOfFiles(section+".cert", cert, section+".key", key)
+}
+
+// pairOfFiles checks that a certificate and its key can be read and belong together.
+func (c *checker) pairOfFiles(certAt, cert, keyAt, key string) {
+	certText := c.read(certAt, cert)
+	keyText := c.read(keyAt, key)
 	if certText == nil || keyText == nil {
 		return
 	}
 	if _, err := tls.X509KeyPair(certText, keyText); err != nil {
-		c.fault(section+".cert", "no usable pair of certificate and key: %s", strings.TrimPrefix(err.Error(), "tls: "))
+		c.fault(certAt, "no usable pair of certificate and key: %s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
 }
 

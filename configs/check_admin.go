@@ -17,16 +17,11 @@ func (c *checker) admin() {
 	a := &c.config.Admin
 	c.adminLogins(a)
 	c.adminBinds(a)
-	c.keyPair("admin.tls", a.TLS.Cert, a.TLS.Key)
 	c.webhooks(a.Webhooks)
-	switch {
-	case a.TLS.Mode == "optional":
+	if a.TLS.Mode == "optional" {
 		c.fault("admin.tls.mode", "here it takes only off or required")
-	case a.TLS.Mode != "off" && a.TLS.Cert == "" && a.TLS.Key == "":
-		c.fault("admin.tls.mode", "%s needs admin.tls.cert and admin.tls.key", a.TLS.Mode)
-	case a.TLS.Mode == "off" && a.TLS.Cert != "":
-		c.warn("admin.tls.mode", "off, so that the certificate has no effect")
 	}
+	c.serverTLS("admin.tls", &a.TLS)
 }
 
 // adminBinds checks where the operator's side listens, against the frontends too.

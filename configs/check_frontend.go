@@ -146,13 +146,4 @@ func (c *checker) protocols(key string, f *Frontend) {
 	}
 }
 
-func (c *checker) frontendTLS(key string, f *Frontend) {
-	section := key + ".tls"
-	c.keyPair(section, f.TLS.Cert, f.TLS.Key)
-	if f.TLS.Mode != "off" && f.TLS.Cert == "" && f.TLS.Key == "" {
-		c.fault(section+".mode", "%s needs %s.cert and %s.key", f.TLS.Mode, section, section)
-	}
-	if f.TLS.Mode == "off" && f.TLS.Cert != "" {
-		c.warn(section+".mode", "off, so that the certificate has no effect")
-	}
-}
+func (c *checker) frontendTLS(key string, f *Frontend) { c.serverTLS(key+".tls", &f.TLS) }

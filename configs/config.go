@@ -63,10 +63,10 @@ type Frontend struct {
 
 // FrontendTLS is TLS towards clients.
 type FrontendTLS struct {
-	Cert     string `key:"cert" path:""`
-	Key      string `key:"key" path:""`
-	Mode     string `key:"mode" enum:"off|optional|required"` // optional: told apart by the first byte; required: plaintext is refused
-	ClientCA string `key:"client_ca" path:""`
+	Cert     []string `key:"cert" one:"" path:""`               // several: by the name that clients ask for (SNI), else the first
+	Key      []string `key:"key" one:"" path:""`                // as many, in the same order
+	Mode     string   `key:"mode" enum:"off|optional|required"` // optional: told apart by the first byte; required: plaintext is refused
+	ClientCA string   `key:"client_ca" path:""`                 // clients must show a certificate of it
 }
 
 // ProxyProtocol says who may send a PROXY header.

@@ -4,6 +4,7 @@ package configs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,18 +20,33 @@ func (d *decoder) settle() {
 			m.Name = fmt.Sprintf("s%d", i+1)
 		}
 	}
-	if t := &d.config.Admin.TLS; t.Cert != "" && d.at["admin.tls.mode"] == nil {
-		t.Mode = "required"
-	}
+	d.settleTLS("admin.tls", &d.config.Admin.TLS, "required")
 	for i := range d.config.Frontends {
 		f := &d.config.Frontends[i]
 		path := fmt.Sprintf("frontends[%d]", i)
-		if f.TLS.Cert != "" && d.at[path+".tls.mode"] == nil {
-			f.TLS.Mode = "optional"
-		}
+		d.settleTLS(path+".tls", &f.TLS, "optional")
 		for j, bind := range f.Bind {
 			f.Bind[j] = d.fillBind(fmt.Sprintf("%s.bind[%d]", path, j), bind)
 		}
+	}
+}
+
+// settleTLS decides the mode where there is a certificate and the file says none. Who asks for clients' certificates wants no plain text.
+func (d *decoder) settleTLS(path string, t *FrontendTLS, mode string) {
+	named := func(file string) bool { return file == "" }
+	t.Cert, t.Key = slices.DeleteFunc(t.Cert, named), slices.DeleteFunc(t.Key, named)
+	if len(t.Cert) == 0 {
+		t.Cert = nil
+	}
+	if len(t.Key) == 0 {
+		t.Key = nil
+	}
+	switch {
+	case len(t.Cert) == 0 || d.at[path+".mode"] != nil:
+	case t.ClientCA != "":
+		t.Mode = "required"
+	default:
+		t.Mode = mode
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -150,24 +151,30 @@ func nearItsEnd(c *x509.Certificate, what, member, key string, now time.Time) []
 func ownCertificates(f *facts) (all []Finding) {
 	for n, front := range f.o.Frontends {
 		key := fmt.Sprintf("frontends[%d].tls.cert", n)
-		leaf := readCert(front.Cert)
-		if leaf == nil {
-			continue
-		}
-		all = append(all, nearItsEnd(leaf, "the certificate "+front.Cert, "", key, f.now)...)
+		leaves := f.readCerts(front.Certs, key, &all)
 		for _, address := range front.Advertise {
 			host, _, _ := net.SplitHostPort(address)
-			if leaf.VerifyHostname(host) != nil {
+			fits := func(leaf *x509.Certificate) bool { return leaf.VerifyHostname(host) == nil }
+			if len(leaves) > 0 && !slices.ContainsFunc(leaves, fits) {
 				all = append(all, Finding{Level: Error, Code: "tls-name", Key: key,
-					What: fmt.Sprintf("the certificate %s is for %s, and frontend %s sends drivers to %s", front.Cert, names(leaf), front.Name, host),
+					What: fmt.Sprintf("the certificate %s is for %s, and frontend %s sends drivers to %s", front.Certs[0], names(leaves[0]), front.Name, host),
 					Do:   "advertise a name that stands in the certificate, or have one made that has the name"})
 			}
 		}
 	}
-	if leaf := readCert(f.o.Cert); leaf != nil {
-		all = append(all, nearItsEnd(leaf, "the certificate "+f.o.Cert, "", "admin.tls.cert", f.now)...)
-	}
+	f.readCerts(f.o.Certs, "admin.tls.cert", &all)
 	return all
+}
+
+// readCerts reads certificates of ours, and finds fault with those near their end.
+func (f *facts) readCerts(files []string, key string, all *[]Finding) (leaves []*x509.Certificate) {
+	for _, file := range files {
+		if leaf := readCert(file); leaf != nil {
+			leaves = append(leaves, leaf)
+			*all = append(*all, nearItsEnd(leaf, "the certificate "+file, "", key, f.now)...)
+		}
+	}
+	return leaves
 }
 
 // readCert is the first certificate of a PEM file; nil where there is none, which configs has said.

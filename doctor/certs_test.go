@@ -99,8 +99,8 @@ func TestCertificatesOfOurOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := options(start(t, standin.Options{}))
-	o.Cert = file
-	o.Frontends = []Frontend{{Name: "main", Cert: file, Advertise: []string{"127.0.0.1:7687"}}}
+	o.Certs = []string{file}
+	o.Frontends = []Frontend{{Name: "main", Certs: []string{file}, Advertise: []string{"127.0.0.1:7687"}}}
 	r := Examine(t.Context(), o)
 	if f := wants(t, r, Error, "tls-name", ""); f.Key != "frontends[0].tls.cert" {
 		t.Errorf("got %+v", f)

@@ -43,7 +43,7 @@ type Options struct {
 	Health    health.Options
 	Frontends []Frontend
 	Users     []User                  // of the operator's side
-	Cert      string                  // PEM file of the operator's side; "" none
+	Certs     []string                // PEM files of the operator's side
 	Within    time.Duration           // for the checks to come to an end; 0 means 5s
 	Timeout   time.Duration           // for each further question; 0 means 2s
 	Guess     bool                    // try the password that Neo4j is installed with
@@ -55,7 +55,7 @@ type Options struct {
 type Frontend struct {
 	Name      string
 	Advertise []string // host:port
-	Cert      string   // PEM file; "" none
+	Certs     []string // PEM files
 }
 
 // User may log in on the operator's side.

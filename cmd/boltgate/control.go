@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,13 +75,11 @@ func adminOptions(cfg *configs.Config) (admin.Options, error) {
 	for _, h := range a.Webhooks {
 		o.Webhooks = append(o.Webhooks, admin.Webhook{URL: h.URL.Value(), Secret: h.Secret.Value(), Level: h.Level})
 	}
-	if a.TLS.Cert != "" && a.TLS.Mode != "off" {
-		cert, err := tls.LoadX509KeyPair(a.TLS.Cert, a.TLS.Key)
-		if err != nil {
-			return o, fmt.Errorf("admin.tls: %w", err)
-		}
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}
+	secure, err := serverTLS(&a.TLS)
+	if err != nil {
+		return o, fmt.Errorf("admin.tls: %w", err)
 	}
+	o.TLS = secure
 	return o, nil
 }
 

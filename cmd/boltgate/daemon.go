@@ -69,21 +69,22 @@ func textWanted(w io.Writer) bool {
 
 // daemon is everything that runs.
 type daemon struct {
-	cfg     *configs.Config
-	tls     *tls.Config // to members, of cfg
-	members *roster     // of cfg and finder
-	load    func() (*configs.Config, error)
-	log     logger
-	current *cluster.Current
-	resolve *discovery.Resolver
-	finder  *discovery.Finder
-	learner *discovery.Learner
-	monitor *health.Monitor
-	pools   *pool.Set
-	server  *proxy.Server
-	line    line
-	control control
-	dial    func(ctx context.Context, network, address string) (net.Conn, error) // to members; nil as cfg says
+	cfg      *configs.Config
+	tls      *tls.Config // to members, of cfg
+	tlsFiles tlsFiles    // of cfg
+	members  *roster     // of cfg and finder
+	load     func() (*configs.Config, error)
+	log      logger
+	current  *cluster.Current
+	resolve  *discovery.Resolver
+	finder   *discovery.Finder
+	learner  *discovery.Learner
+	monitor  *health.Monitor
+	pools    *pool.Set
+	server   *proxy.Server
+	line     line
+	control  control
+	dial     func(ctx context.Context, network, address string) (net.Conn, error) // to members; nil as cfg says
 }
 
 // runDaemon serves until ctx ends, then shuts down in the order that clients feel. load reads the configuration again for
@@ -147,6 +148,7 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 		return nil, errors.Join(err, d.pools.Close())
 	}
 	d.cfg = cfg
+	d.tlsFiles.inForce(cfg)
 	limitCollector(cfg)
 	return d, nil
 }
@@ -156,6 +158,8 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 func (d *daemon) followUntil(ctx context.Context, hangups <-chan os.Signal) error {
 	seconds := time.NewTicker(time.Second)
 	defer seconds.Stop()
+	files := time.NewTicker(tlsLook)
+	defer files.Stop()
 	for {
 		var tick <-chan time.Time
 		if d.members.anyLeaves() {
@@ -182,6 +186,8 @@ func (d *daemon) followUntil(ctx context.Context, hangups <-chan os.Signal) erro
 			f()
 		case now := <-tick:
 			d.letGo(now)
+		case <-files.C:
+			d.renewTLS()
 		case <-d.line.asked:
 			d.startSuccessor(ctx)
 		case err := <-d.line.trying:
@@ -226,6 +232,7 @@ func (d *daemon) reload() error {
 		return errors.Join(err, d.applyControl(before))
 	}
 	d.cfg, d.tls = cfg, tls
+	d.tlsFiles.inForce(cfg)
 	limitCollector(cfg)
 	d.resolve = resolverOf(cfg, d.resolve)
 	d.finder.Update(finderOptions(cfg, d.resolve))

@@ -61,9 +61,9 @@ func examine(ctx context.Context, w io.Writer, files []string, o doctor.Options,
 	all := new(roster)
 	all.set(members, nil, time.Now())
 	o.Health = healthOptions(cfg, all, nil, secure)
-	o.Where, o.Cert = configs.Places(files...), cfg.Admin.TLS.Cert
+	o.Where, o.Certs = configs.Places(files...), cfg.Admin.TLS.Cert
 	for _, f := range cfg.Frontends {
-		o.Frontends = append(o.Frontends, doctor.Frontend{Name: f.Name, Advertise: f.Advertise, Cert: f.TLS.Cert})
+		o.Frontends = append(o.Frontends, doctor.Frontend{Name: f.Name, Advertise: f.Advertise, Certs: f.TLS.Cert})
 	}
 	for _, u := range cfg.Admin.Users {
 		o.Users = append(o.Users, doctor.User{Name: u.Name, Hash: u.Password.Value()})

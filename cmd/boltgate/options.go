@@ -4,10 +4,8 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"time"
 
@@ -144,44 +142,6 @@ func frontendOf(c *configs.Frontend) (*proxy.Frontend, error) {
 var balances = map[string]routing.Balance{
 	"round-robin": routing.RoundRobin, "first": routing.First, "least-busy": routing.LeastBusy,
 	"random-two": routing.RandomTwo, "latency": routing.Latency,
-}
-
-// clientTLS is TLS towards clients; nil when the frontend has none.
-func clientTLS(c *configs.Frontend) (*tls.Config, error) {
-	if c.TLS.Cert == "" || c.TLS.Mode == "off" {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
-	if err != nil {
-		return nil, fmt.Errorf("frontend %s: tls: %w", c.Name, err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}, nil
-}
-
-// memberTLS is TLS to members; nil when it is off.
-func memberTLS(c configs.ClusterTLS) (*tls.Config, error) {
-	if c.Mode == "off" || c.Mode == "" {
-		return nil, nil
-	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName, InsecureSkipVerify: c.Mode == "insecure"}
-	if c.CA != "" {
-		pem, err := os.ReadFile(c.CA)
-		if err != nil {
-			return nil, fmt.Errorf("cluster.tls.ca: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("cluster.tls.ca: %s holds no PEM certificate", c.CA)
-		}
-	}
-	if c.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-		if err != nil {
-			return nil, fmt.Errorf("cluster.tls.cert: %w", err)
-		}
-		t.Certificates = []tls.Certificate{cert}
-	}
-	return t, nil
 }
 
 var causalities = map[string]proxy.Causality{
