@@ -14,33 +14,36 @@ import (
 
 // ownCerts knows which files hold our certificates. Safe for concurrent use.
 type ownCerts struct {
-	files atomic.Pointer[map[string]string] // by what the certificate is of
+	files atomic.Pointer[map[string][]string] // by what the certificate is of
 }
 
 // follow takes over the files of cfg.
 func (o *ownCerts) follow(cfg *configs.Config) {
-	files := map[string]string{}
+	files := map[string][]string{}
 	for _, f := range cfg.Frontends {
-		if f.TLS.Cert != "" && f.TLS.Mode != "off" {
+		if len(f.TLS.Cert) > 0 && f.TLS.Mode != "off" {
 			files["frontend "+f.Name] = f.TLS.Cert
 		}
 	}
-	if t := cfg.Admin.TLS; t.Cert != "" && t.Mode != "off" {
+	if t := cfg.Admin.TLS; len(t.Cert) > 0 && t.Mode != "off" {
 		files["admin"] = t.Cert
 	}
 	o.files.Store(&files)
 }
 
-// ends reads the files, as they are now; one that cannot be read is left out.
+// ends reads the files, as they are now; one that cannot be read is left out, and of several the first end counts.
 func (o *ownCerts) ends() map[string]time.Time {
 	all := map[string]time.Time{}
 	files := o.files.Load()
 	if files == nil {
 		return all
 	}
-	for of, name := range *files {
-		if leaf := firstCert(name); leaf != nil {
-			all[of] = leaf.NotAfter
+	for of, names := range *files {
+		for _, name := range names {
+			leaf, first := firstCert(name), all[of]
+			if leaf != nil && (first.IsZero() || leaf.NotAfter.Before(first)) {
+				all[of] = leaf.NotAfter
+			}
 		}
 	}
 	return all
