@@ -24,7 +24,8 @@ type Link struct {
 	cutUp   int64 // for connections to come: break after so many bytes from the dialling side; 0 never
 	cutDown int64 // the same for bytes to it
 	changed chan struct{}
-	conns   map[*Conn]int64 // dialling ends, and which one they were
+	conns   map[*Conn]int64  // dialling ends, and which one they were
+	quiet   map[*stream]bool // directions whose bytes wait for the end of a silence; also of connections that are cut or closed by then
 }
 
 // Delay makes every byte sent from now on arrive d later, in order, in both directions.
@@ -60,10 +61,15 @@ func (l *Link) set(f func()) {
 	f()
 	close(l.changed)
 	l.changed = make(chan struct{})
+	quiet := l.quiet
+	l.quiet = nil
 	l.mu.Unlock()
 	for _, c := range l.open() {
 		c.read.wake()
 		c.write.wake()
+	}
+	for s := range quiet {
+		s.wake()
 	}
 }
 
@@ -122,15 +128,32 @@ func (l *Link) remove(c *Conn) {
 	delete(l.conns, c)
 }
 
-// state is what a stream asks before it moves bytes. A nil Link has no faults.
-func (l *Link) state(down bool) (w Weather, silent bool) {
+// now is the weather. A nil Link has no faults.
+func (l *Link) now() Weather {
 	if l == nil {
-		return Weather{}, false
+		return Weather{}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if down {
-		return l.weather, l.silent[1]
+	return l.weather
+}
+
+// silences tells whether the bytes of s wait now; s is woken when that may have changed.
+func (l *Link) silences(s *stream) bool {
+	if l == nil {
+		return false
 	}
-	return l.weather, l.silent[0]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	silent := l.silent[0]
+	if s.down {
+		silent = l.silent[1]
+	}
+	if silent {
+		if l.quiet == nil {
+			l.quiet = map[*stream]bool{}
+		}
+		l.quiet[s] = true
+	}
+	return silent
 }

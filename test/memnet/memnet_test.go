@@ -101,6 +101,41 @@ func TestCutAtAnExactByte(t *testing.T) {
 	}
 }
 
+// TestASilenceEndsForWhatWasCutMeanwhile: bytes that waited while their connection was cut or closed arrive when the link is no longer silent.
+func TestASilenceEndsForWhatWasCutMeanwhile(t *testing.T) {
+	for name, cutAt := range map[string]int64{"cut": 3, "closed": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			n := New(1)
+			n.Link("c", "s:1").CutAt(0, cutAt)
+			near, far := connect(t, n)
+			n.Link("c", "s:1").Silence(false, true)
+			far.Write([]byte("abc")) //nolint:errcheck // shows in what is read
+			if cutAt == 0 {
+				far.Close()
+			}
+			got := make(chan string)
+			go func() {
+				b := make([]byte, 3)
+				io.ReadFull(near, b) //nolint:errcheck // shows in b
+				got <- string(b)
+			}()
+			synctest.Wait()
+			n.Link("c", "s:1").Silence(false, false)
+			synctest.Wait()
+			select {
+			case b := <-got:
+				if b != "abc" {
+					t.Errorf("%s: got %q", name, b)
+				}
+			default:
+				t.Errorf("%s: what was on its way did not arrive", name)
+				near.Close()
+				<-got
+			}
+		})
+	}
+}
+
 func TestALinkDelaysGoesSilentAndIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := New(1)

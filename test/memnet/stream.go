@@ -54,7 +54,7 @@ func (s *stream) wake() {
 
 // Write queues b, waiting while the queue is full.
 func (s *stream) Write(b []byte) (int, error) {
-	weather, _ := s.link.state(s.down)
+	weather := s.link.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
@@ -140,7 +140,7 @@ func (s *stream) Read(b []byte) (int, error) {
 
 // take copies arrived bytes into b. It arranges to be woken when the first segment is still on its way.
 func (s *stream) take(b []byte) int {
-	if _, silent := s.link.state(s.down); silent {
+	if s.link.silences(s) {
 		return 0
 	}
 	n := 0
