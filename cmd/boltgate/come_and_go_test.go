@@ -69,6 +69,7 @@ func (w *comeAndGo) start() (end func()) {
 	}
 	log := newLogger(cfg.Log, io.Discard)
 	d := &daemon{cfg: cfg, log: log, current: new(cluster.Current), members: new(roster), learner: new(discovery.Learner), dial: w.dial}
+	d.tlsFiles.inForce(cfg)
 	d.finder = discovery.New(discovery.Options{Services: []discovery.Service{{Name: "_bolt._tcp.test"}}, Lookup: w.lookup}, nil)
 	o := healthOptions(cfg, d.members, nil, nil)
 	o.Dial = w.dial

@@ -86,7 +86,7 @@ func memberTLS(c configs.ClusterTLS) (*tls.Config, error) {
 // tlsLook is how often the files are looked at.
 const tlsLook = 5 * time.Second
 
-// tlsFiles watches the files of a configuration's TLS. Its zero value has seen none.
+// tlsFiles watches the files of a configuration's TLS. Its zero value takes every configuration for a changed one: call inForce first.
 type tlsFiles struct {
 	seen   [sha256.Size]byte // what was in them when they were put in force
 	failed [sha256.Size]byte // what could not be put in force, so that it is said once
