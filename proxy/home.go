@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
@@ -37,8 +38,11 @@ func (s *boltSession) resolveHome(ctx context.Context, as []byte) error {
 
 // askHome has a member say which home database the user, or whom it impersonates, has. Without an answer it is the default.
 func (s *boltSession) askHome(ctx context.Context, as []byte, v *cluster.View) error {
-	u := &s.unit
+	u, began := &s.unit, time.Now()
 	name, err := s.homeByMember(ctx, as, v)
+	if errors.Is(err, errUnserved) && u.until.IsZero() { // this wait for a member was the unit's own: it has failover.hold once
+		u.until = began.Add(s.srv.options.Load().Hold)
+	}
 	switch {
 	case errors.Is(err, errReset) || errors.Is(err, errLeft):
 		return err

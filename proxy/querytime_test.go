@@ -120,6 +120,9 @@ func TestQueriesThatNobodyServedAreCounted(t *testing.T) {
 		began := time.Now()
 		w.ask(auto(w.v, aWrite)...)
 		waited := time.Since(began).Round(100 * time.Millisecond)
+		if waited > 21*time.Second { // also of one whose home database nobody could tell
+			t.Errorf("told after %v; failover.hold is 20 s", waited)
+		}
 		synctest.Wait()
 		if got := counted(g.server, map[string]querystats.Stat{}); len(got) != 1 || !strings.HasPrefix(got[0], fmt.Sprintf("1 calls 1 failed 0 rows %v: CREATE", waited)) {
 			t.Errorf("got %q", got)
