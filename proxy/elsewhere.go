@@ -91,7 +91,7 @@ func (s *boltSession) goesElsewhere(code string) bool {
 	u := &s.unit
 	unheard := s.unheardOf(code)
 	switch {
-	case !unheard && !aboutTheMember(code), code == bolt.CodeAuthExpired && s.lease.Fresh:
+	case !unheard && !aboutTheMember(code) && !s.switches(code), code == bolt.CodeAuthExpired && s.lease.Fresh:
 		return false
 	case code == bolt.CodeAuthExpired:
 		s.cut = true // the connection, not the member, is of no use any more
@@ -117,6 +117,12 @@ func (s *boltSession) goesElsewhere(code string) bool {
 		u.forgiveAt = time.Now().Add(forgiveness(u.rebuffs))
 	}
 	return true
+}
+
+// switches tells whether a HA member was changing its role while it had the unit: it rolls back all that it runs then. (On causal
+// clusters the same code means that a bookmark did not come in time, which lateness.go owns.)
+func (s *boltSession) switches(code string) bool {
+	return code == bolt.CodeStateChanged && s.srv.current.View().Generation == cluster.HA
 }
 
 // forgiveness is how long a member that refused a unit is not asked for it again, if no other serves it: longer each time.

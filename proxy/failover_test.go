@@ -554,3 +554,23 @@ func TestWithoutAHoldMembersAreConnectedAllTheSame(t *testing.T) {
 		t.Errorf("without a leader: got %s at once; want LeaderSwitch", got)
 	}
 }
+
+// TestAReadLeavesAHAMemberThatSwitches: a HA member that changes its role rolls back what it runs and says so; a read that has delivered nothing goes to another. On
+// causal clusters the same code is about bookmarks.
+func TestAReadLeavesAHAMemberThatSwitches(t *testing.T) {
+	for generation, moves := range map[cluster.Generation]bool{cluster.HA: true, cluster.Causal: false} {
+		inBubble(t, gateOptions{standin: standin.Options{Generation: generation, Members: 3, Seed: 4}}, func(t *testing.T, g *gate) {
+			w := g.logged(bolt.V3)
+			told := bolt.CodeStateChanged
+			if moves { // for as long as failover.hold, here from one to the next
+				told = bolt.CodeLeaderSwitch
+			}
+			w.expect("FAILURE("+told+") IGNORED", run(w.v, "MATCH (n) RETURN n", m{"fail": bolt.CodeStateChanged}, nil), pull(w.v))
+			if n := g.server.Counts().Resent["refused"]; n > 0 != moves {
+				t.Errorf("%v: sent again %d times; %v", generation, n, g.server.Counts().Resent)
+			}
+			w.expect("SUCCESS()", bolt.Reset)
+			w.expect("SUCCESS(fields t_first) FAILURE("+bolt.CodeStateChanged+")", run(w.v, aWrite, m{"fail": bolt.CodeStateChanged, "fail_at": "pull"}, nil), pull(w.v))
+		})
+	}
+}
