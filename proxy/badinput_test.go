@@ -336,6 +336,38 @@ func TestPROXYHeaders(t *testing.T) {
 	}
 }
 
+// TestWhoIsLetInBehindAProxy: behind a proxy that is trusted, allow and deny are about the client that it names.
+func TestWhoIsLetInBehindAProxy(t *testing.T) {
+	loopback, clients := netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("192.0.2.0/24")
+	for _, tt := range []struct {
+		name, header string
+		set          func(f *Frontend)
+		in           bool
+	}{
+		{"its client is allowed", "PROXY TCP4 192.0.2.7 198.51.100.9 5555 7687\r\n", func(f *Frontend) { f.Allow = []netip.Prefix{clients} }, true},
+		{"its client is denied", "PROXY TCP4 192.0.2.7 198.51.100.9 5555 7687\r\n", func(f *Frontend) { f.Deny = []netip.Prefix{clients} }, false},
+		{"only the proxy is allowed", "PROXY TCP4 192.0.2.7 198.51.100.9 5555 7687\r\n", func(f *Frontend) { f.Allow = []netip.Prefix{loopback} }, false},
+		{"it speaks for itself", "", func(f *Frontend) { f.Allow = []netip.Prefix{loopback} }, true},
+		{"it speaks for itself and is not allowed", "", func(f *Frontend) { f.Allow = []netip.Prefix{clients} }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g, _ := startQuick(t, func(f *Frontend) { f.ProxyFrom = []netip.Prefix{loopback}; tt.set(f) })
+			conn := dialTCP(t, g.address)
+			conn.Write(append([]byte(tt.header), handshakeOf(bolt.V5_8)...)) //nolint:errcheck // shows below
+			if !tt.in {
+				if said := endsWithin(t, conn, patience); len(said) > 0 {
+					t.Errorf("was let in: % x", said)
+				}
+				return
+			}
+			conn.SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // shows below
+			if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
+				t.Errorf("was not let in: %v", err)
+			}
+		})
+	}
+}
+
 func TestBoltOverTLSOnTheSamePort(t *testing.T) {
 	for _, required := range []bool{false, true} {
 		g := startGate(t, gateOptions{standin: lab, frontend: func(f *Frontend) { f.TLS, f.TLSRequired = testTLS(t), required }})

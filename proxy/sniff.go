@@ -57,16 +57,21 @@ func sniff(first []byte) (p protocol, more bool) {
 func (s *Server) serveProtocol(f *frontend, c *client) error {
 	set := f.settings.Load()
 	setKeepalive(c.conn, set.Keepalive)
-	p := &peer{conn: c.conn, remote: c.conn.RemoteAddr().String(), local: c.conn.LocalAddr().String()}
-	if !allowed(set, c.conn.RemoteAddr()) {
-		f.stats.refused.Add(1)
-		return errors.New("proxy: the address is not allowed by this frontend")
-	}
+	from := c.conn.RemoteAddr()
+	p := &peer{conn: c.conn, remote: from.String(), local: c.conn.LocalAddr().String()}
 	c.conn.SetReadDeadline(time.Now().Add(handshakeTime(set))) //nolint:errcheck // a closed connection shows in the read
-	if fromProxy(set, c.conn.RemoteAddr()) {
-		if err := p.readProxyHeader(); err != nil {
+	if fromProxy(set, from) {                                  // it is trusted to say whose connection this is, and that is who is let in or not
+		source, err := p.readProxyHeader()
+		if err != nil {
 			return err
 		}
+		if source != nil {
+			from = source
+		}
+	}
+	if !allowed(set, from) {
+		f.stats.refused.Add(1)
+		return errors.New("proxy: the address is not allowed by this frontend")
 	}
 	proto, err := p.sniff()
 	if err == nil && proto == protoTLS {
@@ -173,19 +178,21 @@ func awaitV1(br *bufio.Reader) {
 	}
 }
 
-func (p *peer) readProxyHeader() error {
+// readProxyHeader takes the addresses from a PROXY header. source is nil where there is none, or it names nobody.
+func (p *peer) readProxyHeader() (source net.Addr, err error) {
 	br := bufio.NewReaderSize(p.conn, 4096)
 	awaitV1(br)
 	header, err := proxyproto.Read(br)
 	if err != nil && !errors.Is(err, proxyproto.ErrNoProxyProtocol) {
-		return fmt.Errorf("proxy: PROXY header: %w", err)
+		return nil, fmt.Errorf("proxy: PROXY header: %w", err)
 	}
 	if header != nil && header.SourceAddr != nil && header.Command == proxyproto.PROXY {
-		p.remote, p.local = header.SourceAddr.String(), header.DestinationAddr.String()
+		source = header.SourceAddr
+		p.remote, p.local = source.String(), header.DestinationAddr.String()
 	}
 	p.first, err = br.Peek(br.Buffered())
 	p.first = bytes.Clone(p.first)
-	return err
+	return source, err
 }
 
 // serveBolt runs a Bolt session on what was sniffed.
