@@ -157,6 +157,9 @@ func put[V any](in map[string]V, key string, v V) map[string]V {
 // identities finds the members whose database of a name is another one than most others', by the ids that each tells: they came back empty, or
 // belong to another cluster. Of two kinds that are equally many, the one that was there first counts.
 func (m *Monitor) identities() {
+	if !m.everybodySpoke() { // else the first to answer would say which database is the right one
+		return
+	}
 	for db := range m.databaseIDs() {
 		m.databases = put(m.databases, db, m.rightID(db))
 	}
@@ -170,6 +173,11 @@ func (m *Monitor) identities() {
 		}
 		s.conduct.agreed = agreed
 	}
+}
+
+// everybodySpoke tells whether each member that is checked has answered, or failed to.
+func (m *Monitor) everybodySpoke() bool {
+	return !slices.ContainsFunc(m.members, func(s *memberState) bool { return s.last == nil && s.lastError == "" && s.stop != nil })
 }
 
 // identity tells whether a member's database is the cluster's, and says so when that is news.

@@ -168,6 +168,29 @@ func (f *fakeMember) told(id string, all []*fakeMember, leader string) {
 	})
 }
 
+// TestTheFirstToAnswerDoesNotSayWhichDatabaseIsRight: a member of another cluster is found out also when it is the quickest.
+func TestTheFirstToAnswerDoesNotSayWhichDatabaseIsRight(t *testing.T) {
+	c := three("5.26.0")
+	fakes := c.fakes()
+	for _, f := range fakes {
+		f.told("cluster", fakes, "s1")
+	}
+	fakes[2].told("empty", fakes, "s3")
+	for i, f := range fakes {
+		if i != 2 {
+			f.set(func() {
+				ask := f.queries[showProgress]
+				f.queries[showProgress] = func() scriptedResult { time.Sleep(100 * time.Millisecond); return ask() }
+			})
+		}
+	}
+	run(t, Options{}, fakes, func(r *rig) {
+		r.want(r.after(5*time.Second), "neo4j", "s1=leader s2=follower s3=unknown s4=replica")
+		r.said(1, "is another one than the cluster's")
+		r.said(0, "is the cluster's again")
+	})
+}
+
 func TestAMemberWithAnotherDatabaseIsNotUsed(t *testing.T) {
 	c := three("5.26.0")
 	fakes := c.fakes()
