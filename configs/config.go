@@ -99,7 +99,7 @@ type Member struct {
 	Name        string   `key:"name"`                  // unique; s1, s2, … by position where the file gives none
 	Bolt        string   `key:"bolt"`                  // host:port; "" it is not spoken to in Bolt
 	HTTP        string   `key:"http"`                  // host:port; "" it is not spoken to in HTTP
-	Weight      int      `key:"weight" min:"0"`        // share of the reads
+	Weight      int      `key:"weight" min:"1"`        // share of the reads
 	MaxInFlight int      `key:"max_in_flight" min:"0"` // units of work at once, both protocols together; 0: Pool.MaxPerMember
 	Tags        []string `key:"tags"`
 }
