@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -45,6 +46,7 @@ func TestATransactionIsReplayedAtTheNextLeader(t *testing.T) {
 						if got := show(first); strings.Contains(got, "FAILURE") {
 							t.Fatal(got)
 						}
+						synctest.Wait() // the session waits for its client: what its pump still passes on cannot be played again
 						old := g.cluster.Leader("")
 						g.kill(old)
 						list := w.ask(next()...)

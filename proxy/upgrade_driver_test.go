@@ -38,6 +38,9 @@ func startService(ctx context.Context, t *testing.T, g *gate, name string) *serv
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { driver.Close(context.Background()) })
+	if err := driver.VerifyConnectivity(ctx); err != nil { // the driver fills in its dialer when it first connects, without a lock
+		t.Fatal(err)
+	}
 	s := &service{name: name, driver: driver}
 	for i := range 3 {
 		s.ended.Go(func() { s.work(ctx, i) })
