@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"container/list"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -54,16 +55,14 @@ type rates struct {
 
 type rateShard struct {
 	mu    sync.Mutex
-	byKey map[uint64]*dueKey
-	first *dueKey // seen last
-	last  *dueKey // seen longest ago
+	byKey map[uint64]*list.Element
+	seen  list.List // of *dueKey, who was seen last in front
 }
 
-// dueKey is one key's moment, in the order of when it was seen.
+// dueKey is one key's moment.
 type dueKey struct {
-	key        uint64
-	due        time.Duration // since started
-	prev, next *dueKey
+	key uint64
+	due time.Duration // since started
 }
 
 // started is what moments count from: a time.Duration is half of a time.Time.
@@ -74,54 +73,27 @@ func (r *rates) take(key uint64, p pace, now time.Time) (wait time.Duration) {
 	s := &r.shards[key%rateShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.byKey[key]
-	if k == nil {
-		k = s.make(key)
-	} else {
-		s.remove(k)
-	}
-	s.toFront(k)
+	k := s.find(key)
 	k.due, wait = p.take(k.due, now.Sub(started))
 	return wait
 }
 
-// make returns a new key, or the oldest in its place. The caller holds mu.
-func (s *rateShard) make(key uint64) *dueKey {
+// find returns the key's moment, that of a new one in the place of the oldest if need be. The caller holds mu.
+func (s *rateShard) find(key uint64) *dueKey {
+	if e := s.byKey[key]; e != nil {
+		s.seen.MoveToFront(e)
+		return e.Value.(*dueKey)
+	}
 	if s.byKey == nil {
-		s.byKey = map[uint64]*dueKey{}
+		s.byKey = map[uint64]*list.Element{}
 	}
-	k := new(dueKey)
-	if len(s.byKey) >= ratesInShard {
-		k = s.last
-		s.remove(k)
-		delete(s.byKey, k.key)
+	if s.seen.Len() >= ratesInShard {
+		oldest := s.seen.Remove(s.seen.Back()).(*dueKey)
+		delete(s.byKey, oldest.key)
 	}
-	*k = dueKey{key: key}
-	s.byKey[key] = k
+	k := &dueKey{key: key}
+	s.byKey[key] = s.seen.PushFront(k)
 	return k
-}
-
-func (s *rateShard) toFront(k *dueKey) {
-	k.prev, k.next = nil, s.first
-	if s.first != nil {
-		s.first.prev = k
-	} else {
-		s.last = k
-	}
-	s.first = k
-}
-
-func (s *rateShard) remove(k *dueKey) {
-	if k.prev != nil {
-		k.prev.next = k.next
-	} else {
-		s.first = k.next
-	}
-	if k.next != nil {
-		k.next.prev = k.prev
-	} else {
-		s.last = k.prev
-	}
 }
 
 // tooSoon is the refusal of a unit of work that is over a rate.

@@ -54,7 +54,7 @@ func TestRatesAreBoundedAndTheOldestGoes(t *testing.T) {
 		t.Errorf("%d keys are kept; want %d", len(s.byKey), ratesInShard)
 	}
 	n := 0
-	for k := s.first; k != nil; k = k.next {
+	for e := s.seen.Front(); e != nil; e = e.Next() {
 		n++
 	}
 	if n != ratesInShard || s.byKey[0] != nil {
