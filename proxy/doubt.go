@@ -66,13 +66,7 @@ func (s *boltSession) noteDoubt(o owed, code string) {
 // doubted tells of the request; code is what the member said.
 func (c *httpConn) doubted(member, code string) {
 	w := c.w
-	user := ""
-	if c.gateUser() != nil {
-		user = c.gateUser().name
-	} else {
-		user = httpAuth(w.req.value(c.head(), fAuthorization)).Principal
-	}
 	c.srv.doubted(Doubt{
-		Member: member, DB: w.unit.intent.DB, User: user, Client: c.remote, Protocol: "http", Explicit: w.path.kind == routeInside, Code: code,
+		Member: member, DB: w.unit.intent.DB, User: c.userName(), Client: c.remote, Protocol: "http", Explicit: w.path.kind == routeInside, Code: code,
 	})
 }
