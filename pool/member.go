@@ -9,6 +9,7 @@ import (
 	"unique"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/internal/line"
 	"github.com/boltgate/boltgate/internal/mutant"
 )
 
@@ -47,6 +48,9 @@ type waiter struct {
 	moved    bool // guarded by the pool's mu: sent away by Disperse
 	pushed   bool // guarded by the pool's mu: somebody of a higher priority took the line's last place
 }
+
+// Priority is how far in front it stands.
+func (w *waiter) Priority() int { return w.priority }
 
 func newMemberPool(s *Set, m *cluster.Member) *memberPool {
 	p := &memberPool{set: s, now: time.Now(), idle: map[unique.Handle[Key]]*Lease{}, kept: map[*Lease]struct{}{}}
@@ -190,24 +194,15 @@ func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, turn Turn) e
 	return ErrClosed
 }
 
-// stand puts w in line where its priority belongs. When the line is full the last one of a lower priority makes room; false: there is
-// none. The caller holds mu.
+// stand puts w in line where its priority belongs; false: there is no room. The caller holds mu.
 func (p *memberPool) stand(w *waiter) bool {
-	i := len(p.line)
-	for i > 0 && p.line[i-1].priority < w.priority {
-		i--
+	with, pushed, hasPushed, ok := line.Stand(p.line, w, p.set.options.Load().MaxQueue)
+	if hasPushed {
+		pushed.pushed = true
+		close(pushed.granted)
 	}
-	if len(p.line) >= p.set.options.Load().MaxQueue {
-		if i == len(p.line) {
-			return false
-		}
-		last := p.line[len(p.line)-1]
-		last.pushed = true
-		close(last.granted)
-		p.line = p.line[:len(p.line)-1]
-	}
-	p.line = slices.Insert(p.line, i, w)
-	return true
+	p.line = with
+	return ok
 }
 
 // disperse sends away those in line who may go to another member.

@@ -74,30 +74,43 @@ func (s *boltSession) identityFor() *pool.Identity {
 	return s.routedIdentity
 }
 
-// borrowSlowly waits: for a leader, for a slot, for a new connection. A pump watches the client meanwhile.
-func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verify bool, first choice) (*pool.Lease, error) {
-	if err := s.flush(); err != nil {
-		return nil, fmt.Errorf("%w: %w", errLeft, err)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	hold, stop := context.WithDeadlineCause(ctx, s.unit.holdUntil(s.srv.options.Load().Hold), errHoldTime)
-	defer stop()
-	s.startPump(cancel)
-	silence := s.noops()
+// borrowSlowly waits: for a leader, for a slot, for a new connection.
+func (s *boltSession) borrowSlowly(ctx context.Context, in routing.Intent, verify bool, first choice) (l *pool.Lease, err error) {
 	search := s.search
 	if s.pinnedTo != nil {
 		search = s.resume
 	}
-	l, err := search(ctx, hold, in, verify, first)
+	err = s.waitWatching(ctx, func(ctx context.Context) error {
+		hold, stop := context.WithDeadlineCause(ctx, s.unit.holdUntil(s.srv.options.Load().Hold), errHoldTime)
+		defer stop()
+		l, err = search(ctx, hold, in, verify, first)
+		return err
+	})
+	if err != nil && l != nil { // the client changed its mind at the last moment
+		s.release(l, true)
+		l = nil
+	}
+	return l, err
+}
+
+// waitWatching waits for something while a pump watches the client. A client that left, or sent RESET, ends the wait; it is the error also where
+// the wait came to its end just then.
+func (s *boltSession) waitWatching(ctx context.Context, wait func(context.Context) error) error {
+	if err := s.flush(); err != nil {
+		return fmt.Errorf("%w: %w", errLeft, err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.startPump(cancel)
+	silence := s.noops()
+	err := wait(ctx)
 	silence()
 	s.stopPump()
 	s.now = time.Now()
-	if cause := s.unwanted(); cause != nil && l != nil { // the client changed its mind at the last moment
-		s.release(l, true)
-		return nil, cause
+	if cause := s.unwanted(); cause != nil && err == nil {
+		return cause
 	}
-	return l, err
+	return err
 }
 
 // unwanted tells why the client does not want any more what it waits for.

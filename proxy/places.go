@@ -6,8 +6,8 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
-	"time"
 
+	"github.com/boltgate/boltgate/internal/line"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -57,6 +57,9 @@ type inLine struct {
 	in       chan struct{} // closed when there is a place, or when it was pushed out
 	pushed   bool          // guarded by the shard's mu: somebody of a higher priority took the line's last place
 }
+
+// Priority is how far in front it stands.
+func (w *inLine) Priority() int { return w.priority }
 
 func (p *places) shard(key uint64) *placeShard { return &p.shards[key%uint64(len(p.shards))] }
 
@@ -125,23 +128,15 @@ func (p *places) enter(ctx context.Context, key uint64, r room, priority int, fu
 	return nil
 }
 
-// stand puts w in line, of at most room, where its priority belongs. One of a lower priority makes room. The caller holds mu.
+// stand puts w in line, of at most room, where its priority belongs. The caller holds mu.
 func (c *crowd) stand(w *inLine, room int) bool {
-	i := len(c.line)
-	for i > 0 && c.line[i-1].priority < w.priority {
-		i--
+	with, pushed, hasPushed, ok := line.Stand(c.line, w, room)
+	if hasPushed {
+		pushed.pushed = true
+		close(pushed.in)
 	}
-	if len(c.line) >= room {
-		if i == len(c.line) {
-			return false
-		}
-		last := c.line[len(c.line)-1]
-		last.pushed = true
-		close(last.in)
-		c.line = c.line[:len(c.line)-1]
-	}
-	c.line = slices.Insert(c.line, i, w)
-	return true
+	c.line = with
+	return ok
 }
 
 // leave frees a place.
@@ -290,23 +285,4 @@ func queueLimit(f *Frontend) waitLimit {
 		}
 		return context.WithTimeoutCause(ctx, f.Timeouts.Queue, late)
 	}
-}
-
-// waitWatching waits for something while a pump watches the client.
-func (s *boltSession) waitWatching(ctx context.Context, wait func(context.Context) error) error {
-	if err := s.flush(); err != nil {
-		return errors.Join(errLeft, err)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	s.startPump(cancel)
-	silence := s.noops()
-	err := wait(ctx)
-	silence()
-	s.stopPump()
-	s.now = time.Now()
-	if cause := s.unwanted(); cause != nil {
-		return cause
-	}
-	return err
 }
