@@ -55,7 +55,10 @@ func (s *boltSession) user() string {
 
 // noteDoubt looks at a FAILURE of the member, which its client gets unchanged, for one that leaves a commit in doubt.
 func (s *boltSession) noteDoubt(o owed, code string) {
-	if o.tag == bolt.TagReset || o.tag == bolt.TagRollback || o.ends == bolt.TagRollback || s.harmless() {
+	s.mu.Lock()
+	harmless := s.harmless()
+	s.mu.Unlock()
+	if o.tag == bolt.TagReset || o.tag == bolt.TagRollback || o.ends == bolt.TagRollback || harmless {
 		return
 	}
 	if rule(code, s.version, s.stepOf(o)) == doubtful {

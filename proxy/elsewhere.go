@@ -183,12 +183,43 @@ func (s *boltSession) isRead() bool {
 }
 
 // harmless tells whether the unit cannot have written: the member holds to mode "r", or, before 4.0 where no mode is
-// enforced, the text says so.
+// enforced, its texts say so. The caller holds mu.
 func (s *boltSession) harmless() bool {
-	if s.unit.intent.Mode == routing.Read && s.version >= bolt.V4_0 {
+	u := &s.unit
+	switch {
+	case u.intent.Mode != routing.Read:
+		return false
+	case s.version >= bolt.V4_0:
 		return true
+	case u.explicit:
+		return s.version == bolt.V3 && !u.mayWrite
 	}
 	return s.isRead()
+}
+
+// noteText looks at the text of the RUN at the inbox's start, in a transaction that says that it reads, where the member does not hold it to
+// that (Bolt 3). For a pump as well.
+func (s *boltSession) noteText(tag byte) {
+	u := &s.unit
+	if s.version != bolt.V3 || tag != bolt.TagRun || !u.explicit || u.intent.Mode != routing.Read || u.mayWrite {
+		return
+	}
+	if !s.in.complete() || !s.reads(s.in.message()) {
+		s.mu.Lock()
+		u.mayWrite = true
+		s.mu.Unlock()
+	}
+}
+
+// reads tells whether a RUN, whole and with its chunk headers, has a text that only reads.
+func (s *boltSession) reads(raw []byte) bool {
+	payload, _ := bolt.Payload(raw, nil)
+	o, err := s.parseOpening(bolt.TagRun, payload)
+	if err != nil {
+		return false
+	}
+	v := s.unit.verdicts.Classify(o.query)
+	return v.Access == cypher.Read && !v.SelfCommitting
 }
 
 // lost ends the lease of a connection that broke. The unit goes elsewhere when nothing of it can have been done or
@@ -280,13 +311,13 @@ func (s *boltSession) inDoubt(unsent bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := &s.unit
-	if u.explicit {
-		if s.version >= bolt.V4_0 && u.intent.Mode == routing.Read { // the member holds to it
-			return false
-		}
+	switch {
+	case s.harmless():
+		return false
+	case u.explicit:
 		return s.owed.sent(bolt.TagCommit) && (!unsent || s.owed.head().tag == bolt.TagPull && s.owed.head().ends == bolt.TagCommit)
 	}
-	return !s.owed.empty() && !s.harmless() && (!unsent && !s.owed.head().kept || u.begun)
+	return !s.owed.empty() && (!unsent && !s.owed.head().kept || u.begun)
 }
 
 func lossFailure(doubt, denied bool, member string) *bolt.Failure {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -396,6 +397,60 @@ func TestALostCommitIsInDoubt(t *testing.T) {
 					if got := show(list); !strings.HasSuffix(got, "RECORD CLOSED") && !strings.HasSuffix(got, ") CLOSED") {
 						t.Errorf("half delivered: %s", got)
 					}
+				})
+			}
+		}
+	}
+}
+
+// A transaction that reads leaves nothing in doubt when its COMMIT gets no answer: its driver may try again. Before 4.0, where no member holds
+// it to reading, every one of its texts has to say so.
+func TestALostCommitOfATransactionThatReads(t *testing.T) {
+	long := "MATCH (n) RETURN n //" + strings.Repeat(" ", 1<<20)
+	for _, tt := range []struct {
+		name  string
+		texts []string
+		doubt bool // on Bolt 3; from 4.0 on never
+	}{
+		{"it reads", []string{oneRow, oneRow}, false},
+		{"a text writes", []string{oneRow, "CREATE (n)", oneRow}, true},
+		{"a text is too long to be looked at", []string{oneRow, long}, true},
+	} {
+		for _, r := range releases {
+			for _, v := range r.versions {
+				if v < bolt.V3 || r.server != releases[0].server && slices.Contains(tt.texts, "CREATE (n)") { // refused there
+					continue
+				}
+				t.Run(fmt.Sprintf("%s, %s Bolt %v", tt.name, r.server, v), func(t *testing.T) {
+					want := bolt.CodeLeaderSwitch
+					if tt.doubt && v == bolt.V3 {
+						want = bolt.CodeCommitFailed
+					}
+					g := startGate(t, gateOptions{standin: standin.Options{Generation: r.kind, ServerVersion: r.server, Members: 1, Seed: 1}})
+					check := func(how string, w *wire, list []answer) {
+						t.Helper()
+						if got := show(list); !strings.Contains(got, "FAILURE("+want+")") {
+							t.Errorf("%s: %s; want %s", how, got, want)
+						}
+						w.expect("SUCCESS()", bolt.Reset)
+					}
+					closes := m{"close": "commit"}
+					all := beginTx(v, m{"mode": "r"})
+					for _, text := range tt.texts {
+						all = append(all, run(v, text, closes, nil), pull(v))
+					}
+					all = append(all, commitTx(v)...)
+					w := g.logged(v)
+					for _, request := range all[:len(all)-1] {
+						w.ask(request)
+					}
+					check("one by one", w, w.ask(all[len(all)-1]))
+					if !slices.Contains(tt.texts, long) { // which may be there whole when it comes with others
+						check("pipelined", w, w.ask(all...))
+						w.ask(all[0]) // the rest is passed on behind it, by a pump
+						check("behind BEGIN", w, w.ask(all[1:]...))
+					}
+					w.row(oneRow, nil, nil)
 				})
 			}
 		}

@@ -192,6 +192,7 @@ func (p *pump) belongs(tag byte, fields int) bool {
 // owe notes that an answer is due; false when run has settled the unit of work meanwhile.
 func (p *pump) owe(tag byte) bool {
 	s := p.s
+	s.noteText(tag)
 	query := s.queryPassing(tag)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -321,6 +322,7 @@ func (s *boltSession) forwardLarge(tag byte) error {
 	if j := s.unit.journal; j != nil {
 		j.end("it is too long")
 	}
+	s.noteText(tag)
 	query := s.queryPassing(tag)
 	s.mu.Lock()
 	s.owed.push(owed{tag: tag, ends: s.unit.ends(), query: query})

@@ -23,6 +23,7 @@ type unit struct {
 	moved    bool // we judged, not the operator: it has to see what its user has seen
 	homeless bool // the client named no database
 	readOnly bool // the client may only read: sent with mode "r" wherever it goes
+	mayWrite bool // of a reading transaction that no mode holds to it: a text of it may write all the same; changed under the session's mu
 	because  because
 	routed   bool // wants a connection with server-side routing (USE)
 
@@ -289,6 +290,7 @@ func (s *boltSession) take(tag byte) {
 	if j := s.unit.journal; j != nil {
 		j.request(tag, s.in.message(), s.unit.verdicts.Procedures())
 	}
+	s.noteText(tag)
 	query := s.queryTaken(tag)
 	s.in.drop()
 	s.lockOwed()
