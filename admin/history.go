@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 	"strconv"
@@ -214,13 +215,22 @@ func (h *history) takeRoles(v *cluster.View) {
 			if has(h.counted, name) {
 				continue
 			}
-			by[name] = push(line, '-')
-			if !slices.ContainsFunc(by[name], func(b byte) bool { return b != '-' }) {
+			if by[name] = push(line, '-'); onlyNone(by[name]) {
 				delete(by, name)
 			}
 		}
+		gone := true
+		for _, line := range by {
+			gone = gone && onlyNone(line)
+		}
+		if gone { // another database may have its place
+			delete(h.roles, db)
+		}
 	}
 }
+
+// onlyNone tells whether a member had no role all the time.
+func onlyNone(line []byte) bool { return len(bytes.Trim(line, "-")) == 0 }
 
 // roleDatabases are the names of the databases that somebody has a role for.
 func roleDatabases(v *cluster.View) []string {

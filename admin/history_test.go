@@ -105,3 +105,28 @@ func TestTheHistoryIsAnHourOfBoundedMembers(t *testing.T) {
 		t.Errorf("an hour later: %d members, roles of %d", len(h.Members), len(h.Databases[0].Roles))
 	}
 }
+
+func TestDroppedDatabasesMakeRoomInTheHistory(t *testing.T) {
+	w := newTestWorld(t, Options{})
+	at := time.Unix(1_800_000_000, 0)
+	hold := func(format string, points int) {
+		roles := map[string]cluster.Role{}
+		for i := range historyDatabases {
+			roles[fmt.Sprintf(format, i)] = cluster.Leader
+		}
+		w.current.Publish(&cluster.View{Members: []*cluster.Status{{Member: &cluster.Member{Name: "a"}, Up: true, Roles: roles}}})
+		for range points {
+			at = at.Add(historyEvery)
+			w.takePoint(at)
+		}
+	}
+	hold("old%d", 1)
+	hold("new%d", historyPoints-1)
+	if h := get[HistoryInfo](w, "/api/v1/history"); len(h.Databases) != historyDatabases || h.Databases[0].Name != "old0" {
+		t.Errorf("while the hour has seen them: got %d databases from %s on", len(h.Databases), h.Databases[0].Name)
+	}
+	hold("new%d", 2)
+	if h := get[HistoryInfo](w, "/api/v1/history"); len(h.Databases) != historyDatabases || h.Databases[0].Name != "new0" || !strings.HasSuffix(h.Databases[0].Roles["a"], "L") {
+		t.Errorf("an hour after the old ones were dropped: got %v", h.Databases)
+	}
+}
