@@ -1,12 +1,9 @@
 package sim
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"strings"
 	"time"
 
@@ -18,26 +15,12 @@ import (
 
 type m = map[string]any
 
-// client is one of them, with one connection, which it opens anew when it lost it.
+// client is one of them.
 type client struct {
-	w      *world
-	id     int
-	random *rand.Rand
-	count  int // attempts so far
-
-	conn      net.Conn // nil without a connection
-	gate      *gate    // to which it is
-	in        bolt.Reader
-	version   bolt.Version
-	user      string
-	session   string
-	more      bool                // the last SUCCESS said that more rows are to come
-	bookmarks map[string]bookmark // the newest that it was told, by database; kept over connections, as drivers do
-}
-
-type bookmark struct {
-	text string
-	tx   int64
+	anyClient
+	in      bolt.Reader
+	version bolt.Version
+	more    bool // the last SUCCESS said that more rows are to come
 }
 
 // ask is one message of a unit of work.
@@ -47,54 +30,28 @@ type ask struct {
 	of    *attempt // nil: RESET
 }
 
-func newClient(w *world, id int) *client {
-	return &client{w: w, id: id, random: rand.New(rand.NewPCG(uint64(w.plan.seed), uint64(id)<<8|0xC1)), bookmarks: map[string]bookmark{}}
-}
+func newClient(w *world, id int) *client { return &client{anyClient: newAnyClient(w, id, 0xC1)} }
 
-// live works until the plan's time is over.
 func (c *client) live() {
-	c.pause(0, 500*time.Millisecond)
-	for time.Now().Before(c.w.ends) {
-		if c.conn == nil && !c.connect() {
-			c.pause(50*time.Millisecond, 300*time.Millisecond)
-			continue
-		}
-		c.step()
-		c.pause(0, 400*time.Millisecond)
-	}
+	c.anyClient.live(c.connect, c.step)
 	if c.conn != nil {
 		c.conn.Write(bolt.Goodbye) //nolint:errcheck // it leaves
 		c.leave()
 	}
 }
 
-func (c *client) chance(percent int) bool { return c.random.IntN(100) < percent }
-
-func (c *client) pause(least, most time.Duration) { time.Sleep(between(c.random, least, most)) }
-
-func (c *client) leave() {
-	c.conn.Close()
-	c.conn = nil
-}
-
 // connect opens a connection and logs on. When that fails for a reason that no rule gives, it is wrong.
 func (c *client) connect() bool {
 	w := c.w
-	host := fmt.Sprint("client", c.id)
-	c.gate = w.anyGate(c.random)
-	w.network.Link(host, c.gate.address()).Weather(w.plan.weather)
-	conn, err := w.network.DialFrom(context.Background(), host, c.gate.address())
-	if err != nil {
-		w.history.wrong(ruleVisible, "", "client %d cannot connect: %v", c.id, err)
+	if !c.dial() {
 		return false
 	}
-	c.count++
-	c.version, c.user = w.plan.versions[c.random.IntN(len(w.plan.versions))], w.plan.users[c.random.IntN(len(w.plan.users))]
-	c.session = fmt.Sprintf("c%d-%d", c.id, c.count)
-	c.conn, c.in = conn, bolt.Reader{Source: conn, Limit: 1 << 30}
+	c.version = w.plan.versions[c.random.IntN(len(w.plan.versions))]
+	c.becomeAnybody()
+	c.in = bolt.Reader{Source: c.conn, Limit: 1 << 30}
 	began := time.Now()
-	conn.SetDeadline(w.ends.Add(afterwards)) //nolint:errcheck // shows in use
-	if _, err = bolt.Handshake(conn, c.version); err == nil {
+	_, err := bolt.Handshake(c.conn, c.version)
+	if err == nil {
 		err = c.logOn()
 	}
 	if err == nil {

@@ -3,13 +3,10 @@ package sim
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -19,22 +16,13 @@ import (
 
 // This file owns an HTTP client: its connection, its requests as bytes, and what it makes of the answers. webwork.go owns what it asks for.
 
-// webClient is one of them, with one connection at a time, which it keeps for the next request or not.
+// webClient is one of them, which keeps its connection for the next request or not.
 type webClient struct {
-	w      *world
-	id     int
-	random *rand.Rand
-	count  int // attempts and connections so far
-	asked  int // requests
-
-	conn      net.Conn // nil without a connection
-	gate      *gate    // to which it is
-	in        *bufio.Reader
-	got       int64 // bytes that came
-	ended     int64 // of them, those before the answer that is due
-	user      string
-	session   string
-	bookmarks map[string]bookmark // as client's
+	anyClient
+	asked int // requests
+	in    *bufio.Reader
+	got   int64 // bytes that came
+	ended int64 // of them, those before the answer that is due
 }
 
 // webAsk is one request of a unit of work.
@@ -63,50 +51,22 @@ type webAnswer struct {
 }
 
 func newWebClient(w *world, id int) *webClient {
-	return &webClient{w: w, id: id, random: rand.New(rand.NewPCG(uint64(w.plan.seed), uint64(id)<<8|0xC2)), bookmarks: map[string]bookmark{}}
+	return &webClient{anyClient: newAnyClient(w, id, 0xC2)}
 }
 
-// live works until the plan's time is over.
 func (c *webClient) live() {
-	c.pause(0, 500*time.Millisecond)
-	for time.Now().Before(c.w.ends) {
-		if c.conn == nil && !c.connect() {
-			c.pause(50*time.Millisecond, 300*time.Millisecond)
-			continue
-		}
-		c.step()
-		c.pause(0, 400*time.Millisecond)
-	}
+	c.anyClient.live(c.connect, c.step)
 	c.leave()
-}
-
-func (c *webClient) chance(percent int) bool { return c.random.IntN(100) < percent }
-
-func (c *webClient) pause(least, most time.Duration) { time.Sleep(between(c.random, least, most)) }
-
-func (c *webClient) leave() {
-	if c.conn != nil {
-		c.conn.Close()
-		c.conn = nil
-	}
 }
 
 // connect opens a connection. With each the client may be another user; what it saw of bookmarks it keeps.
 func (c *webClient) connect() bool {
-	w := c.w
-	host := fmt.Sprint("client", c.id)
-	c.gate = w.anyGate(c.random)
-	w.network.Link(host, c.gate.address()).Weather(w.plan.weather)
-	conn, err := w.network.DialFrom(context.Background(), host, c.gate.address())
-	if err != nil {
-		w.history.wrong(ruleVisible, "", "client %d cannot connect: %v", c.id, err)
+	if !c.dial() {
 		return false
 	}
-	c.count++
-	c.user, c.session = w.plan.users[c.random.IntN(len(w.plan.users))], fmt.Sprintf("c%d-%d", c.id, c.count)
-	c.conn, c.in, c.got, c.ended = conn, bufio.NewReader(counted{c}), 0, 0
-	conn.SetDeadline(w.ends.Add(afterwards)) //nolint:errcheck // shows in use
-	w.history.note("%s: client %d is connected over HTTP as %s", c.session, c.id, c.user)
+	c.becomeAnybody()
+	c.in, c.got, c.ended = bufio.NewReader(counted{c}), 0, 0
+	c.w.history.note("%s: client %d is connected over HTTP as %s", c.session, c.id, c.user)
 	return true
 }
 
