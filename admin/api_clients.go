@@ -21,7 +21,7 @@ func (s *Server) frontends() []FrontendInfo {
 		f := stats[name]
 		units, connections := s.sampler.frontendRate(name)
 		all = append(all, FrontendInfo{Name: name, Bind: f.Bind, Open: f.Open, Working: f.Working, Max: f.Max, Accepted: f.Accepted, Refused: f.Refused,
-			Units: f.Units(), Rate: units, ConnectionRate: connections, Failures: f.Failures})
+			Units: f.Units(), Rate: units, ConnectionRate: connections, BytesIn: f.In, BytesOut: f.Out, Failures: f.Failures})
 	}
 	return all
 }

@@ -59,7 +59,7 @@ func (s *Server) member(v *cluster.View, m *cluster.Status) MemberInfo {
 		Name: m.Name, Bolt: m.Bolt, HTTP: m.HTTP, Condition: m.Condition.String(), Up: m.Up, Since: m.Since, Agent: m.Agent,
 		Weight: max(m.Weight, 1), Tags: append([]string{}, m.Tags...), LastError: m.LastError, Roles: map[string]string{}, Lag: map[string]int64{},
 		Leads: []string{}, InFlight: p.InFlight, Queued: p.Queued, Connections: p.Open, Idle: p.Idle,
-		Transactions: s.world.Gate.Transactions(m.Member), Slots: s.world.Pools.Slots(m.Member), Units: c.Units(), Broken: c.Broken,
+		Transactions: s.world.Gate.Transactions(m.Member), Slots: s.world.Pools.Slots(m.Member), Units: c.Units(), Broken: c.Broken, BytesIn: c.In, BytesOut: c.Out,
 		Rate: s.sampler.memberRate(m.Name), Latency: s.sampler.latency(m.Name), Failures: map[string]uint64{},
 	}
 	maps.Copy(info.Failures, c.Failures)

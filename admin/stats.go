@@ -56,6 +56,8 @@ func (s *Server) statsRows() []row {
 		r.set("rate", whole(f.ConnectionRate))
 		r.set("conn_rate", whole(f.ConnectionRate))
 		r.set("req_rate", whole(f.Rate))
+		r.set("bin", f.BytesIn)
+		r.set("bout", f.BytesOut)
 		r.set("ereq", sum(f.Failures))
 		rows = append(rows, r)
 	}
@@ -70,7 +72,7 @@ func (s *Server) memberRows() (rows []row) {
 		info := s.member(v, m)
 		r := memberRow(m, info)
 		r.set("sid", i+1)
-		for _, column := range []string{"qcur", "scur", "slim", "stot", "eresp", "econ", "rate", "lbtot", "act", "weight", "idle_conn_cur", "used_conn_cur"} {
+		for _, column := range []string{"qcur", "scur", "slim", "stot", "bin", "bout", "eresp", "econ", "rate", "lbtot", "act", "weight", "idle_conn_cur", "used_conn_cur"} {
 			n, _ := strconv.ParseFloat(r[column], 64)
 			total[column] += n
 		}
@@ -104,6 +106,8 @@ func memberRow(m *cluster.Status, info MemberInfo) row {
 	r.set("stot", info.Units)
 	r.set("lbtot", info.Units)
 	r.set("req_tot", info.Units)
+	r.set("bin", info.BytesIn)
+	r.set("bout", info.BytesOut)
 	r.set("eresp", sum(info.Failures))
 	r.set("econ", info.Broken)
 	r.set("weight", info.Weight)

@@ -52,6 +52,8 @@ type MemberInfo struct {
 	Latency      Latency           `json:"latency"`      // of a unit of work there, within the last minute
 	Failures     map[string]uint64 `json:"failures"`     // that it answered, by code
 	Broken       uint64            `json:"broken"`       // units of work with which a connection was given up
+	BytesIn      uint64            `json:"bytes_in"`     // requests to it, of units of work that ended
+	BytesOut     uint64            `json:"bytes_out"`    // its answers
 }
 
 // Busy tells whether work is there that would be lost with the member.
@@ -76,7 +78,9 @@ type FrontendInfo struct {
 	Units          uint64            `json:"units"`    // of work, given to members
 	Rate           float64           `json:"rate"`     // of them a second, of late
 	ConnectionRate float64           `json:"connection_rate"`
-	Failures       map[string]uint64 `json:"failures"` // that the gate itself answered, by code
+	BytesIn        uint64            `json:"bytes_in"`  // from clients
+	BytesOut       uint64            `json:"bytes_out"` // to clients
+	Failures       map[string]uint64 `json:"failures"`  // that the gate itself answered, by code
 }
 
 // SessionsInfo is a list of clients.

@@ -103,7 +103,7 @@ func membersView(d *pageData) g.Node {
 	for _, db := range d.Databases {
 		columns = append(columns, column{name: databaseName(db.Name)})
 	}
-	for _, name := range []string{"In flight", "Queued", "Bolt connections", "Units/s", "p50", "p95", "p99", "Failures"} {
+	for _, name := range []string{"In flight", "Queued", "Bolt connections", "Units/s", "p50", "p95", "p99", "Bytes in", "Bytes out", "Failures"} {
 		columns = append(columns, column{name, true})
 	}
 	if d.Acts {
@@ -133,7 +133,7 @@ func memberCells(d *pageData, m *MemberInfo) []g.Node {
 	}
 	cells = append(cells,
 		g.Group{number(m.InFlight), h.Small(g.Textf(" of %d", m.Slots))}, number(m.Queued), number(m.Connections), g.Text(rate(m.Rate)),
-		g.Text(milliseconds(m.Latency.P50)), g.Text(milliseconds(m.Latency.P95)), g.Text(milliseconds(m.Latency.P99)), failuresView(m.Failures))
+		g.Text(milliseconds(m.Latency.P50)), g.Text(milliseconds(m.Latency.P95)), g.Text(milliseconds(m.Latency.P99)), g.Text(size(m.BytesIn)), g.Text(size(m.BytesOut)), failuresView(m.Failures))
 	if d.Acts {
 		cells = append(cells, h.Form(h.Method("post"), h.Action("/act"), d.token(), hidden("member", m.Name), hidden("was", m.Condition),
 			g.Map(actions(m.Condition), func(name string) g.Node { return action(name, name) })))
@@ -142,12 +142,12 @@ func memberCells(d *pageData, m *MemberInfo) []g.Node {
 }
 
 func frontendsView(d *pageData) g.Node {
-	columns := []column{{name: "Frontend"}, {"Clients", true}, {"Working", true}, {"Units/s", true}, {"Units", true}, {"Not let in", true}, {"Failures of the gate", true}}
+	columns := []column{{name: "Frontend"}, {"Clients", true}, {"Working", true}, {"Units/s", true}, {"Units", true}, {"Bytes in", true}, {"Bytes out", true}, {"Not let in", true}, {"Failures of the gate", true}}
 	return section("frontends", "Frontends", "", tableView(columns, g.Map(d.Frontends, func(f FrontendInfo) g.Node {
 		return rowView(columns, []g.Node{
 			g.Group{h.B(g.Text(f.Name)), h.Small(g.Text(" " + strings.Join(f.Bind, ", ")))},
 			g.Group{number(f.Open), g.If(f.Max > 0, h.Small(g.Textf(" of %d", f.Max)))},
-			number(f.Working), g.Text(rate(f.Rate)), number(f.Units), number(f.Refused), failuresView(f.Failures),
+			number(f.Working), g.Text(rate(f.Rate)), number(f.Units), g.Text(size(f.BytesIn)), g.Text(size(f.BytesOut)), number(f.Refused), failuresView(f.Failures),
 		})
 	})))
 }
@@ -280,6 +280,19 @@ func milliseconds(ms float64) string {
 		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
 	}
 	return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
+}
+
+// size is a number of bytes in the largest unit of which there is one.
+func size(n uint64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
+	f, i := float64(n), 0
+	for f >= 1024 && i < len(units)-1 {
+		f, i = f/1024, i+1
+	}
+	if i == 0 || f >= 100 {
+		return strconv.FormatFloat(f, 'f', 0, 64) + " " + units[i]
+	}
+	return strconv.FormatFloat(f, 'f', 1, 64) + " " + units[i]
 }
 
 // shortTime is a duration in its two largest units at most.

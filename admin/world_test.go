@@ -139,11 +139,11 @@ func (w *testWorld) cluster() *testWorld {
 	d.Up, d.LastError, d.Roles, d.Tags = false, "connection refused", nil, []string{"zone-b"}
 	w.current.Publish(&cluster.View{Generation: cluster.Autonomous, Default: "neo4j", Members: []*cluster.Status{a, b, c, d}})
 	w.gate.stats = map[string]pool.Stats{"a": {Open: 5, Idle: 2, InFlight: 3, Queued: 1}}
-	n := pool.Counters{Broken: 1, Opened: 6, Failures: map[string]uint64{"Neo.ClientError.Statement.SyntaxError": 2}}
+	n := pool.Counters{Broken: 1, Opened: 6, In: 12_345, Out: 3_000_000, Failures: map[string]uint64{"Neo.ClientError.Statement.SyntaxError": 2}}
 	n.Writes[pool.Bolt].Buckets[3], n.Writes[pool.Bolt].Sum = 40, 16*time.Millisecond
 	n.Reads[pool.HTTPUnits].Buckets[len(pool.Bounds)], n.Reads[pool.HTTPUnits].Sum = 2, 3*time.Minute
 	w.gate.counters = map[string]pool.Counters{"a": n}
-	w.gate.fronts = map[string]proxy.FrontendStats{"main": {Name: "main", Bind: []string{":7687"}, Open: 3, Working: 2, Max: 10000, Accepted: 9, Refused: 1,
+	w.gate.fronts = map[string]proxy.FrontendStats{"main": {Name: "main", Bind: []string{":7687"}, Open: 3, Working: 2, Max: 10000, Accepted: 9, Refused: 1, In: 23_456, Out: 4_000_000,
 		Writes: [2]uint64{40, 0}, Reads: [2]uint64{0, 2}, Failures: map[string]uint64{"Neo.TransientError.Transaction.LeaderSwitch": 1}}}
 	client := func(n int, state, member string) proxy.Client {
 		c := proxy.Client{ID: fmt.Sprint("boltgate-", n), Frontend: "main", Address: "10.0.0.9:5000", Protocol: "bolt 5.4", User: "<b>ann</b>", Agent: "neo4j-go/5", State: state, Member: member}

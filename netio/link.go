@@ -24,6 +24,9 @@ type Link struct {
 	socket syscall.RawConn // what can be looked at: raw, or the socket beneath TLS; nil when there is none
 	soon   atomic.Int64    // the read deadline that LimitRead set, in nanoseconds since epoch; 0 for any other
 
+	in  uint64 // bytes read since Moved; the reader's
+	out uint64 // bytes written since Moved; the writer's
+
 	*ops // nil while Await waits
 }
 
@@ -130,6 +133,7 @@ func (l *Link) readReady(fd uintptr) bool {
 		return false
 	}
 	o.n, o.err = max(n, 0), err
+	l.in += uint64(o.n)
 	if err == nil && n == 0 {
 		o.err = io.EOF
 	}
@@ -160,11 +164,26 @@ func (l *Link) sendNow(fd uintptr) bool {
 		return true
 	}
 	o.send = o.send[max(n, 0):]
+	l.out += uint64(max(n, 0))
 	return len(o.send) > 0 // the rest is sent outside, with waiting
 }
 
 // Read reads into p, which it holds while it waits.
-func (l *Link) Read(p []byte) (int, error) { return l.Conn.Read(p) }
+func (l *Link) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	l.in += uint64(n)
+	return n, err
+}
+
+// Moved is how many bytes were read and written since it was called last. It may be called when nobody reads or writes.
+func (l *Link) Moved() (in, out uint64) {
+	in, out = l.in, l.out
+	l.in, l.out = 0, 0
+	return in, out
+}
+
+// Came counts bytes that were read from the connection before it had a link.
+func (l *Link) Came(n int) { l.in += uint64(n) }
 
 // ReadLent waits for bytes without a buffer. When some are there it borrows one by get and returns it with n bytes in it;
 // in case of an error it has given the buffer back by put, and buf is nil. On other than plain sockets the buffer is held
@@ -172,7 +191,7 @@ func (l *Link) Read(p []byte) (int, error) { return l.Conn.Read(p) }
 func (l *Link) ReadLent(get func() []byte, put func([]byte)) (buf []byte, n int, err error) {
 	if l.raw == nil {
 		buf = get()
-		n, err = l.Conn.Read(buf)
+		n, err = l.Read(buf)
 	} else {
 		o := &l.read
 		o.get, o.put, o.send, o.n, o.err = get, put, nil, 0, nil
@@ -216,10 +235,10 @@ func (l *Link) Exchange(request, p []byte, look bool) (n int, unsent bool, err e
 	if err != nil || len(rest) == 0 {
 		return n, err != nil && len(rest) == len(request), wrap("exchange", l.Conn, err)
 	}
-	if _, err = l.Conn.Write(rest); err != nil {
+	if _, err = l.Write(rest); err != nil {
 		return 0, false, err
 	}
-	n, err = l.Conn.Read(p)
+	n, err = l.Read(p)
 	return n, false, err
 }
 
@@ -228,10 +247,10 @@ func (l *Link) exchangeOver(request, p []byte) (n int, unsent bool, err error) {
 	if err := l.peek(); err != nil {
 		return 0, true, err
 	}
-	if sent, err := l.Conn.Write(request); err != nil {
+	if sent, err := l.Write(request); err != nil {
 		return 0, sent == 0, err
 	}
-	n, err = l.Conn.Read(p)
+	n, err = l.Read(p)
 	return n, false, err
 }
 
@@ -241,7 +260,7 @@ func (l *Link) exchangeLate(request []byte) (n int, unsent bool, err error) {
 	if err := l.peek(); err != nil {
 		return 0, true, err
 	}
-	if sent, err := l.Conn.Write(request); err != nil {
+	if sent, err := l.Write(request); err != nil {
 		return 0, sent == 0, err
 	}
 	return 0, false, os.ErrDeadlineExceeded
@@ -250,7 +269,7 @@ func (l *Link) exchangeLate(request []byte) (n int, unsent bool, err error) {
 // TryWrite writes as much of p as the socket takes now, without waiting. On other than plain sockets it writes all.
 func (l *Link) TryWrite(p []byte) (n int, err error) {
 	if l.raw == nil {
-		return l.Conn.Write(p)
+		return l.Write(p)
 	}
 	o := &l.write
 	o.buf, o.n, o.err = p, 0, nil
@@ -269,11 +288,16 @@ func (l *Link) writeOnce(fd uintptr) bool {
 		err = nil
 	}
 	o.n, o.err = max(n, 0), err
+	l.out += uint64(o.n)
 	return true
 }
 
 // Write writes all of p, waiting as long as it takes.
-func (l *Link) Write(p []byte) (int, error) { return l.Conn.Write(p) }
+func (l *Link) Write(p []byte) (int, error) {
+	n, err := l.Conn.Write(p)
+	l.out += uint64(n)
+	return n, err
+}
 
 // Quiet looks at an idle connection without reading from it: nil when it is open and silent, io.EOF when the other side
 // closed it, ErrDirty when bytes lie there. It never waits on plain sockets, and allocates only for an error. On others it

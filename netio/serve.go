@@ -49,6 +49,7 @@ func (l *Link) serveReady(fd uintptr) bool {
 			}
 			return true
 		}
+		l.in += uint64(n)
 		if !o.taker.Take(n) {
 			return true
 		}
@@ -61,7 +62,7 @@ func (l *Link) serveReady(fd uintptr) bool {
 // serveOver is Serve on other than plain sockets.
 func (l *Link) serveOver(t Taker) error {
 	for {
-		n, err := l.Conn.Read(t.Room())
+		n, err := l.Read(t.Room())
 		if n > 0 {
 			if !t.Take(n) {
 				return nil // an error comes again

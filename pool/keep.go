@@ -89,7 +89,7 @@ func (l *Lease) Resume(ctx context.Context) error {
 // takeUp ends Keep: l has a slot again. The caller holds the pool's mu.
 func (l *Lease) takeUp() {
 	delete(l.pool.kept, l)
-	l.kept, l.Member = false, l.pool.member.Load()
+	l.kept, l.Member, l.Connecting = false, l.pool.member.Load(), 0
 }
 
 // letGo is Release of a kept connection: it has no slot to give back.

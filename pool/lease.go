@@ -21,6 +21,10 @@ type Lease struct {
 	Client *bolt.Client // how it logged on: Server and Hello; nil for HTTP
 	Fresh  bool         // made for this lease; a used one may turn out to be closed at the first write
 
+	// Connecting is what it took to have the connection, once there was a place at the member: dial and log-on, a question to one that
+	// lay idle for long; 0 where an idle one was there.
+	Connecting time.Duration
+
 	id        *Identity
 	pool      *memberPool
 	address   string

@@ -110,7 +110,7 @@ func (p *memberPool) tryTake(id *Identity) *Lease {
 		return nil
 	}
 	p.unlink(l)
-	l.Member = p.member.Load()
+	l.Member, l.Connecting = p.member.Load(), 0
 	p.take(id)
 	return l
 }
@@ -135,11 +135,13 @@ func (p *memberPool) acquire(ctx context.Context, id *Identity, fresh bool, turn
 	if err := p.waitForSlot(ctx, id, turn); err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	l, err := p.connect(ctx, id, fresh)
 	if err != nil {
 		p.freeSlot(id)
 		return nil, err
 	}
+	l.Connecting = time.Since(began)
 	return l, nil
 }
 

@@ -102,6 +102,7 @@ type Counters struct {
 	Reads    [2]Histogram      // the same
 	Broken   uint64            // units whose connection was given up with them: lost, or not to be used again
 	Opened   uint64            // connections
+	In, Out  uint64            // bytes of units of work that ended: requests to the member, and its answers
 	Failures map[string]uint64 // what the member answered, by Neo4j's code, whether or not a client saw it
 }
 
@@ -153,6 +154,9 @@ func (p *memberPool) count(l *Lease, clean bool, now time.Time) {
 	if w.Began.IsZero() {
 		return
 	}
+	answers, requests := l.Link.Moved()
+	p.counted.In += requests
+	p.counted.Out += answers
 	protocol := Bolt
 	if l.id == HTTP {
 		protocol = HTTPUnits

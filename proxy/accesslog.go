@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
-	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -23,7 +23,14 @@ type accessLine struct {
 	at     string // and where
 	member string // that served it at last
 	sent   int    // to how many members it went, one after the other
-	wait   time.Duration
+
+	since   time.Time     // that member has it, or, while seeking, another is looked for
+	seeking bool          // no member has it
+	queue   time.Duration // it waited for members, and for places at them
+	connect time.Duration // connections to them were made
+	first   time.Duration // from since to the first record, or, over HTTP, to the answer's head; 0 while there is none
+	in, out int           // bytes from its client, and to it
+
 	end    string // what the client was told in the end, when that was no success
 	status int    // HTTP: of the gate's own answer
 }
@@ -33,14 +40,40 @@ func (s *Server) accessLine(now time.Time) *accessLine {
 	if !s.options.Load().AccessLog {
 		return nil
 	}
-	return &accessLine{began: now}
+	return &accessLine{began: now, since: now, seeking: true}
 }
 
 // went notes the member that a connection was had to.
-func (l *accessLine) went(m *cluster.Member) {
+func (l *accessLine) went(to *pool.Lease) {
+	if l == nil {
+		return
+	}
+	now := time.Now()
+	l.member, l.seeking = to.Member.Name, false
+	l.connect += to.Connecting
+	l.queue += max(now.Sub(l.since)-to.Connecting, 0)
+	l.since = now
+	l.sent++
+}
+
+// again notes that the unit goes to another member.
+func (l *accessLine) again() {
 	if l != nil {
-		l.member, l.wait = m.Name, time.Since(l.began)
-		l.sent++
+		l.since, l.seeking = time.Now(), true
+	}
+}
+
+// answered notes the first record, or the head of an HTTP answer.
+func (l *accessLine) answered() {
+	if l != nil && l.first == 0 {
+		l.first = time.Since(l.since)
+	}
+}
+
+// moved notes bytes from the client and to it.
+func (l *accessLine) moved(in, out int) {
+	if l != nil {
+		l.in, l.out = l.in+in, l.out+out
 	}
 }
 
@@ -82,9 +115,19 @@ func (l *accessLine) tail(in routing.Intent, why because, err error) []slog.Attr
 	if l.at != "" {
 		attrs = append(attrs, slog.String("at", l.at))
 	}
-	return append(attrs, slog.String("db", in.DB), slog.String("member", l.member), slog.Int("sent", l.sent),
-		slog.Duration("wait", l.wait.Round(time.Microsecond)), slog.Duration("took", time.Since(l.began).Round(time.Microsecond)),
-		slog.String("end", l.ended(err)))
+	now := time.Now()
+	if l.seeking {
+		l.queue += now.Sub(l.since)
+	}
+	attrs = append(attrs, slog.String("db", in.DB), slog.String("member", l.member), slog.Int("sent", l.sent), exact("queue", l.queue), exact("connect", l.connect))
+	if l.first > 0 {
+		attrs = append(attrs, exact("first", l.first))
+	}
+	return append(attrs, exact("took", now.Sub(l.began)), slog.Int("in", l.in), slog.Int("out", l.out), slog.String("end", l.ended(err)))
+}
+
+func exact(key string, d time.Duration) slog.Attr {
+	return slog.Duration(key, d.Round(time.Microsecond))
 }
 
 // startLine starts the line of the unit that was just decided on; its text must still be at hand.

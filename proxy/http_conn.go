@@ -40,6 +40,7 @@ type httpConn struct {
 	closing   bool      // the connection ends after the present request
 	unread    bool      // the client may still be sending: it gets time to read the answer before the end
 	posted    bool      // the request before was a POST; some clients send an empty line behind its body
+	ahead     int       // bytes of the next request that were read with the last one
 	wait      memberWait
 	who       httpUser
 	gate      *httpGate // the gate user of the present request; nil: a user of the members'
@@ -98,6 +99,7 @@ func newHTTPConn(s *Server, f *frontend, link *netio.Link, p *peer) *httpConn {
 	}
 	c.forwarded = "X-Forwarded-For: " + host + "\r\n"
 	if len(p.first) > 0 {
+		link.Came(len(p.first))
 		c.in = getBuffer()
 		if len(p.first) > len(c.in) {
 			c.in = make([]byte, len(p.first))
@@ -113,6 +115,7 @@ func (c *httpConn) letGo() {
 	if c.w != nil { // a fault ended it in the middle of a request
 		c.w.unit.places.leave(&c.srv.places)
 	}
+	c.noteBytes()
 	c.srv.http.leave(c)
 	c.leaveUser()
 	c.release()

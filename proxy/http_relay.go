@@ -110,7 +110,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 		}
 		u.startTimeout()
 		u.member = lease.Member.ID()
-		u.line.went(lease.Member)
+		u.line.went(lease)
 		c.noteWork(lease)
 		c.buildRequest(lease.Member)
 		if err = c.exchange(lease); err != errAgain {
@@ -119,6 +119,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 			}
 			return err
 		}
+		u.line.again()
 	}
 }
 
@@ -277,6 +278,7 @@ func (c *httpConn) passInterim(head []byte) error {
 func (c *httpConn) deliver(lease *pool.Lease, n int) error {
 	w := c.w
 	w.body.start(&w.ans)
+	w.unit.line.answered()
 	if w.unit.limits != nil && c.answersTooMuch(n) {
 		return c.endTooMuch(lease)
 	}

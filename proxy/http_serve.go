@@ -72,6 +72,7 @@ func (c *httpConn) endRequest(err error) error {
 		err = errors.Join(fmt.Errorf("proxy: request refused: %w", bad), c.answerBad(bad))
 	}
 	c.endQuery(err)
+	c.noteBytes()
 	c.endLine(err)
 	c.finish()
 	if err == nil && c.closing {

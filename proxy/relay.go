@@ -224,6 +224,7 @@ func (s *boltSession) startRecord(b []byte) error {
 	s.query.rows++
 	if !s.unit.delivered {
 		s.unit.delivered = true
+		s.unit.line.answered()
 		if mutant.Is(mutant.ResendDelivered) {
 			s.answers.hold = false
 		} else {

@@ -64,13 +64,14 @@ func (s *boltSession) replay(m *cluster.Member) error {
 	s.answers.close()
 	u.tried = append(u.tried, m)
 	for {
+		u.line.again()
 		lease, err := s.borrow(s.srv.work, u.intent, false)
 		if err != nil {
 			return s.notServed(err)
 		}
 		s.setLease(lease)
 		u.sent++
-		u.line.went(lease.Member)
+		u.line.went(lease)
 		switch err := s.playBack(lease); {
 		case err == nil:
 			return s.goOn(m)

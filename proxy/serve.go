@@ -55,6 +55,7 @@ func (s *boltSession) serveThese(ctx context.Context) error {
 			if err != errLeave {
 				s.endQuery()
 				s.leavePlaces()
+				s.noteBytes()
 				s.endLine(err)
 			}
 		}
@@ -141,10 +142,12 @@ func (s *boltSession) doRest(ctx context.Context) error {
 	if errors.Is(err, errAgain) {
 		s.now = time.Now()
 		s.query.again()
+		s.unit.line.again()
 		err = s.perform(ctx)
 	}
 	s.endQuery()
 	s.leavePlaces()
+	s.noteBytes()
 	s.endLine(err)
 	return err
 }

@@ -105,6 +105,8 @@ type busy struct {
 
 	places   heldPlaces // of the unit of work
 	admitted bool       // the opening request at the inbox's start was counted for its rates already
+	ahead    int        // bytes of requests that were read when bytes were counted last, and not yet dealt with
+	behind   int        // of the gate's own answers that were not sent then
 
 	marksRoom [maxMarks]bolt.Position // of unit.intent.Marks
 	ownRoom   [maxMarks]ownMark       // of unit.own
@@ -125,8 +127,10 @@ func (s *boltSession) end() {
 		s.abandonWrite()
 		s.recoverLease()
 		s.endQuery()
+		s.noteBytes()
 		s.endLine(errLeft)
 	}
+	s.noteBytes()
 	s.leavePlaces()
 	s.unpin()
 	s.leaveLogin()

@@ -204,6 +204,7 @@ func (s *Server) serveBolt(ctx context.Context, f *frontend, c *client, p *peer)
 	}
 	s.begin(c, session)
 	if len(p.first) > 0 {
+		link.Came(len(p.first))
 		buf := getBuffer()
 		if len(p.first) > len(buf) {
 			buf = make([]byte, len(p.first))

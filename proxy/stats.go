@@ -9,8 +9,9 @@ import (
 	"github.com/boltgate/boltgate/routing"
 )
 
-// This file owns what is counted by frontend. A unit of work costs one addition, to one of a few counters that lie apart, so
-// that cores do not wait for each other's; what it costs at its member is counted by pool.
+// This file owns what is counted by frontend. A unit of work costs three additions, to one of a few counters that lie apart, so
+// that cores do not wait for each other's; what it costs at its member is counted by pool. Bytes are counted by the connection itself
+// (netio.Link), in numbers that nobody else sees, and added here when a request has been dealt with.
 
 // stripes is how many counters a frontend's units are spread over.
 const stripes = 8
@@ -27,8 +28,9 @@ type frontStats struct {
 
 // stripe fills a cache line.
 type stripe struct {
-	n [2][2]atomic.Uint64 // by protocol, and whether it reads
-	_ [32]byte
+	n       [2][2]atomic.Uint64 // by protocol, and whether it reads
+	in, out atomic.Uint64       // bytes, from clients and to them
+	_       [16]byte
 }
 
 // count counts a unit of work of the session or connection at p.
@@ -39,6 +41,13 @@ func (f *frontStats) count(p unsafe.Pointer, protocol int, read bool) {
 		r = 1
 	}
 	s.n[protocol][r].Add(1)
+}
+
+// moved counts bytes that a session or connection at p got from its client and sent to it.
+func (f *frontStats) moved(p unsafe.Pointer, in, out uint64) {
+	s := &f.units[uintptr(p)>>8%stripes]
+	s.in.Add(in)
+	s.out.Add(out)
 }
 
 const maxCodes = 50 // that are told apart
@@ -67,6 +76,7 @@ type FrontendStats struct {
 	Refused  uint64    // connections that it does not let in
 	Writes   [2]uint64 // units of work that were given to a member, by protocol (pool.Bolt, pool.HTTPUnits)
 	Reads    [2]uint64
+	In, Out  uint64            // bytes from clients, and to them; of units of work that are over
 	Failures map[string]uint64 // what the gate itself answered, by Neo4j's code
 }
 
@@ -111,6 +121,8 @@ func (f *frontend) snapshot() FrontendStats {
 	one := FrontendStats{Name: set.Name, Bind: set.Bind, Max: set.MaxConnections, Accepted: f.stats.accepted.Load(), Refused: f.stats.refused.Load(),
 		Failures: map[string]uint64{}}
 	for i := range f.stats.units {
+		one.In += f.stats.units[i].in.Load()
+		one.Out += f.stats.units[i].out.Load()
 		for protocol := range one.Writes {
 			one.Writes[protocol] += f.stats.units[i].n[protocol][0].Load()
 			one.Reads[protocol] += f.stats.units[i].n[protocol][1].Load()
@@ -152,3 +164,31 @@ func (c *httpConn) noteStatus(l *pool.Lease) {
 }
 
 var httpStatuses = [...]string{"HTTP 500", "HTTP 501", "HTTP 502", "HTTP 503", "HTTP 504", "HTTP 5xx"}
+
+// noteBytes counts what the session got from its client and sent to it since the last time, now that a request was dealt with. The line
+// of its unit has what belongs to the unit: not the requests behind it that were read along.
+func (s *boltSession) noteBytes() {
+	if s.pump != nil { // it reads
+		return
+	}
+	in, out := s.client.Moved()
+	if in != 0 || out != 0 {
+		s.front.stats.moved(unsafe.Pointer(s), in, out)
+	}
+	ahead, behind := s.in.end-s.in.start, len(s.out)
+	s.unit.line.moved(int(in)+s.ahead-ahead, int(out)-s.behind+behind)
+	s.ahead, s.behind = ahead, behind
+}
+
+// noteBytes is the same for a connection.
+func (c *httpConn) noteBytes() {
+	in, out := c.link.Moved()
+	if in != 0 || out != 0 {
+		c.front.stats.moved(unsafe.Pointer(c), in, out)
+	}
+	ahead := c.end - c.next
+	if c.w != nil {
+		c.w.unit.line.moved(int(in)+c.ahead-ahead, int(out))
+	}
+	c.ahead = ahead
+}

@@ -409,11 +409,12 @@ func (s *boltSession) perform(ctx context.Context) error {
 		s.limitLateness()
 		s.unit.sent++
 		s.startTimeout()
-		s.unit.line.went(lease.Member)
+		s.unit.line.went(lease)
 		switch err := s.exchange(s.unit.send); {
 		case errors.Is(err, errAgain):
 			s.now = time.Now()
 			s.query.again()
+			s.unit.line.again()
 			s.shortenTimeout()
 		default:
 			return err
