@@ -44,6 +44,7 @@ type httpConn struct {
 	wait      memberWait
 	who       httpUser
 	gate      *httpGate // the gate user of the present request; nil: a user of the members'
+	proven    uint64    // the login that a member took here while its address was slowed, see throttle_http.go
 	forwarded string    // the forwarding headers of this connection
 	number    uint64    // of the connection, for X-Request-ID
 	requests  uint64

@@ -47,6 +47,9 @@ func (c *httpConn) serve(ctx context.Context) error {
 	if refused, err := c.limited(); refused || err != nil {
 		return err
 	}
+	if err := c.slowDown(ctx); err != nil {
+		return err
+	}
 	if c.restricted() {
 		if refused, err := c.restrict(ctx); refused || err != nil {
 			return err
@@ -287,6 +290,7 @@ func (c *httpConn) deliver(lease *pool.Lease, n int) error {
 			return err
 		}
 	}
+	c.noteLogin()
 	c.noteAnswer(lease, n)
 	if c.rewrites() {
 		return c.deliverRewritten(lease, n)
