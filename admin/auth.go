@@ -6,8 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -77,13 +77,13 @@ func (s *Server) identify(r *http.Request) (who, error) {
 		return who{name: "local", role: Operator}, nil
 	}
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		return s.guard.slowed(r, func() who {
+		return s.guard.slowed(r, func(string) (who, error) {
 			t := st.tokens[tokenKey(strings.TrimSpace(token))]
-			return who{name: t.Name, role: t.Role}
+			return who{name: t.Name, role: t.Role}, nil
 		})
 	}
 	if name, password, ok := r.BasicAuth(); ok {
-		return s.guard.slowed(r, func() who { return s.guard.password(st, name, password) })
+		return s.guard.slowed(r, func(from string) (who, error) { return s.guard.password(st, name, password, from) })
 	}
 	if c, err := r.Cookie(cookieName); err == nil {
 		if k, ok := s.guard.cookie(c.Value); ok {
@@ -95,24 +95,60 @@ func (s *Server) identify(r *http.Request) (who, error) {
 }
 
 // slowed runs a check of a login unless the address gave too many wrong ones of late.
-func (g *guard) slowed(r *http.Request, check func() who) (who, error) {
-	from, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		from = r.RemoteAddr
-	}
+func (g *guard) slowed(r *http.Request, check func(from string) (who, error)) (who, error) {
+	from := source(r.RemoteAddr)
 	if g.mustWait(from, time.Now()) {
 		return who{}, errSlow
 	}
-	w := check()
+	w, err := check(from)
+	if err != nil {
+		return who{}, err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if w.role != Nobody {
 		delete(g.wrong, from)
 		return w, nil
 	}
-	room(g.wrong, func(f failures) bool { return time.Since(f.last) > slowFor })
+	if _, known := g.wrong[from]; !known {
+		g.roomForWrong()
+	}
 	g.wrong[from] = failures{g.wrong[from].n + 1, time.Now()}
 	return w, nil
+}
+
+// source is what tells addresses apart: an IPv6 network of 64 bits is one.
+func source(remote string) string {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return remote
+	}
+	ip := ap.Addr().Unmap().WithZone("")
+	if ip.Is6() {
+		network, _ := ip.Prefix(64) //nolint:errcheck // 64 bits are never too many
+		ip = network.Addr()
+	}
+	return ip.String()
+}
+
+// roomForWrong makes room for one more address with wrong logins: what does not count any more goes, else the oldest, so that nobody is
+// forgiven because many others come. The caller holds mu.
+func (g *guard) roomForWrong() {
+	if len(g.wrong) < maxKept {
+		return
+	}
+	oldest := ""
+	for from, f := range g.wrong {
+		switch {
+		case time.Since(f.last) > slowFor:
+			delete(g.wrong, from)
+		case oldest == "" || f.last.Before(g.wrong[oldest].last):
+			oldest = from
+		}
+	}
+	if len(g.wrong) >= maxKept {
+		delete(g.wrong, oldest)
+	}
 }
 
 func (g *guard) mustWait(from string, now time.Time) bool {
@@ -150,8 +186,9 @@ var nobodysHash = sync.OnceValue(func() []byte {
 	return h
 })
 
-// password checks a user's password.
-func (g *guard) password(st *state, name, password string) who {
+// password checks a user's password. Of those that come from one address at once only as many are tried as are being tried already
+// when it has to wait.
+func (g *guard) password(st *state, name, password, from string) (who, error) {
 	u, known := st.logins[name]
 	h := hmac.New(sha256.New, g.key[:])
 	h.Write([]byte(u.Hash + "\x00" + name + "\x00" + password))
@@ -165,17 +202,21 @@ func (g *guard) password(st *state, name, password string) who {
 			hash = []byte(u.Hash)
 		}
 		g.hashes <- struct{}{}
+		if g.mustWait(from, time.Now()) { // because of what was found wrong since this request came
+			<-g.hashes
+			return who{}, errSlow
+		}
 		right = bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil && known
 		<-g.hashes
 	}
 	if !right {
-		return who{}
+		return who{}, nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	room(g.right, func(until time.Time) bool { return time.Now().After(until) })
 	g.right[key] = time.Now().Add(rememberFor)
-	return who{name: u.Name, role: u.Role}
+	return who{name: u.Name, role: u.Role}, nil
 }
 
 // login starts a login on the page, and returns its cookie.

@@ -68,6 +68,7 @@ func (s *Server) need(role Role) func(http.Handler) http.Handler {
 			caller, err := s.identify(r)
 			switch {
 			case err != nil:
+				w.Header().Set("Retry-After", "1")
 				s.fail(w, http.StatusTooManyRequests, err.Error())
 			case caller.role == Nobody:
 				s.askLogin(w, r)

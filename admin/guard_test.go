@@ -2,7 +2,10 @@ package admin
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +77,52 @@ func TestWrongLoginsAreSlowedByAddress(t *testing.T) {
 		time.Sleep(slowTime)
 		w.want(200, "", "GET", "/api/v1/status", "", basic("ada", "lovelace"))
 		w.want(401, "", "GET", "/api/v1/status", "", basic("ada", "byron")) // a right one makes up for those before
+	})
+}
+
+func TestGuessesAtOnceAreNoFaster(t *testing.T) {
+	w := newTestWorld(t, withLogins(t)).cluster()
+	var tried, refused atomic.Int64
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			switch a := w.do("GET", "/api/v1/status", "", basic("ada", fmt.Sprint("guess", i))); a.Code {
+			case 401:
+				tried.Add(1)
+			case 429:
+				refused.Add(1)
+				if a.Header().Get("Retry-After") == "" {
+					t.Error("a 429 does not say when to come back")
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := tried.Load(); n > freeTries+hashesAtOnce || n < freeTries || n+refused.Load() != 200 {
+		t.Errorf("of 200 guesses at once %d were tried and %d refused; want at most %d tried", n, refused.Load(), freeTries+hashesAtOnce)
+	}
+}
+
+func TestManyAddressesWithWrongLoginsForgiveOnlyTheOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g guard
+		g.init()
+		wrong := func(from string) {
+			g.slowed(&http.Request{RemoteAddr: from}, func(string) (who, error) { return who{}, nil }) //nolint:errcheck // what is kept is looked at
+			time.Sleep(time.Millisecond)
+		}
+		for i := range maxKept {
+			wrong(fmt.Sprintf("10.0.%d.%d:1", i/250, i%250))
+		}
+		wrong("10.0.0.0:1") // is the newest now
+		wrong("[2001:db8::1]:1")
+		wrong("[2001:db8::2]:1")
+		if n := g.wrong["2001:db8::"].n; n != 2 || len(g.wrong) != maxKept {
+			t.Errorf("%d wrong logins of an IPv6 network, and %d addresses; want 2, %d", n, len(g.wrong), maxKept)
+		}
+		if g.wrong["10.0.0.0"].n != 2 || g.wrong["10.0.0.1"].n != 0 || g.wrong["10.0.0.2"].n != 1 {
+			t.Errorf("others than the oldest were forgiven: %v, %v, %v", g.wrong["10.0.0.0"], g.wrong["10.0.0.1"], g.wrong["10.0.0.2"])
+		}
 	})
 }
 
