@@ -111,7 +111,9 @@ func (s *Server) streamPage(w http.ResponseWriter, r *http.Request) {
 func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	name := r.PostFormValue("user")
-	caller, err := s.guard.slowed(r, func(from string) (who, error) { return s.guard.password(s.state.Load(), name, r.PostFormValue("password"), from) })
+	caller, err := s.guard.slowed(r, func(from string) (who, error) {
+		return s.guard.password(s.state.Load(), name, r.PostFormValue("password"), from)
+	})
 	switch {
 	case err != nil:
 		s.render(w, http.StatusTooManyRequests, loginView("Too many wrong logins from this address: wait a moment."))

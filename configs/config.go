@@ -49,6 +49,7 @@ type Frontend struct {
 	Advertise      []string       `key:"advertise" one:""`                       // host:port each; none: the address that the client used
 	AdvertiseRead  string         `key:"advertise_read"`                         // host:port of a frontend with access: read; "" none
 	MaxConnections int            `key:"max_connections" min:"1"`                // the next one waits unaccepted
+	MaxPerAddress  int            `key:"max_per_address" min:"0"`                // connections of one client address; 0 no limit
 	MaxRows        int            `key:"max_rows" min:"0"`                       // of the results of one unit of work; Bolt
 	MaxBytes       Size           `key:"max_bytes" min:"0"`                      // of the results of one unit of work
 	Allow          []netip.Prefix `key:"allow"`                                  // none: everybody

@@ -46,11 +46,13 @@ const (
 	turnedDatabase                       // limits.per_database: the line was full
 	turnedUserTime                       // limits.per_user: timeouts.queue passed
 	turnedDatabaseTime                   // limits.per_database: timeouts.queue passed
+	turnedAddress                        // frontends[].max_per_address
 	turnedReasons
 )
 
 var turnedNames = [turnedReasons]string{"max_held", "max_held_bytes", "hold", "queue_full", "queue_time", "retry_budget", "rate", "memory",
-	"user_queue", "database_queue", "user_time", "database_time"}
+	"user_queue", "database_queue", "user_time", "database_time",
+	"address_connections"}
 
 // counters are the server's own; each is added to only when its case happens.
 type counters struct {
@@ -67,7 +69,7 @@ type Counts struct {
 	InDoubt   int64            // commits whose answer was lost: see Doubt
 	Resent    map[string]int64 // sent again, by why: unsent, refused, lost, late, misjudged, bookmark, database, connection, replayed
 	Replays   map[string]int64 // transactions whose member was lost with failover.replay, by how that ended: done, differs, refused
-	Refused   map[string]int64 // told to try again later, by why: max_held, max_held_bytes, hold, queue_full, queue_time, retry_budget, rate, memory, user_queue, database_queue, user_time, database_time
+	Refused   map[string]int64 // told to try again later, by why: max_held, max_held_bytes, hold, queue_full, queue_time, retry_budget, rate, memory, user_queue, database_queue, user_time, database_time, address_connections
 }
 
 // Counts are what was counted since the server began, all reasons named, and what waits now. Cheap enough for every scrape.
@@ -93,7 +95,7 @@ func (c *counters) again(why resent) { c.resent[why].Add(1) }
 // turn counts an error by which work is told to come back later; others count nothing.
 func (c *counters) turn(err error) {
 	for i, is := range [turnedReasons]error{errHeldUnits, errHeldBytes, errHoldTime, pool.ErrFull, errQueueTime, errBudget, errRate, errMemory,
-		errUserPlaces, errDatabasePlaces, errUserTime, errDatabaseTime} {
+		errUserPlaces, errDatabasePlaces, errUserTime, errDatabaseTime, errPerAddress} {
 		if errors.Is(err, is) {
 			c.turned[i].Add(1)
 			return

@@ -73,6 +73,7 @@ func (s *Server) Adopt(state []byte, conn net.Conn) (serve, forget func(), err e
 		return nil, nil, errors.New("proxy: the server shuts down")
 	}
 	s.begin(c, session)
+	s.join(f, c, p.Remote) //nolint:errcheck // it was served before, and is; the next ones are too many
 	var by time.Time
 	if p.By != 0 {
 		by = time.Unix(0, p.By)

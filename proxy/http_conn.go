@@ -39,6 +39,7 @@ type httpConn struct {
 	w         *httpWork // what a request needs; nil between requests
 	closing   bool      // the connection ends after the present request
 	unread    bool      // the client may still be sending: it gets time to read the answer before the end
+	over      bool      // its address has too many connections: the first request is told so
 	posted    bool      // the request before was a POST; some clients send an empty line behind its body
 	ahead     int       // bytes of the next request that were read with the last one
 	wait      memberWait
@@ -93,7 +94,7 @@ func (s *Server) serveHTTP(f *frontend, c *client, p *peer) error {
 }
 
 func newHTTPConn(s *Server, f *frontend, link *netio.Link, p *peer) *httpConn {
-	c := &httpConn{srv: s, front: f, link: link, tls: p.tls, local: p.local, remote: p.remote, number: s.nextID.Add(1), napping: napping{link: link}}
+	c := &httpConn{srv: s, front: f, link: link, tls: p.tls, local: p.local, remote: p.remote, over: p.over, number: s.nextID.Add(1), napping: napping{link: link}}
 	host := p.remote
 	if h, _, err := net.SplitHostPort(p.remote); err == nil {
 		host = h

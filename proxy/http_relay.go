@@ -35,6 +35,9 @@ func (c *httpConn) serve(ctx context.Context) error {
 	if !u.post && (w.path.kind == routeStatements || w.path.kind == routeBegin) {
 		w.path.kind = routeOther
 	}
+	if c.over {
+		return c.refuseConnection()
+	}
 	if done, err := c.serveLocally(ctx); done || err != nil {
 		return err
 	}

@@ -256,6 +256,9 @@ func (s *boltSession) serveLogon(ctx context.Context, tag byte) error {
 // logOn has a member verify the credentials, unless one did so moments ago, and makes the session READY. It returns the
 // answer to HELLO. When the member refuses, its own FAILURE is the answer and the session ends.
 func (s *boltSession) logOn(ctx context.Context, auth bolt.Auth) (map[string]any, error) {
+	if s.over {
+		return nil, s.refuseConnection()
+	}
 	if s.srv.memory.full.Load() {
 		return nil, s.refuseLogOn()
 	}

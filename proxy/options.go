@@ -64,6 +64,7 @@ type Frontend struct {
 	Advertise      []string
 	AdvertiseRead  string // for Bolt 1 and 2, whose RUN has no mode: the readers' address in routing tables
 	MaxConnections int    // 0: without limit
+	MaxPerAddress  int    // connections of one client address; 0: without limit
 	Priority       int    // in every line: the higher goes first
 	MaxRows        int    // of the results of one unit of work over Bolt; 0: without limit
 	MaxBytes       int64  // of the results of one unit of work; 0: without limit

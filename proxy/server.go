@@ -88,6 +88,8 @@ type frontend struct {
 	// closed when open is replaced, or a listener closed, for who waits for a place.
 	open    chan struct{}
 	changed chan struct{}
+
+	perAddress map[uint64]int // guarded by the server's mu: connections, see addresses.go; nil while they are not limited
 }
 
 func (f *frontend) router() *routing.Router { return f.balance.Load() }
@@ -227,6 +229,7 @@ func (s *Server) applyOne(set *Frontend, opened map[string]net.Listener) {
 		}
 		f.wake()
 	}
+	s.countAddresses(f, set)
 	keep := map[string]bool{}
 	for _, bind := range set.Bind {
 		keep[bind] = true
@@ -316,6 +319,7 @@ type client struct {
 	conn  net.Conn
 	front string        // the frontend's name
 	place chan struct{} // what holds its place under max_connections; nil when they are not limited
+	from  uint64        // guarded by the server's mu: the client's address as limits know it; 0 while there is none
 	stays atomic.Bool   // the successor does not take it, see handover.go
 
 	// session is nil until the protocol is known; one over WebSocket replaces HTTP's. The connection's own goroutine sets it,
@@ -345,7 +349,10 @@ func (s *Server) begin(c *client, session session) {
 func (s *Server) remove(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.clients, c)
+	if _, known := s.clients[c]; known {
+		s.part(c)
+		delete(s.clients, c)
+	}
 }
 
 // Sessions is how many client connections are open.

@@ -67,6 +67,7 @@ type boltSession struct {
 	seen           *marks         // with CausalitySession: what this session has seen; nil until it has
 	routedIdentity *pool.Identity // identity with server-side routing; nil until needed
 	loginBy        time.Time      // until the login: when the present step has to be there
+	over           bool           // its address has too many connections: it is told so, and ends
 	cut            bool           // the lease's connection is not in step any more: it is closed, not RESET
 
 	now time.Time // when the present request was begun, or its last wait for a member ended

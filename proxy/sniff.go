@@ -73,6 +73,11 @@ func (s *Server) serveProtocol(f *frontend, c *client) error {
 		f.stats.refused.Add(1)
 		return errors.New("proxy: the address is not allowed by this frontend")
 	}
+	over, err := s.join(f, c, p.remote)
+	if err != nil {
+		return err
+	}
+	p.over = over
 	proto, err := p.sniff()
 	if err == nil && proto == protoTLS {
 		proto, err = p.startTLS(s.work, set)
@@ -104,6 +109,7 @@ type peer struct {
 	conn   net.Conn
 	first  []byte // read and not yet dealt with
 	tls    bool
+	over   bool   // its address has too many connections, see addresses.go
 	local  string // the address that the client used
 	remote string
 }
@@ -200,7 +206,7 @@ func (s *Server) serveBolt(ctx context.Context, f *frontend, c *client, p *peer)
 	link := netio.New(p.conn)
 	session := &boltSession{
 		srv: s, front: f, client: link, id: "boltgate-" + strconv.FormatUint(s.nextID.Add(1), 10),
-		local: p.local, remote: p.remote, in: inbox{link: link}, napping: napping{link: link}, busy: new(busy),
+		local: p.local, remote: p.remote, over: p.over, in: inbox{link: link}, napping: napping{link: link}, busy: new(busy),
 	}
 	s.begin(c, session)
 	if len(p.first) > 0 {

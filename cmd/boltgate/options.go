@@ -122,7 +122,7 @@ func frontendOf(c *configs.Frontend) (*proxy.Frontend, error) {
 		Name: c.Name, Bind: c.Bind, TLS: secure, TLSRequired: c.TLS.Mode == "required",
 		Protocols: proxy.Protocols{NoBolt: !has("bolt"), NoWebSocket: !has("websocket"), NoHTTP: !has("http")},
 		ProxyFrom: c.ProxyProtocol.From, Advertise: c.Advertise, AdvertiseRead: c.AdvertiseRead,
-		MaxConnections: c.MaxConnections, Priority: c.Priority, MaxRows: c.MaxRows, MaxBytes: int64(c.MaxBytes), Allow: c.Allow, Deny: c.Deny, Keepalive: c.Keepalive,
+		MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Priority: c.Priority, MaxRows: c.MaxRows, MaxBytes: int64(c.MaxBytes), Allow: c.Allow, Deny: c.Deny, Keepalive: c.Keepalive,
 		Timeouts: proxy.Timeouts{
 			Handshake: c.Timeouts.Handshake, ClientIdle: c.Timeouts.ClientIdle, TransactionIdle: c.Timeouts.TransactionIdle,
 			Queue: atOnce(c.Timeouts.Queue), Server: c.Timeouts.Server, Transaction: c.Timeouts.Transaction,
