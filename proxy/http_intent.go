@@ -70,7 +70,7 @@ type httpUnit struct {
 
 	line *accessLine // nil while the access log is off
 
-	query   querystats.ID // the shape of its first text; None: it has none, or that was not looked at
+	shapes  shapes // of its texts; none: it has none, or they were not looked at
 	queries *querystats.Table
 }
 
@@ -250,7 +250,7 @@ type statements struct {
 	verdicts *cypher.Cache // by which texts are judged
 
 	queries *querystats.Table // nil: shapes are not asked for
-	query   querystats.ID     // of the first text
+	shapes  shapes
 
 	explain bool   // reason and at are wanted
 	reason  string // what decided in the first text that is no read, else in the last
@@ -264,7 +264,7 @@ func (u *httpUnit) readTexts(r httpRoute) statements {
 	}
 	u.texts = statements{known: true, verdicts: u.verdicts, queries: u.queries, explain: u.line != nil}
 	if u.held && !u.texts.scan(u.body, r) {
-		u.texts = statements{known: true, mode: u.texts.mode, query: u.texts.query}
+		u.texts = statements{known: true, mode: u.texts.mode, shapes: u.texts.shapes}
 	}
 	return u.texts
 }
@@ -369,8 +369,8 @@ func (t *statements) text(s *jsonScan) {
 		}
 		raw = text
 	}
-	if t.query == querystats.None && t.queries != nil {
-		t.query = t.queries.ID(raw)
+	if t.queries != nil {
+		t.shapes.add(t.queries.ID(raw))
 	}
 	v := t.verdicts.Classify(raw)
 	if t.explain && t.read {

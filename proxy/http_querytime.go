@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"time"
 	"unsafe"
 
@@ -8,13 +9,49 @@ import (
 	"github.com/boltgate/boltgate/routing"
 )
 
-// This file owns how long HTTP requests with queries take, by the shape of their first text. Texts are read where the choice of a member needs
-// them anyway; of a request that declares what it is only the first text is looked for, at the beginning of its body. One that is passed on
-// as it comes has no shape.
+// This file owns how long HTTP requests with queries take, by the shapes of their texts. Of a request with several each text is a call, and has
+// an equal share of the time: which of them took how long is not to be seen from outside, and so all shapes together have the time that
+// clients waited. Texts are read where the choice of a member needs them anyway; of a request that declares what it is those at the
+// beginning of its body are looked for. One that is passed on as it comes has no shape.
 
 const lookedForText = 64 << 10 // of a body
 
-// noteQuery finds the shape of the request that was just decided on.
+// shapes are those of a request's texts, in their order; equal neighbours are one run.
+type shapes struct {
+	first shapeRun // of no text: there are none
+	more  []shapeRun
+}
+
+type shapeRun struct {
+	id querystats.ID
+	n  uint32
+}
+
+func (s *shapes) add(id querystats.ID) {
+	last := &s.first
+	if len(s.more) > 0 {
+		last = &s.more[len(s.more)-1]
+	}
+	switch {
+	case id == querystats.None:
+	case last.n == 0 || last.id == id:
+		last.id = id
+		last.n++
+	default:
+		s.more = append(s.more, shapeRun{id, 1})
+	}
+}
+
+// texts is how many there are.
+func (s *shapes) texts() int {
+	n := int(s.first.n)
+	for _, r := range s.more {
+		n += int(r.n)
+	}
+	return n
+}
+
+// noteQuery finds the shapes of the request that was just decided on.
 func (c *httpConn) noteQuery() {
 	w := c.w
 	u := &w.unit
@@ -24,23 +61,23 @@ func (c *httpConn) noteQuery() {
 		return
 	}
 	if u.texts.known {
-		u.query = u.texts.query
+		u.shapes = u.texts.shapes
 	} else if u.held {
-		t := firstText{path: w.path, queries: c.srv.queries}
+		t := textFinder{path: w.path, queries: c.srv.queries}
 		t.look(u.body[:min(len(u.body), lookedForText)])
-		u.query = t.query
+		u.shapes = t.found
 	}
-	c.texted.Store(uint32(u.query))
+	c.texted.Store(uint32(u.shapes.first.id))
 }
 
-// firstText looks for the first text in a body, and no further.
-type firstText struct {
+// textFinder looks for the texts in the beginning of a body.
+type textFinder struct {
 	path    httpRoute
 	queries *querystats.Table
-	query   querystats.ID
+	found   shapes
 }
 
-func (t *firstText) look(body []byte) {
+func (t *textFinder) look(body []byte) {
 	s := jsonScan{b: body}
 	s.members(func(key []byte) {
 		switch {
@@ -62,21 +99,20 @@ func (t *firstText) look(body []byte) {
 	})
 }
 
-// text takes the shape of a text, and ends the search.
-func (t *firstText) text(s *jsonScan) {
+// text takes the shape of a text.
+func (t *textFinder) text(s *jsonScan) {
 	raw, escaped := s.str()
 	if s.bad {
 		return
 	}
-	defer s.fail()
 	if !escaped {
-		t.query = t.queries.ID(raw)
+		t.found.add(t.queries.ID(raw))
 		return
 	}
 	buf := getBuffer()
 	defer putBuffer(buf)
 	if text, ok := appendUnescaped(buf[:0], raw); ok {
-		t.query = t.queries.ID(text)
+		t.found.add(t.queries.ID(text))
 	}
 }
 
@@ -84,16 +120,30 @@ func (t *firstText) text(s *jsonScan) {
 // with a status of 400 and above; failures inside an answer are not looked for.
 func (c *httpConn) endQuery(err error) {
 	w := c.w
-	if w == nil || w.unit.query == querystats.None {
+	if w == nil || w.unit.shapes.first.n == 0 {
 		return
 	}
 	u := &w.unit
 	now := time.Now()
 	took, failed := now.Sub(u.intent.Now), err != nil || !u.answered || w.ans.status >= 400
-	c.srv.queries.Add(u.query, uintptr(unsafe.Pointer(c)), took, 0, failed)
+	texts := u.shapes.texts()
+	each, key := took/time.Duration(texts), uintptr(unsafe.Pointer(c))
+	c.srv.queries.AddSame(u.shapes.first.id, key, each, u.shapes.first.n, failed)
+	for _, r := range u.shapes.more {
+		c.srv.queries.AddSame(r.id, key, each, r.n, failed)
+	}
 	if limit := c.srv.options.Load().Slow; limit > 0 && took >= limit {
-		c.srv.writeSlow(SlowQuery{At: now, Text: c.srv.queries.Text(u.query), Took: took, Failed: failed, Session: c.id(), Frontend: w.set.Name,
+		c.srv.writeSlow(SlowQuery{At: now, Text: c.slowText(texts), Took: took, Failed: failed, Session: c.id(), Frontend: w.set.Name,
 			Client: c.remote, Member: u.member, Database: u.intent.DB, Read: u.intent.Mode == routing.Read}, nil)
 	}
-	u.query = querystats.None
+	u.shapes = shapes{}
+}
+
+// slowText is the first text, and how many came with it.
+func (c *httpConn) slowText(texts int) string {
+	text := c.srv.queries.Text(c.w.unit.shapes.first.id)
+	if texts > 1 {
+		text += fmt.Sprintf(" (first of %d statements)", texts)
+	}
+	return text
 }

@@ -140,12 +140,40 @@ func TestHTTPQueriesAreCounted(t *testing.T) {
 	g.web("POST", "/db/neo4j/tx/commit", `{"statements": "none"}`)
 	g.web("GET", "/db/neo4j/cluster/available", "")
 	got := ""
-	for deadline := time.Now().Add(patience); g.server.Queries().Top(querystats.ByTime, 1).Calls < 4 && time.Now().Before(deadline); { // an answer is there before it is counted
+	for deadline := time.Now().Add(patience); g.server.Queries().Top(querystats.ByTime, 1).Calls < 6 && time.Now().Before(deadline); { // an answer is there before it is counted
 		time.Sleep(time.Millisecond)
 	}
 	got = strings.Join(counted(g.server, map[string]querystats.Stat{}), "\n")
-	if !strings.Contains(got, "3 calls 0 failed") || !strings.Contains(got, ": MATCH (n {id: ?}) RETURN n") || !strings.Contains(got, ": CREATE (n)") || strings.Count(got, "\n") != 1 {
+	for _, want := range []string{"3 calls 0 failed 0 rows 0s: MATCH (n {id: ?}) RETURN n", "2 calls 0 failed 0 rows 0s: RETURN ?", "1 calls 0 failed 0 rows 0s: CREATE (n)"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in %s", want, got)
+		}
+	}
+	if strings.Count(got, "\n") != 2 {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestStatementsOfOneRequestShareItsTime, also where the request says itself what it is, and so no text has to be read.
+func TestStatementsOfOneRequestShareItsTime(t *testing.T) {
+	g := startGate(t, gateOptions{standin: standin.Options{Seed: 1}, server: Options{Slow: 100 * time.Millisecond}})
+	body := `{"statements": [{"statement": "CREATE (n {id: 1}) /*standin delay=200ms*/"}, {"statement": "CREATE (n {id: \u0032})"}, {"statement": "RETURN 1"}, {"statement": "CREATE (n {id: 3})"}]}`
+	for i, headers := range [][]string{nil, {"X-Write", "1"}} {
+		if a := g.web("POST", "/db/neo4j/tx/commit", body, headers...); a.status != 200 || a.code() != "" {
+			t.Fatalf("got %v", a)
+		}
+		waitFor(t, "the request to be counted", func() bool { return len(g.server.SlowQueries()) == i+1 })
+		slow, top := g.server.SlowQueries(), g.server.Queries().Top(querystats.ByTime, 10).Top
+		n := uint64(i + 1)
+		if len(top) != 2 || top[0].Text != "CREATE (n {id: ?})" || top[0].Calls != 3*n || top[1].Text != "RETURN ?" || top[1].Calls != n {
+			t.Fatalf("got %+v", top)
+		}
+		if whole := top[0].Total + top[1].Total; top[0].Total != 3*top[1].Total || whole < 200*time.Millisecond*time.Duration(n) || i == 0 && (slow[0].Took-whole).Abs() > 4 {
+			t.Errorf("of %v the shapes have %v and %v; want three quarters and one", slow[0].Took, top[0].Total, top[1].Total)
+		}
+		if slow[i].Text != "CREATE (n {id: ?}) (first of 4 statements)" {
+			t.Errorf("slow: %+v", slow)
+		}
 	}
 }
 

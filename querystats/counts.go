@@ -27,17 +27,18 @@ type stripe struct {
 	took                                [buckets]atomic.Uint32
 }
 
-func (c *counts) add(key uintptr, took time.Duration, rows uint64, failed bool) {
+// add counts n runs that took the same time each, and gave rows together.
+func (c *counts) add(key uintptr, took time.Duration, n uint32, rows uint64, failed bool) {
 	s := c.stripe(key)
-	s.calls.Add(1)
-	s.nanos.Add(uint64(max(took, 0)))
+	s.calls.Add(uint64(n))
+	s.nanos.Add(uint64(max(took, 0)) * uint64(n))
 	if rows > 0 {
 		s.rows.Add(rows)
 	}
 	if failed {
-		s.failed.Add(1)
+		s.failed.Add(uint64(n))
 	}
-	if s.took[bucketOf(took)].Add(1) >= halveAt {
+	if s.took[bucketOf(took)].Add(n) >= halveAt {
 		s.halve()
 	}
 	for {

@@ -121,6 +121,13 @@ const OtherText = "(other queries)"
 // connection from others: it spreads the work.
 func (t *Table) Add(id ID, key uintptr, took time.Duration, rows uint64, failed bool) {
 	if id != None {
-		(*t.shapes.Load())[id].counts.add(key, took, rows, failed)
+		(*t.shapes.Load())[id].counts.add(key, took, 1, rows, failed)
+	}
+}
+
+// AddSame counts n runs of the shape that took the same time each and gave no records that were counted.
+func (t *Table) AddSame(id ID, key uintptr, each time.Duration, n uint32, failed bool) {
+	if id != None {
+		(*t.shapes.Load())[id].counts.add(key, each, n, 0, failed)
 	}
 }

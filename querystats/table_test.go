@@ -117,7 +117,7 @@ func TestBucketsDoNotRunOver(t *testing.T) {
 	var c counts
 	c.base.took[0].Store(halveAt - 1)
 	c.base.took[5].Store(1000)
-	c.add(0, 1, 0, false)
+	c.add(0, 1, 1, 0, false)
 	if a, b := c.base.took[0].Load(), c.base.took[5].Load(); a != halveAt/2 || b != 500 {
 		t.Errorf("got %d and %d", a, b)
 	}
