@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/boltgate/boltgate/internal/durations"
 )
 
 // Diff returns what is different in b, one line a key in the order of the schema: "failover.hold: 20s -> 10s". List entries that have a
@@ -111,20 +113,8 @@ func show(v reflect.Value) string {
 	case v.Kind() == reflect.String && v.Type() != secretType:
 		return fmt.Sprintf("%q", v.String())
 	case v.Type() == durationType:
-		return shortDuration(v.Interface().(time.Duration))
+		return durations.Short(v.Interface().(time.Duration))
 	default:
 		return fmt.Sprint(v.Interface())
 	}
-}
-
-// shortDuration is 5m where time.Duration says 5m0s.
-func shortDuration(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

@@ -169,7 +169,7 @@ func ownCertificates(f *facts) (all []Finding) {
 // readCerts reads certificates of ours, and finds fault with those near their end.
 func (f *facts) readCerts(files []string, key string, all *[]Finding) (leaves []*x509.Certificate) {
 	for _, file := range files {
-		if leaf := readCert(file); leaf != nil {
+		if leaf := ReadCert(file); leaf != nil {
 			leaves = append(leaves, leaf)
 			*all = append(*all, nearItsEnd(leaf, "the certificate "+file, "", key, f.now)...)
 		}
@@ -177,8 +177,8 @@ func (f *facts) readCerts(files []string, key string, all *[]Finding) (leaves []
 	return leaves
 }
 
-// readCert is the first certificate of a PEM file; nil where there is none, which configs has said.
-func readCert(file string) *x509.Certificate {
+// ReadCert is the first certificate of a PEM file; nil where there is none, which configs has said.
+func ReadCert(file string) *x509.Certificate {
 	if file == "" {
 		return nil
 	}

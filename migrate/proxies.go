@@ -253,15 +253,3 @@ func (p *proxy) time(word string, n *notes) (time.Duration, *line) {
 	}
 	return d, s.line
 }
-
-// shortDuration is 5m where time.Duration says 5m0s.
-func shortDuration(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}

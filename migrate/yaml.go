@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/boltgate/boltgate/internal/durations"
 )
 
 // This file owns the text of boltgate.yaml: keys in the order of the reference, each with the line that it comes from. Values are written
@@ -59,7 +61,7 @@ func (g *gate) write(name string, all []Note, hash func(password string) (string
 	}
 	if g.connectAt != nil && g.connect > 0 {
 		w.put(0, "\npool:", "")
-		w.put(1, "connect_timeout: "+shortDuration(g.connect), lineWords(g.connectAt)+": timeout connect")
+		w.put(1, "connect_timeout: "+durations.Short(g.connect), lineWords(g.connectAt)+": timeout connect")
 	}
 	if g.admin != nil {
 		if err := w.operator(g.admin, hash, s, files); err != nil {
@@ -126,7 +128,7 @@ func (w *writer) front(f *front, ownRouting bool) {
 	if len(f.timeouts) > 0 {
 		w.put(2, "timeouts:", "")
 		for _, t := range f.timeouts {
-			w.put(3, t.key+": "+shortDuration(t.d), lineWords(t.from)+": "+shown(strings.Join(t.from.words[:min(2, len(t.from.words))], " ")))
+			w.put(3, t.key+": "+durations.Short(t.d), lineWords(t.from)+": "+shown(strings.Join(t.from.words[:min(2, len(t.from.words))], " ")))
 		}
 	}
 	if f.access != "" {
@@ -201,16 +203,16 @@ func (w *writer) check(g *gate, s secrets, files map[string]string) {
 		lines.put(2, "method: http", "")
 	}
 	if t.interval > 0 {
-		lines.put(2, "interval: "+shortDuration(t.interval), lineWords(t.at["interval"])+": inter")
+		lines.put(2, "interval: "+durations.Short(t.interval), lineWords(t.at["interval"])+": inter")
 	}
 	if fast := t.fast; fast > 0 || t.interval > 0 && t.interval < fastDefault {
 		if fast == 0 || t.interval > 0 && fast > t.interval {
 			fast = t.interval
 		}
-		lines.put(2, "fast_interval: "+shortDuration(fast), "")
+		lines.put(2, "fast_interval: "+durations.Short(fast), "")
 	}
 	if t.timeout > 0 {
-		lines.put(2, "timeout: "+shortDuration(t.timeout), lineWords(t.at["timeout"])+": timeout check")
+		lines.put(2, "timeout: "+durations.Short(t.timeout), lineWords(t.at["timeout"])+": timeout check")
 	}
 	for _, one := range []struct {
 		key   string

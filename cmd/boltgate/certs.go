@@ -3,13 +3,11 @@ package main
 // This file owns when our own certificates end, for the metric.
 
 import (
-	"crypto/x509"
-	"encoding/pem"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/boltgate/boltgate/configs"
+	"github.com/boltgate/boltgate/doctor"
 )
 
 // ownCerts knows which files hold our certificates. Safe for concurrent use.
@@ -40,26 +38,11 @@ func (o *ownCerts) ends() map[string]time.Time {
 	}
 	for of, names := range *files {
 		for _, name := range names {
-			leaf, first := firstCert(name), all[of]
+			leaf, first := doctor.ReadCert(name), all[of]
 			if leaf != nil && (first.IsZero() || leaf.NotAfter.Before(first)) {
 				all[of] = leaf.NotAfter
 			}
 		}
 	}
 	return all
-}
-
-// firstCert is the first certificate of a PEM file; nil where there is none.
-func firstCert(name string) *x509.Certificate {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil
-	}
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			leaf, _ := x509.ParseCertificate(block.Bytes)
-			return leaf
-		}
-	}
-	return nil
 }
