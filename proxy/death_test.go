@@ -81,6 +81,12 @@ var deaths = []struct {
 	{"declared read", 0, func(v bolt.Version, mark string) [][][]byte {
 		return [][][]byte{{run(v, someRows, m{"mark": mark}, m{"mode": "r"}), pull(v)}}
 	}},
+	{"RUN and PULL apart of a read", 0, func(v bolt.Version, mark string) [][][]byte {
+		return [][][]byte{{run(v, someRows, m{"mark": mark}, nil)}, {pull(v)}}
+	}},
+	{"RUN and DISCARD apart of a declared read", 0, func(v bolt.Version, mark string) [][][]byte {
+		return [][][]byte{{run(v, someRows, m{"mark": mark}, m{"mode": "r"})}, {discard(v)}}
+	}},
 	{"misjudged write", 1, func(v bolt.Version, mark string) [][][]byte {
 		return [][][]byte{{run(v, misjudged, m{"mark": mark}, nil), pull(v)}}
 	}},

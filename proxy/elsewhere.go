@@ -21,9 +21,7 @@ func (s *boltSession) again() error { return s.againWithin(discardTime) }
 // againWithin is again with a limit of its own for the member to answer RESET.
 func (s *boltSession) againWithin(limit time.Duration) error {
 	s.recoverWithin(limit)
-	s.mu.Lock()
-	s.owed.rewind()
-	s.mu.Unlock()
+	s.rewind()
 	u := &s.unit
 	u.begun, u.failed, u.over = false, false, false
 	return errAgain
@@ -232,6 +230,7 @@ func (s *boltSession) lost(cause error, unsent bool) error {
 	s.srv.log.Debug("member connection lost", "session", s.id, "member", member.Name, "unsent", unsent, "error", cause)
 	s.giveBack(false)
 	u := &s.unit
+	unsent = unsent && (u.explicit || !u.begun) // a PULL that did not leave: its RUN did
 	if unsent && !fresh {
 		u.sent-- // the connection was no good before
 	}
@@ -239,9 +238,7 @@ func (s *boltSession) lost(cause error, unsent bool) error {
 		if !unsent || fresh {
 			u.tried = append(u.tried, member)
 		}
-		s.mu.Lock()
-		s.owed.rewind()
-		s.mu.Unlock()
+		s.rewind()
 		u.begun = false
 		s.answers.close()
 		return errAgain

@@ -24,6 +24,9 @@ func (s *boltSession) summary(tag byte, payload []byte, size int) error {
 	if j := s.unit.journal; j != nil {
 		j.summary(tag, payload)
 	}
+	if o.mute {
+		return s.summaryAgain(tag, o, payload, size)
+	}
 	switch tag {
 	case bolt.TagSuccess:
 		s.success(o, payload)
@@ -60,7 +63,9 @@ func (s *boltSession) success(o owed, payload []byte) {
 			s.answers.hold = true
 			return
 		}
-		s.accepted()
+		if !s.awaitsPull(o, payload[2:]) {
+			s.accepted()
+		}
 	case bolt.TagPull, bolt.TagDiscard:
 		s.accepted()
 		k := s.summaryKeys(payload[2:])

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"slices"
+
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/querystats"
 )
@@ -11,6 +13,7 @@ type owed struct {
 	ends byte // COMMIT or ROLLBACK when the answer ends the explicit transaction; in 1 and 2 that of a PULL_ALL
 	kept bool // the member cannot have read its request to the end: it did not take it, or what came before it
 	own  bool // the gate answers it itself: IGNORED, or SUCCESS for a RESET that no member has to hear of
+	mute bool // the member's answer is not for the client, see between.go
 
 	query querystats.ID // of a RUN: the shape of its text
 }
@@ -74,6 +77,20 @@ func (q *owedQueue) rewind() {
 	}
 }
 
+// before puts o in front of all, unless such a one is there already.
+func (q *owedQueue) before(o owed) {
+	if len(q.list) == 0 || !q.list[0].mute {
+		q.list = slices.Insert(q.list, 0, o)
+	}
+}
+
+// muteHead keeps the answer that is due first from the client.
+func (q *owedQueue) muteHead() {
+	if !q.empty() {
+		q.list[q.next].mute = true
+	}
+}
+
 // sent tells whether the answer to such a request, or one that ends the transaction so, is due, and the request left.
 func (q *owedQueue) sent(tag byte) bool {
 	for _, o := range q.list[q.next:] {
@@ -105,6 +122,7 @@ func (s *boltSession) answerOwed(f *bolt.Failure) {
 	defer s.mu.Unlock()
 	for !s.owed.empty() {
 		switch o := s.owed.pop(); {
+		case o.mute:
 		case o.tag == bolt.TagReset:
 			s.out = append(s.out, bolt.EmptySuccess...)
 			s.state, f, s.reset = stateReady, nil, false

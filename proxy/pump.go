@@ -72,7 +72,7 @@ func (s *boltSession) stopPump() {
 	case midway: // it was the end of the message that was just on its way
 		s.lease.Link.Conn.SetWriteDeadline(time.Time{}) //nolint:errcheck // as above
 	}
-	if s.unit.raw == nil {
+	if s.unit.raw == nil || s.unit.told.run {
 		s.in.unpin()
 	}
 }
@@ -306,12 +306,15 @@ func (s *boltSession) forward() error {
 		s.noteEnding(tag)
 	}
 	if !s.in.complete() {
+		s.accepted()
 		return s.forwardLarge(tag)
 	}
 	s.in.pinned = true
 	from, buf := s.in.start, s.in.buf
 	s.take(tag)
-	err := s.exchange(buf[from:s.takeFollowing()])
+	send := buf[from:s.takeFollowing()]
+	s.pulls(send)
+	err := s.exchange(send)
 	s.in.unpin()
 	return err
 }
@@ -338,6 +341,7 @@ func (s *boltSession) forwardLarge(tag byte) error {
 
 // resetUnit sends the client's RESET to the member of the open unit of work.
 func (s *boltSession) resetUnit() error {
+	s.accepted()
 	s.mu.Lock()
 	s.owed.push(owed{tag: bolt.TagReset})
 	s.mu.Unlock()

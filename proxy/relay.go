@@ -106,6 +106,8 @@ func (s *boltSession) scanEnded(err error) error {
 		return s.again()
 	case err == errTooMuch:
 		return s.endTooMuch()
+	case err == errOtherFields:
+		return s.endOtherFields()
 	}
 	return s.garbage(err)
 }
@@ -212,10 +214,10 @@ func (s *boltSession) scanMessage() (wait bool, err error) {
 
 func (s *boltSession) startRecord(b []byte) error {
 	s.lockOwed()
-	tag := s.owed.head().tag
+	o := s.owed.head()
 	s.unlockOwed()
-	if tag != bolt.TagPull {
-		return fmt.Errorf("a RECORD came where the answer to request %02x was due", tag)
+	if o.tag != bolt.TagPull || o.mute {
+		return fmt.Errorf("a RECORD came where the answer to request %02x was due", o.tag)
 	}
 	if s.unit.allowed.limited && !s.record() {
 		return errTooMuch

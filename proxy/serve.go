@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 )
@@ -140,10 +139,7 @@ func (s *boltSession) doRest(ctx context.Context) error {
 	s.rest = rest{}
 	err := s.doRestOnce(ctx, r)
 	if errors.Is(err, errAgain) {
-		s.now = time.Now()
-		s.query.again()
-		s.unit.line.again()
-		err = s.perform(ctx)
+		err = s.performAgain(ctx)
 	}
 	s.endQuery()
 	s.leavePlaces()

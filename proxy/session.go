@@ -104,6 +104,7 @@ type busy struct {
 	query   queryTime
 	heard   heard
 
+	retained []byte     // between.go's: unit.raw of a RUN that was answered before its PULL came
 	places   heldPlaces // of the unit of work
 	admitted bool       // the opening request at the inbox's start was counted for its rates already
 	ahead    int        // bytes of requests that were read when bytes were counted last, and not yet dealt with
@@ -380,7 +381,7 @@ func (s *boltSession) serve(ctx context.Context, tag byte) error {
 		return s.serveReady(ctx, tag)
 	case stateStreaming:
 		if tag == bolt.TagPull || tag == bolt.TagDiscard {
-			return s.forward()
+			return s.forwardOrAgain(ctx)
 		}
 	case stateOwn:
 		if tag == bolt.TagPull || tag == bolt.TagDiscard {

@@ -61,6 +61,7 @@ type unit struct {
 	forgiveAt time.Time // when those that did may be asked again; zero: at the next View
 	ticket    uint64    // its place among those that wait; 0 before it first had to
 	until     time.Time // when a refused unit stops looking for a member that takes it; zero before the first refusal
+	told      told      // of a read, to its client, before there was a PULL
 	begun     bool      // the opening request was answered with SUCCESS
 	delivered bool      // a record reached the client's stream
 	ending    byte      // COMMIT or ROLLBACK was taken: nothing behind it belongs to the unit; the pump's while one runs
@@ -410,16 +411,25 @@ func (s *boltSession) perform(ctx context.Context) error {
 		s.unit.sent++
 		s.startTimeout()
 		s.unit.line.went(lease)
-		switch err := s.exchange(s.unit.send); {
-		case errors.Is(err, errAgain):
-			s.now = time.Now()
-			s.query.again()
-			s.unit.line.again()
-			s.shortenTimeout()
-		default:
+		if err := s.exchange(s.unit.send); !errors.Is(err, errAgain) {
 			return err
 		}
+		s.onceMore()
 	}
+}
+
+// onceMore makes the unit ready for its next try.
+func (s *boltSession) onceMore() {
+	s.now = time.Now()
+	s.query.again()
+	s.unit.line.again()
+	s.shortenTimeout()
+}
+
+// performAgain is perform for a unit that was sent before.
+func (s *boltSession) performAgain(ctx context.Context) error {
+	s.onceMore()
+	return s.perform(ctx)
 }
 
 // notServed ends a unit of work for which no connection could be had: nothing of it was sent.
