@@ -71,7 +71,7 @@ func slowOf(q proxy.SlowQuery) SlowInfo {
 		access = "read"
 	}
 	return SlowInfo{Time: q.At, Text: q.Text, Took: inMS(q.Took), Rows: q.Rows, Failed: q.Failed, Session: q.Session, User: q.User, Frontend: q.Frontend,
-		Address: q.Client, Member: q.Member, Database: q.Database, Access: access}
+		Address: q.Client, Member: q.Member, Database: q.Database, Access: access, Trace: q.Trace}
 }
 
 // inMS is a duration in milliseconds.

@@ -55,6 +55,8 @@ var (
 	mInDoubt     = describeMetric("in_doubt_total", "Commits whose answer was lost: whether they are there is not known.")
 	mResent      = describeMetric("resent_total", "Units of work that were sent again, by why.", "why")
 	mCertificate = describeMetric("certificate_end_timestamp_seconds", "When the certificate that is shown to clients or operators ends, as Unix time.", "of")
+	mSpans       = describeMetric("spans_sent_total", "Spans that the collector took.")
+	mSpansLost   = describeMetric("spans_dropped_total", "Spans that the collector did not get or take, by why.", "why")
 	mTurned      = describeMetric("turned_away_total", "Units of work that were told to come back later, by why.", "why")
 )
 
@@ -114,6 +116,10 @@ func (c collector) collectCounts(out chan<- prometheus.Metric) {
 	send(mHeld, prometheus.GaugeValue, n.Held)
 	send(mHeldBytes, prometheus.GaugeValue, n.HeldBytes)
 	send(mInDoubt, prometheus.CounterValue, n.InDoubt)
+	send(mSpans, prometheus.CounterValue, int64(n.Spans.Sent))
+	send(mSpansLost, prometheus.CounterValue, int64(n.Spans.Full), "queue_full")
+	send(mSpansLost, prometheus.CounterValue, int64(n.Spans.Refused), "refused")
+	send(mSpansLost, prometheus.CounterValue, int64(n.Spans.Lost), "unreachable")
 	for why, count := range n.Resent {
 		send(mResent, prometheus.CounterValue, count, why)
 	}

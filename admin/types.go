@@ -143,6 +143,7 @@ type SlowInfo struct {
 	Member   string    `json:"member"`
 	Database string    `json:"database"`
 	Access   string    `json:"access"`
+	Trace    string    `json:"trace"` // W3C trace id, in hexadecimal; "" without one
 }
 
 // ClientsInfo is how many clients a frontend has of one kind.

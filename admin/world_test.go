@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/otlp"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/proxy"
 	"github.com/boltgate/boltgate/querystats"
@@ -52,7 +53,7 @@ func (f *fakeGate) Counts() proxy.Counts {
 	if f.counts != nil {
 		return *f.counts
 	}
-	return proxy.Counts{Held: 7, HeldBytes: 4096, InDoubt: 1, Resent: map[string]int64{"lost": 2}, Refused: map[string]int64{"hold": 3}}
+	return proxy.Counts{Held: 7, HeldBytes: 4096, InDoubt: 1, Spans: otlp.Counts{Sent: 11, Full: 12, Refused: 13, Lost: 14}, Resent: map[string]int64{"lost": 2}, Refused: map[string]int64{"hold": 3}}
 }
 
 func (f *fakeGate) Clients() []proxy.Client { return slices.Clone(f.clients) }

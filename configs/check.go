@@ -30,6 +30,7 @@ func (c *checker) check() {
 	c.users()
 	c.admin()
 	c.limits()
+	c.log()
 	if c.config.Failover.Hold > 0 && c.config.Failover.MaxHeld == 0 {
 		c.warn("failover.max_held", "0 lets nothing wait; failover.hold has no effect")
 	}

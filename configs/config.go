@@ -219,10 +219,10 @@ type Webhook struct {
 type Log struct {
 	Level    string        `key:"level" enum:"debug|info|warn|error"`
 	Format   string        `key:"format" enum:"auto|text|json"` // auto: text on a terminal and in the journal, else JSON
-	Access   string        `key:"access" enum:"off|on"`         // a line for each unit of work
+	Access   string        `key:"access"`                       // a line for each unit of work: off, on, or the share of them that has one, see AccessLines
 	Slow     time.Duration `key:"slow"`                         // a query that takes longer has a line; 0: none has
 	SlowData string        `key:"slow_data" enum:"off|on"`      // with its text as it was sent, and its parameters
-	OTLP     string        `key:"otlp"`
+	OTLP     string        `key:"otlp"`                         // the URL of a collector that spans are sent to; "": none are
 }
 
 // Shutdown is the end of the daemon.

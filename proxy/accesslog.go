@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/otlp"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/routing"
 )
@@ -33,14 +35,27 @@ type accessLine struct {
 
 	end    string // what the client was told in the end, when that was no success
 	status int    // HTTP: of the gate's own answer
+
+	logged bool         // it is written
+	trace  otlp.Context // that the client named; zero: none
+	spans  *spanNotes   // nil: the unit has no spans
 }
 
-// accessLine starts a line, nil while the access log is off.
-func (s *Server) accessLine(now time.Time) *accessLine {
-	if !s.options.Load().AccessLog {
+// accessLine starts a line; nil: the unit has none, and no spans. It has spans where the client says that its trace is recorded, and of its own
+// accord where it has a line and no trace.
+func (s *Server) accessLine(now time.Time, trace otlp.Context, state string) *accessLine {
+	o := s.options.Load()
+	logged := o.AccessLog && (o.AccessShare == 0 || rand.Float64() < o.AccessShare)
+	traced := trace.Sampled() || logged && !trace.Valid()
+	traced = traced && o.Spans.On()
+	if !logged && !traced {
 		return nil
 	}
-	return &accessLine{began: now, since: now, seeking: true}
+	l := &accessLine{began: now, since: now, seeking: true, logged: logged, trace: trace}
+	if traced {
+		l.spans = &spanNotes{state: state}
+	}
+	return l
 }
 
 // went notes the member that a connection was had to.
@@ -54,19 +69,31 @@ func (l *accessLine) went(to *pool.Lease) {
 	l.queue += max(now.Sub(l.since)-to.Connecting, 0)
 	l.since = now
 	l.sent++
+	if l.spans != nil {
+		l.spans.went(to, now)
+	}
 }
 
 // again notes that the unit goes to another member.
 func (l *accessLine) again() {
-	if l != nil {
-		l.since, l.seeking = time.Now(), true
+	if l == nil {
+		return
+	}
+	l.since, l.seeking = time.Now(), true
+	if l.spans != nil {
+		l.spans.again(l.since)
 	}
 }
 
 // answered notes the first record, or the head of an HTTP answer.
 func (l *accessLine) answered() {
-	if l != nil && l.first == 0 {
-		l.first = time.Since(l.since)
+	if l == nil || l.first != 0 {
+		return
+	}
+	now := time.Now()
+	l.first = now.Sub(l.since)
+	if l.spans != nil {
+		l.spans.answered(now)
 	}
 }
 
@@ -115,15 +142,22 @@ func (l *accessLine) tail(in routing.Intent, why because, err error) []slog.Attr
 	if l.at != "" {
 		attrs = append(attrs, slog.String("at", l.at))
 	}
-	now := time.Now()
-	if l.seeking {
-		l.queue += now.Sub(l.since)
+	if l.trace.Valid() {
+		attrs = append(attrs, slog.String("trace", l.trace.ID()))
 	}
 	attrs = append(attrs, slog.String("db", in.DB), slog.String("member", l.member), slog.Int("sent", l.sent), exact("queue", l.queue), exact("connect", l.connect))
 	if l.first > 0 {
 		attrs = append(attrs, exact("first", l.first))
 	}
-	return append(attrs, exact("took", now.Sub(l.began)), slog.Int("in", l.in), slog.Int("out", l.out), slog.String("end", l.ended(err)))
+	return append(attrs, exact("took", time.Since(l.began)), slog.Int("in", l.in), slog.Int("out", l.out), slog.String("end", l.ended(err)))
+}
+
+// over ends the last wait.
+func (l *accessLine) over() {
+	if l.seeking {
+		now := time.Now()
+		l.queue, l.since = l.queue+now.Sub(l.since), now
+	}
 }
 
 func exact(key string, d time.Duration) slog.Attr {
@@ -133,7 +167,7 @@ func exact(key string, d time.Duration) slog.Attr {
 // startLine starts the line of the unit that was just decided on; its text must still be at hand.
 func (s *boltSession) startLine() {
 	u := &s.unit
-	if u.line = s.srv.accessLine(s.now); u.line == nil {
+	if u.line = s.srv.accessLine(s.now, s.trace, s.traceState); u.line == nil {
 		return
 	}
 	if u.verdict.Reason != "" && !u.declared {
@@ -162,6 +196,14 @@ func (s *boltSession) endLine(err error) {
 	if u.explicit && u.ends() == bolt.TagRollback {
 		l.failed("rollback")
 	}
+	l.over()
+	if l.spans != nil {
+		s.srv.offerSpans(l, &spanFacts{frontend: s.front.settings.Load().Name, client: s.remote, local: s.local, session: s.id, protocol: "bolt",
+			version: s.version.String(), unit: unit, intent: u.intent, because: u.because, end: l.ended(err)})
+	}
+	if !l.logged {
+		return
+	}
 	attrs := append([]slog.Attr{slog.String("frontend", s.front.settings.Load().Name), slog.String("client", s.remote), slog.String("session", s.id),
 		slog.String("protocol", "bolt "+s.version.String()), slog.String("unit", unit)}, l.tail(u.intent, u.because, err)...)
 	s.srv.log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
@@ -169,7 +211,7 @@ func (s *boltSession) endLine(err error) {
 
 // refusedLine is the whole line of an opening request that a client which may only read was refused.
 func (s *boltSession) refusedLine(code, why string) {
-	if l := s.srv.accessLine(s.now); l != nil {
+	if l := s.srv.accessLine(s.now, s.trace, s.traceState); l != nil {
 		s.unit.reset()
 		l.reason, l.end, s.unit.line, s.unit.because = why, code, l, becauseReadOnly
 	}
@@ -204,6 +246,14 @@ func (c *httpConn) endLine(err error) {
 	}
 	if l.status == 0 && u.answered {
 		l.status = w.ans.status
+	}
+	l.over()
+	if l.spans != nil {
+		c.srv.offerSpans(l, &spanFacts{frontend: w.set.Name, client: c.remote, local: c.local, protocol: "http", unit: unit, status: l.status, intent: u.intent,
+			because: u.because, end: l.ended(err)})
+	}
+	if !l.logged {
+		return
 	}
 	attrs := append([]slog.Attr{slog.String("frontend", w.set.Name), slog.String("client", c.remote), slog.String("protocol", "http"),
 		slog.String("unit", unit), slog.Int("status", l.status)}, l.tail(u.intent, u.because, err)...)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/boltgate/boltgate/otlp"
 	"github.com/boltgate/boltgate/pool"
 )
 
@@ -66,6 +67,7 @@ type counters struct {
 type Counts struct {
 	Held      int64            // units of work and log-ons that wait for a leader, or for any member (failover.hold); at most failover.max_held
 	HeldBytes int64            // their requests together; at most failover.max_held_bytes
+	Spans     otlp.Counts      // what became of spans
 	InDoubt   int64            // commits whose answer was lost: see Doubt
 	Resent    map[string]int64 // sent again, by why: unsent, refused, lost, late, misjudged, bookmark, database, connection, replayed
 	Replays   map[string]int64 // transactions whose member was lost with failover.replay, by how that ended: done, differs, refused
@@ -77,6 +79,9 @@ func (s *Server) Counts() Counts {
 	c := Counts{
 		Held: s.held.units.Load(), HeldBytes: s.held.bytes.Load(), InDoubt: s.counts.doubt.Load(),
 		Resent: map[string]int64{}, Refused: map[string]int64{}, Replays: map[string]int64{},
+	}
+	if spans := s.options.Load().Spans; spans != nil {
+		c.Spans = spans.Counts()
 	}
 	for i, name := range resentNames {
 		c.Resent[name] = s.counts.resent[i].Load()

@@ -77,6 +77,8 @@ const (
 	fForwardedProto
 	fRequestID
 	fMaxTime
+	fTraceparent
+	fTracestate
 	fieldNames
 )
 
@@ -88,7 +90,7 @@ var knownFields = [fieldNames]string{
 	fContentEncoding: "content-encoding", fContentType: "content-type", fXWrite: "x-write", fAccessMode: "access-mode",
 	fAffinity: "neo4j-cluster-affinity", fLocation: "location", fForwardedFor: "x-forwarded-for",
 	fForwardedHost: "x-forwarded-host", fForwardedProto: "x-forwarded-proto", fRequestID: "x-request-id",
-	fMaxTime: "max-execution-time",
+	fMaxTime: "max-execution-time", fTraceparent: "traceparent", fTracestate: "tracestate",
 }
 
 const longestKnown = len("neo4j-cluster-affinity")

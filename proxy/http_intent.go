@@ -10,6 +10,7 @@ import (
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/otlp"
 	"github.com/boltgate/boltgate/querystats"
 	"github.com/boltgate/boltgate/routing"
 )
@@ -68,7 +69,9 @@ type httpUnit struct {
 	bytes      int64       // of the answer, so far; counted where limits have some
 	retryAfter int         // seconds, of a refusal; 0 means 1
 
-	line *accessLine // nil while the access log is off
+	line       *accessLine  // nil while the access log is off, and the unit has no spans
+	trace      otlp.Context // that its client named
+	traceState string       // of that; only where spans are sent
 
 	shapes  shapes // of its texts; none: it has none, or they were not looked at
 	queries *querystats.Table

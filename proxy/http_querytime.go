@@ -129,12 +129,14 @@ func (c *httpConn) endQuery(err error) {
 	texts := u.shapes.texts()
 	each, key := took/time.Duration(texts), uintptr(unsafe.Pointer(c))
 	c.srv.queries.AddSame(u.shapes.first.id, key, each, u.shapes.first.n, failed)
+	u.line.asked(spanQuery{at: u.intent.Now, id: u.shapes.first.id, took: each, failed: failed})
 	for _, r := range u.shapes.more {
 		c.srv.queries.AddSame(r.id, key, each, r.n, failed)
+		u.line.asked(spanQuery{at: u.intent.Now, id: r.id, took: each, failed: failed})
 	}
 	if limit := c.srv.options.Load().Slow; limit > 0 && took >= limit {
 		c.srv.writeSlow(SlowQuery{At: now, Text: c.slowText(texts), Took: took, Failed: failed, Session: c.id(), Frontend: w.set.Name,
-			Client: c.remote, Member: u.member, Database: u.intent.DB, Read: u.intent.Mode == routing.Read}, nil)
+			Client: c.remote, Member: u.member, Database: u.intent.DB, Read: u.intent.Mode == routing.Read, Trace: u.trace.ID()}, nil)
 	}
 	u.shapes = shapes{}
 }

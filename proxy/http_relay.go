@@ -41,7 +41,8 @@ func (c *httpConn) serve(ctx context.Context) error {
 	if done, err := c.serveLocally(ctx); done || err != nil {
 		return err
 	}
-	u.line = c.srv.accessLine(time.Now())
+	c.takeTrace()
+	u.line = c.srv.accessLine(time.Now(), u.trace, u.traceState)
 	if users := c.srv.users.Load(); users == nil {
 		c.gate = nil
 	} else if refused, err := c.admit(ctx, users); refused || err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/otlp"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -82,23 +83,25 @@ type Frontend struct {
 
 // Options are what all frontends share.
 type Options struct {
-	Hold         time.Duration // how long work waits for a leader; 0 means 20 s
-	MaxHeld      int           // how many units of work; 0 means 10,000
-	MaxHeldBytes int64         // and with how many bytes; 0 means 64 MiB
-	RetryBudget  float64       // second tries as a share of the work that a member gets; 0 means 0.2, less than 0 none at all; see budget.go
-	Replay       bool          // transactions whose member is lost are played again at another: replay.go
-	RequestLimit int           // of a request that opens a unit of work; 0 means 16 MiB
-	Remember     time.Duration // how long a verified login is not verified again
-	AuthInFlight int           // log-ons at members at once; 0 means 8
-	AskTimeout   time.Duration // for our own questions to members; 0 means 10 s
-	AccessLog    bool          // a line for each unit of work, see accesslog.go
-	Slow         time.Duration // a query that takes longer is logged, see slowlog.go; 0: none is
-	SlowData     bool          // with its text as it was sent, and its parameters
-	Learn        Learn         // roles from routing tables, where checks have no login
-	Users        []User        // gate users; none: members verify every login
-	Memory       int64         // of the process, in bytes: near it idle clients go, and new work is refused; 0: no limit
-	Limits       Limits        // of users and addresses
-	ParkEvery    time.Duration // how often idle sessions are looked at, see park.go; 0 means 1 s; New's counts
+	Hold         time.Duration  // how long work waits for a leader; 0 means 20 s
+	MaxHeld      int            // how many units of work; 0 means 10,000
+	MaxHeldBytes int64          // and with how many bytes; 0 means 64 MiB
+	RetryBudget  float64        // second tries as a share of the work that a member gets; 0 means 0.2, less than 0 none at all; see budget.go
+	Replay       bool           // transactions whose member is lost are played again at another: replay.go
+	RequestLimit int            // of a request that opens a unit of work; 0 means 16 MiB
+	Remember     time.Duration  // how long a verified login is not verified again
+	AuthInFlight int            // log-ons at members at once; 0 means 8
+	AskTimeout   time.Duration  // for our own questions to members; 0 means 10 s
+	AccessLog    bool           // a line for each unit of work, see accesslog.go
+	AccessShare  float64        // of units of work, from 0 to 1, that have a line; 0: all
+	Spans        *otlp.Exporter // nil or off: there are no spans, see spans.go
+	Slow         time.Duration  // a query that takes longer is logged, see slowlog.go; 0: none is
+	SlowData     bool           // with its text as it was sent, and its parameters
+	Learn        Learn          // roles from routing tables, where checks have no login
+	Users        []User         // gate users; none: members verify every login
+	Memory       int64          // of the process, in bytes: near it idle clients go, and new work is refused; 0: no limit
+	Limits       Limits         // of users and addresses
+	ParkEvery    time.Duration  // how often idle sessions are looked at, see park.go; 0 means 1 s; New's counts
 }
 
 func (o Options) withDefaults() Options {

@@ -90,6 +90,7 @@ func (s *boltSession) queryDone(failed bool) {
 	}
 	q.ended = time.Now()
 	took := q.ended.Sub(q.began)
+	s.unit.line.asked(spanQuery{q.began, q.id, q.rows, took, failed})
 	s.srv.queries.Add(q.id, uintptr(unsafe.Pointer(s)), took, q.rows, failed)
 	if limit := s.srv.options.Load().Slow; limit > 0 && took >= limit {
 		s.logSlow(took, failed)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/netio"
+	"github.com/boltgate/boltgate/otlp"
 	"github.com/boltgate/boltgate/pool"
 )
 
@@ -109,6 +110,9 @@ type busy struct {
 	admitted bool       // the opening request at the inbox's start was counted for its rates already
 	ahead    int        // bytes of requests that were read when bytes were counted last, and not yet dealt with
 	behind   int        // of the gate's own answers that were not sent then
+
+	trace      otlp.Context // that the client named for its last unit of work
+	traceState string       // of that; only where spans are sent
 
 	marksRoom [maxMarks]bolt.Position // of unit.intent.Marks
 	ownRoom   [maxMarks]ownMark       // of unit.own

@@ -39,6 +39,7 @@ type SlowQuery struct {
 	Member   string // "" when none had it
 	Database string
 	Read     bool
+	Trace    string // W3C trace id, in hexadecimal; "" without one
 }
 
 // slowLog is what the server keeps. The zero value is ready.
@@ -93,7 +94,7 @@ func (s *Server) Queries() *querystats.Table { return s.queries }
 func (s *boltSession) logSlow(took time.Duration, failed bool) {
 	q := &s.query
 	one := SlowQuery{At: q.ended, Text: s.srv.queries.Text(q.id), Took: took, Rows: q.rows, Failed: failed, Session: s.id, User: s.whoName(),
-		Frontend: s.front.settings.Load().Name, Client: s.remote, Database: s.unit.intent.DB, Read: s.unit.intent.Mode == routing.Read}
+		Frontend: s.front.settings.Load().Name, Client: s.remote, Database: s.unit.intent.DB, Read: s.unit.intent.Mode == routing.Read, Trace: s.trace.ID()}
 	if s.lease != nil {
 		one.Member = s.lease.Member.Name
 	}
@@ -129,6 +130,9 @@ func (s *Server) writeSlow(q SlowQuery, data []slog.Attr) {
 	attrs := []slog.Attr{slog.Duration("took", q.Took.Round(time.Microsecond)), slog.String("query", q.Text), slog.Uint64("rows", q.Rows), slog.String("end", end),
 		slog.String("access", access), slog.String("db", q.Database), slog.String("member", q.Member), slog.String("session", q.Session), slog.String("user", q.User),
 		slog.String("frontend", q.Frontend), slog.String("client", q.Client)}
+	if q.Trace != "" {
+		attrs = append(attrs, slog.String("trace", q.Trace))
+	}
 	if dropped > 0 {
 		attrs = append(attrs, slog.Int("unwritten", dropped))
 	}

@@ -72,7 +72,7 @@ type unit struct {
 	misplaced bool      // the FAILURE was that this is the wrong member
 	forwarded bool      // a pump sent requests beyond send: the unit cannot be sent again as a whole
 
-	line *accessLine // nil while the access log is off, and once it is written
+	line *accessLine // nil while the access log is off and the unit has no spans, and once it is written
 }
 
 func (u *unit) reset() {
@@ -93,6 +93,7 @@ type opening struct {
 	length int    // of all that was read, counted from the payload's start
 
 	bookmarks []byte // encoded, of whatever kind; nil: none given
+	metadata  []byte // tx_metadata, encoded, of whatever kind; nil: none given
 }
 
 func (s *boltSession) parseOpening(tag byte, payload []byte) (o opening, err error) {
@@ -127,6 +128,8 @@ func (s *boltSession) parseOpening(tag byte, payload []byte) (o opening, err err
 			o.limit = e.Int()
 		case string(key) == "bookmarks" && e.Kind() != packstream.KindNull:
 			o.bookmarks = e.Raw()
+		case string(key) == "tx_metadata":
+			o.metadata = e.Raw()
 		default:
 			e.Skip()
 		}
@@ -145,6 +148,7 @@ func (s *boltSession) begin(ctx context.Context, tag byte) error {
 	if err != nil {
 		return s.violation(err)
 	}
+	s.takeTrace(o.metadata)
 	readOnly := s.restricted()
 	if readOnly {
 		if why := s.refusesOpening(tag, payload, o); why != "" {

@@ -22,6 +22,7 @@ import (
 	"github.com/boltgate/boltgate/configs"
 	"github.com/boltgate/boltgate/discovery"
 	"github.com/boltgate/boltgate/health"
+	"github.com/boltgate/boltgate/otlp"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/proxy"
 )
@@ -82,6 +83,7 @@ type daemon struct {
 	monitor  *health.Monitor
 	pools    *pool.Set
 	server   *proxy.Server
+	spans    *otlp.Exporter
 	line     line
 	control  control
 	dial     func(ctx context.Context, network, address string) (net.Conn, error) // to members; nil as cfg says
@@ -112,6 +114,7 @@ func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.C
 	err = d.followUntil(ctx, hangups)
 	close(d.control.over)
 	err = errors.Join(err, d.shutdown(ctx))
+	d.spans.Close()
 	d.control.server.Close()
 	stopChecks()
 	running.Wait()
@@ -131,7 +134,8 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	d.members.set(merge(membersOf(cfg), nil), nil, time.Now())
 	d.monitor = health.New(healthOptions(cfg, d.members, nil, tls), d.current, log.Logger)
 	d.pools = pool.NewSet(poolOptions(cfg, tls), log.Logger)
-	d.server = proxy.New(proxyOptions(cfg), d.current, d.pools, log.Logger)
+	d.spans = otlp.New(versionText(), log.Logger)
+	d.server = proxy.New(d.serverOptions(cfg), d.current, d.pools, log.Logger)
 	d.server.Listen = d.line.listeners.Listen
 	err = d.line.inherit(d.server)
 	var fronts []*proxy.Frontend
@@ -139,7 +143,7 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 		fronts, err = frontends(cfg)
 	}
 	if err == nil {
-		err = d.server.Apply(proxyOptions(cfg), fronts)
+		err = d.server.Apply(d.serverOptions(cfg), fronts)
 	}
 	if err == nil {
 		err = d.openControl(cfg)
@@ -150,6 +154,7 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	d.cfg = cfg
 	d.tlsFiles.inForce(cfg)
 	limitCollector(cfg)
+	d.spans.Apply(cfg.Log.OTLP)
 	return d, nil
 }
 
@@ -228,7 +233,7 @@ func (d *daemon) reload() error {
 	if err := d.applyControl(cfg); err != nil {
 		return err
 	}
-	if err := d.server.Apply(proxyOptions(cfg), fronts); err != nil {
+	if err := d.server.Apply(d.serverOptions(cfg), fronts); err != nil {
 		return errors.Join(err, d.applyControl(before))
 	}
 	d.cfg, d.tls = cfg, tls
@@ -239,6 +244,7 @@ func (d *daemon) reload() error {
 	d.pools.Apply(poolOptions(cfg, tls))
 	d.setMembers()
 	d.log.apply(cfg.Log)
+	d.spans.Apply(cfg.Log.OTLP)
 	d.log.Info("configuration reloaded", "changed", strings.Join(configs.Diff(before, cfg), " "))
 	if cfg.Log.Format != before.Log.Format {
 		d.log.Warn("log.format changes at the next start", "from", before.Log.Format, "to", cfg.Log.Format)

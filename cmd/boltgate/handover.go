@@ -255,7 +255,7 @@ func (d *daemon) resume(cause error) {
 	}
 	fronts, err := frontends(d.cfg)
 	if err == nil {
-		err = d.server.Apply(proxyOptions(d.cfg), fronts)
+		err = d.server.Apply(d.serverOptions(d.cfg), fronts)
 	}
 	if err == nil {
 		err = d.applyControl(d.cfg)

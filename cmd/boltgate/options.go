@@ -74,12 +74,20 @@ func poolOptions(cfg *configs.Config, tls *tls.Config) pool.Options {
 	}
 }
 
+// serverOptions are proxyOptions with what this process has for them.
+func (d *daemon) serverOptions(cfg *configs.Config) proxy.Options {
+	o := proxyOptions(cfg)
+	o.Spans = d.spans
+	return o
+}
+
 func proxyOptions(cfg *configs.Config) proxy.Options {
+	lines, share, _ := cfg.Log.AccessLines() // configs checked it
 	return proxy.Options{
 		Hold: atOnce(cfg.Failover.Hold), MaxHeld: cfg.Failover.MaxHeld, MaxHeldBytes: int64(cfg.Failover.MaxHeldBytes),
 		RetryBudget: orNone(cfg.Failover.RetryBudget), Replay: cfg.Failover.Replay,
 		RequestLimit: int(cfg.Limits.Request), Remember: cfg.Auth.Remember, AuthInFlight: cfg.Auth.MaxInFlight, Users: gateUsers(cfg), Limits: limitsOf(cfg), Memory: memoryLimit(cfg),
-		AccessLog: cfg.Log.Access == "on", Slow: cfg.Log.Slow, SlowData: cfg.Log.SlowData == "on",
+		AccessLog: lines, AccessShare: share, Slow: cfg.Log.Slow, SlowData: cfg.Log.SlowData == "on",
 		Learn: proxy.Learn{Every: cfg.Cluster.Check.Interval, Fast: cfg.Cluster.Check.FastInterval, Timeout: cfg.Cluster.Check.Timeout},
 	}
 }

@@ -142,7 +142,7 @@ func (d *daemon) renewTLS() {
 		err = d.applyControl(d.cfg)
 	}
 	if err == nil {
-		err = d.server.Apply(proxyOptions(d.cfg), fronts)
+		err = d.server.Apply(d.serverOptions(d.cfg), fronts)
 	}
 	if err != nil {
 		d.tlsFiles.failed = sum
