@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,14 +113,18 @@ func (a *account) stalls(ops []op, from, to time.Time) {
 	}
 }
 
-// replicationFailure is what a leader of too few members says at a commit, also when it may have been replicated. The gate passes it on.
-const replicationFailure = "Neo.TransientError.Cluster.ReplicationFailure"
+// What the gate passes on although it leaves a write in doubt: a leader of too few members says the first at a commit, also when it may have been
+// replicated, and a HA master that was thawed the second, when it finds that another leads.
+const (
+	replicationFailure = "Neo.TransientError.Cluster.ReplicationFailure"
+	unknownError       = "Neo.DatabaseError.General.UnknownError"
+)
 
 // inDoubt tells whether a write's failure leaves open whether it was done: the gate or the member says so, and a driver whose connection broke
 // has to assume it.
 func inDoubt(err error) bool {
 	if failure, ok := errors.AsType[*neo4j.Neo4jError](err); ok {
-		return failure.Code == bolt.CodeCommitFailed || failure.Code == replicationFailure
+		return failure.Code == bolt.CodeCommitFailed || failure.Code == replicationFailure || failure.Code == unknownError && strings.Contains(failure.Msg, "lock session on master")
 	}
 	return neo4j.IsConnectivityError(err)
 }

@@ -108,6 +108,7 @@ func layNetwork(t *testing.T, n int) *network {
 		ip(t, "-n %s link set lo up", name)
 		for _, side := range []string{front, back} {
 			ip(t, "link add %s-%s master %s type veth peer name %s netns %s", name, side, side, side, name)
+			t.Cleanup(func() { ip(t, "link del %s-%s", name, side) }) // the name space may take its time to go, with all that is in it
 			ip(t, "-n %s addr add %s%d/24 dev %s", name, subnets[side], i+1, side)
 			ip(t, "-n %s link set %s up", name, side)
 			ip(t, "link set %s-%s up", name, side)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/neo4j/neo4j-go-driver/v5/neo4j"
@@ -35,8 +36,12 @@ var (
 	lateWorkers = []crew{{lateWrite, 2}}
 )
 
-// pause is between two operations of a worker.
-const pause = 5 * time.Millisecond
+// pause is between two operations of a worker; mendPause while members are started again, which on two cores would take several times as long beside a
+// workload at full speed.
+const (
+	pause     = 5 * time.Millisecond
+	mendPause = 100 * time.Millisecond
+)
 
 // op is one operation and what came of it.
 type op struct {
@@ -57,6 +62,7 @@ type workload struct {
 	run    string // marks what is written
 	stop   chan struct{}
 	wait   sync.WaitGroup
+	eased  atomic.Bool // mendPause counts
 
 	mu    sync.Mutex
 	ops   []op    // guarded by mu
@@ -95,10 +101,14 @@ func (w *workload) end() []op {
 
 func (w *workload) work(k kind, name string) {
 	for n := 0; ; n++ {
+		between := pause
+		if w.eased.Load() {
+			between = mendPause
+		}
 		select {
 		case <-w.stop:
 			return
-		case <-time.After(pause):
+		case <-time.After(between):
 		}
 		o := op{kind: k, worker: name, begun: time.Now()}
 		switch k {
