@@ -33,13 +33,13 @@ var errOtherFields = errors.New("proxy: a read that was sent again has other fie
 // awaitsPull keeps a read whose RUN was answered, for its client has not asked for records yet.
 func (s *boltSession) awaitsPull(o owed, metadata []byte) bool {
 	u := &s.unit
-	if o.tag != bolt.TagRun || u.explicit || len(u.raw) == 0 || len(u.raw) > maxTold || s.pinnedTo == s.lease || !s.isRead() {
+	if o.tag != bolt.TagRun || u.explicit || len(u.raw) == 0 || len(u.raw) > maxTold || s.pinnedTo == s.lease {
 		return false
 	}
 	s.lockOwed()
 	last := s.owed.empty()
 	s.unlockOwed()
-	if !last {
+	if !last || !s.isRead() { // what its text says is asked last: most clients have sent the PULL already
 		return false
 	}
 	s.retained = append(s.retained[:0], u.raw...)
