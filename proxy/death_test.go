@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -270,4 +272,39 @@ func TestAReplayAtAnyByte(t *testing.T) {
 			})
 		})
 	}
+}
+
+// refuses is a connection that breaks as a COMMIT is written, of which nothing leaves.
+type refuses struct{ net.Conn }
+
+func (r refuses) Write(p []byte) (int, error) {
+	if bytes.HasSuffix(p, commitTx(bolt.V5_8)[0]) {
+		r.Close()
+		return 0, io.ErrClosedPipe
+	}
+	return r.Conn.Write(p)
+}
+
+// TestACOMMITThatAPumpCouldNotSendIsNotInDoubt: the client sent it while the member was at work on what came before.
+func TestACOMMITThatAPumpCouldNotSendIsNotInDoubt(t *testing.T) {
+	o := gateOptions{standin: standin.Options{Seed: 1}}
+	o.pool.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := o.network.DialFrom(ctx, "gate", address)
+		return refuses{conn}, err
+	}
+	synctest.Test(t, func(t *testing.T) {
+		o.network = memnet.New(1)
+		g := startGate(t, o)
+		w := g.logged(bolt.V5_8)
+		w.ask(beginTx(w.v, nil)...)
+		w.send(run(w.v, aWrite, m{"mark": "gone", "delay": "1s"}, nil), pull(w.v))
+		time.Sleep(100 * time.Millisecond)
+		w.send(commitTx(w.v)...)
+		if got := show(w.answers(3)); got != "FAILURE("+bolt.CodeLeaderSwitch+") IGNORED IGNORED" {
+			t.Errorf("told %s", got)
+		}
+		if n := g.server.Counts().InDoubt; n != 0 || len(g.marks()) != 0 {
+			t.Errorf("%d in doubt; committed: %v", n, g.marks())
+		}
+	})
 }

@@ -171,6 +171,11 @@ func TestTheNewestBookmarkIsNoOlderThanWhatWentThroughTheGate(t *testing.T) {
 	if b, _ = g.server.newest.of(t.Context(), question{db: "neo4j"}, oldAnswer{bolt.Position{DB: seen.db, Tx: 1}}); b.list[0].Tx != 1 {
 		t.Errorf("reads have to see transaction %d, of a member that was down since", b.list[0].Tx)
 	}
+	g.kill(status.Name)
+	g.await(func(v *cluster.View) bool { return !v.Member(status.Name).Up })
+	if b, _ = g.server.newest.of(t.Context(), question{db: "neo4j"}, oldAnswer{bolt.Position{DB: seen.db, Tx: 1}}); b.list[0].Tx != want {
+		t.Errorf("reads have to see transaction %d; a member that is down gave out %d", b.list[0].Tx, want)
+	}
 	other := bolt.Position{DB: [16]byte{9}, Tx: 5}
 	if b, _ := g.server.newest.of(t.Context(), question{db: "other"}, oldAnswer{other}); b.list[0] != other {
 		t.Errorf("of a database that the gate knows nothing of: %v", b.list)

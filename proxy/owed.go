@@ -69,6 +69,13 @@ func (q *owedQueue) keepFrom(whole int) {
 	}
 }
 
+// keepLast notes that the newest request did not leave to its end.
+func (q *owedQueue) keepLast() {
+	if !q.empty() {
+		q.list[len(q.list)-1].kept = true
+	}
+}
+
 // rewind makes all due once more, for the requests are sent again.
 func (q *owedQueue) rewind() {
 	q.next = 0

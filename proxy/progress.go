@@ -99,6 +99,9 @@ func (p *memberProgress) at(db [16]byte) *reached {
 // has tells whether the member is known to have all of these transactions. What was known before it went down and came up is
 // forgotten: its store may be another one.
 func (p *progress) has(s *cluster.Status, marks []bolt.Position) bool {
+	if !s.Up {
+		return false
+	}
 	known := p.of(s.Member)
 	if since := s.Since.UnixNano(); known.since.Load() != since {
 		known.mu.Lock()
@@ -117,12 +120,12 @@ func (p *progress) has(s *cluster.Status, marks []bolt.Position) bool {
 	return true
 }
 
-// highest is the newest transaction of the database that any member is known to have from its answers, as far as it has not been down
-// since; 0: none.
+// highest is the newest transaction of the database that any member is known to have from its answers, one that is down included, but not one that
+// has come back since, for its store may be another one; 0: none.
 func (p *progress) highest(db [16]byte) (tx int64) {
 	for _, s := range p.current.View().Members {
 		known := p.of(s.Member)
-		if since := known.since.Load(); since != 0 && since != s.Since.UnixNano() {
+		if since := known.since.Load(); s.Up && since != 0 && since != s.Since.UnixNano() {
 			continue
 		}
 		if r := known.at(db); r != nil {

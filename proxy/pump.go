@@ -220,6 +220,9 @@ func (p *pump) passOn() error {
 			p.dead = err != nil
 			s.mu.Lock()
 			p.moved++
+			if p.dead {
+				s.owed.keepLast()
+			}
 			s.mu.Unlock()
 		}
 		if whole {

@@ -238,7 +238,7 @@ func (c *checker) inScope(w, r *attempt) bool {
 	case proxy.CausalitySession:
 		return w.session == r.session
 	case proxy.CausalityCluster:
-		return w.gate == r.gate || c.calm(r)
+		return w.gate == r.gate && !(r.web && c.plan.noBookmarks()) || c.calm(r) // without bookmarks over HTTP it asks who leads, as far as it knows
 	}
 	return false
 }
