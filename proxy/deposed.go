@@ -6,6 +6,7 @@ import (
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cypher"
+	"github.com/boltgate/boltgate/routing"
 )
 
 // This file owns the wait for a commit at a leader that is replaced. One that is cut off from the other members, but not from the gate, passes its
@@ -42,4 +43,42 @@ func (s *boltSession) deposed(now time.Time) bool {
 		u.deposedAt = now
 	}
 	return now.Sub(u.deposedAt) >= deposedTime
+}
+
+// lookDeposed is asked by the look-out; it ends a request's wait for a commit at a leader that is replaced.
+func (c *httpConn) lookDeposed(now time.Time) {
+	w := &c.wait
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lease == nil || w.left || w.silent || w.waits != w.seen || !c.onlyCommits() { // run waits meanwhile: what it owns stays as it is
+		return
+	}
+	v, in := c.srv.current.View(), c.w.unit.intent
+	leader := v.Leader(in.DB)
+	moved := leader != nil && c.front.router().Moved(v, in, w.lease.Member)
+	w.led = w.led || leader != nil && !moved
+	switch {
+	case !moved || c.w.path.kind == routeInside && !w.led: // a transaction that reads is anywhere
+		w.deposedAt = time.Time{}
+	case w.deposedAt.IsZero():
+		w.deposedAt = now
+	case now.Sub(w.deposedAt) >= deposedTime:
+		w.silent = true // nothing that is of use comes any more
+		w.lease.Link.SetDeadline(longAgo)
+	}
+}
+
+// onlyCommits tells whether the request is a commit, or statements that commit with it and write by their texts.
+func (c *httpConn) onlyCommits() bool {
+	w := c.w
+	u := &w.unit
+	switch {
+	case u.intent.Mode != routing.Write || u.safe || !u.held:
+		return false
+	case w.path.kind == routeInside:
+		return w.path.commit
+	case w.path.kind != routeStatements:
+		return false
+	}
+	return u.texts.known && !u.texts.read && u.texts.open > 0
 }

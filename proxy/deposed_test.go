@@ -1,7 +1,11 @@
 package proxy
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -72,4 +76,52 @@ func TestALeaderThatStaysEndsItsCommit(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 	})
+}
+
+// TestACommitOverHTTPAtAReplacedLeaderIsInDoubt is the same over HTTP.
+func TestACommitOverHTTPAtAReplacedLeaderIsInDoubt(t *testing.T) {
+	const long = 10 * time.Second
+	body := func(text string, params m) string {
+		b, err := json.Marshal(m{"statements": []m{{"statement": text, "parameters": params}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for _, c := range []struct {
+		name         string
+		before, asks string // bodies: of a transaction's begin, of the request
+		path         string
+		ended        bool
+	}{
+		{name: "statements that write", path: "/db/neo4j/tx/commit", asks: body(aWrite, taking(long)), ended: true},
+		{name: "a commit", before: body(aWrite, m{"delay": long.String(), "delay_at": "commit"}), path: "/commit", asks: body(aWrite, nil), ended: true},
+		{name: "a statement in a transaction", before: body(aWrite, nil), asks: body(aWrite, taking(long))},
+		{name: "statements that read, declared to write", path: "/db/neo4j/tx/commit", asks: body(oneRow, taking(long))},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, gateOptions{standin: standin.Options{Seed: 1}}, func(t *testing.T, g *gate) {
+				g.kept = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return g.network.Dial(ctx, network, g.address)
+				}}}
+				path := c.path
+				if c.before != "" {
+					path = g.web("POST", "/db/neo4j/tx", c.before, "Access-Mode", "WRITE").header.Get("Location") + c.path
+				}
+				answered := make(chan webAnswer)
+				go func() { answered <- g.web("POST", path, c.asks, "Access-Mode", "WRITE") }()
+				time.Sleep(time.Second)
+				g.anotherLeads()
+				known := time.Now()
+				a := <-answered
+				took := time.Since(known)
+				if doubt := a.status == 502 && strings.Contains(a.raw, bolt.CodeCommitFailed); doubt != c.ended {
+					t.Errorf("got %v after %v", a, took)
+				}
+				if soon := took <= deposedTime+2*leftLook; soon != c.ended || took < deposedTime {
+					t.Errorf("answered %v after another led: %v", took, a)
+				}
+			})
+		})
+	}
 }

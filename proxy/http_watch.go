@@ -63,6 +63,7 @@ func (h *httpShared) lookOut(ended <-chan struct{}) {
 		}
 		for c := range h.conns {
 			c.wait.look(c.link)
+			c.lookDeposed(time.Now())
 		}
 		h.mu.Unlock()
 	}
@@ -87,6 +88,9 @@ type memberWait struct {
 	halfAt  time.Time   // guarded by mu: when the client was seen to have closed its sending side; zero while it has not
 	unmoved bool        // guarded by mu: nothing was sent to it since
 	heardAt time.Time   // guarded by mu: when more of an answer that has begun came last
+
+	led       bool      // guarded by mu: the member was seen to lead while it was waited for
+	deposedAt time.Time // guarded by mu: since when another member leads, while a commit is waited for; zero: none does
 }
 
 // answerStage is how far a request's answer has come.
@@ -118,6 +122,7 @@ func (w *memberWait) begin(l *pool.Lease, cancel context.CancelCauseFunc, stage 
 	w.mu.Lock()
 	w.waits++
 	w.lease, w.cancel, w.left, w.stage = l, cancel, false, stage
+	w.led, w.deposedAt = false, time.Time{}
 	if stage == answerBegun { // what came before was sent on since
 		w.unmoved, w.heardAt = false, time.Now()
 	}
