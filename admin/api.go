@@ -28,8 +28,13 @@ func (s *Server) routes() http.Handler {
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		s.fail(w, http.StatusNotFound, "there is nothing at this path")
 	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, http.StatusMethodNotAllowed, r.Method+" is not for this path")
+	r.MethodNotAllowed(func(w http.ResponseWriter, asked *http.Request) {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+			if r.Match(chi.NewRouteContext(), method, asked.URL.Path) {
+				w.Header().Add("Allow", method)
+			}
+		}
+		s.fail(w, http.StatusMethodNotAllowed, asked.Method+" is not for this path")
 	})
 	s.addProbes(r)
 	r.Group(func(r chi.Router) {
@@ -128,7 +133,26 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, v any) bool {
 		s.fail(w, http.StatusBadRequest, "the body: something follows the JSON")
 		return false
 	}
+	if key := nullIn(text); key != "" { // which the decoder takes for nothing said
+		s.fail(w, http.StatusBadRequest, "the body: "+key+" is null")
+		return false
+	}
 	return true
+}
+
+// nullIn is what is null in a JSON object, or in its place; "" when nothing is.
+func nullIn(text []byte) string {
+	var all map[string]any
+	json.Unmarshal(text, &all) //nolint:errcheck // it was read before
+	if all == nil {
+		return "all of it"
+	}
+	for key, v := range all {
+		if v == nil {
+			return key
+		}
+	}
+	return ""
 }
 
 // audit logs what somebody did, or tried to.

@@ -33,10 +33,10 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 func (s *Server) sinceOf(w http.ResponseWriter, r *http.Request) (uint64, bool) {
 	text := r.Header.Get("Last-Event-ID")
 	if text == "" {
+		if !r.URL.Query().Has("since") {
+			return 0, true
+		}
 		text = r.URL.Query().Get("since")
-	}
-	if text == "" {
-		return 0, true
 	}
 	since, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {

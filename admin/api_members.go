@@ -143,17 +143,20 @@ func (s *Server) postCondition(w http.ResponseWriter, r *http.Request) {
 const maxWeight = 256
 
 func (s *Server) postWeight(w http.ResponseWriter, r *http.Request) {
-	var order WeightOrder
+	var order struct {
+		Weight float64 `json:"weight"` // JSON knows one kind of number: 1.0 is 1
+	}
 	if !s.body(w, r, &order) {
 		return
 	}
-	if order.Weight < 1 || order.Weight > maxWeight {
-		s.fail(w, http.StatusBadRequest, "weight is a number from 1 to 256; drain takes all new work away")
+	weight := int(order.Weight)
+	if float64(weight) != order.Weight || weight < 1 || weight > maxWeight {
+		s.fail(w, http.StatusBadRequest, "weight is a whole number from 1 to 256; drain takes all new work away")
 		return
 	}
 	name := chi.URLParam(r, "name")
-	err := s.world.Control.SetWeight(r.Context(), name, order.Weight)
-	s.audit(r, "weight", err, "member", name, "weight", order.Weight)
+	err := s.world.Control.SetWeight(r.Context(), name, weight)
+	s.audit(r, "weight", err, "member", name, "weight", weight)
 	if err != nil {
 		s.refuse(w, err)
 		return

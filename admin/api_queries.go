@@ -19,11 +19,10 @@ const (
 
 // limitOf reads the parameter limit, or answers that it is wrong.
 func (s *Server) limitOf(w http.ResponseWriter, r *http.Request, usual, most int) (limit int, ok bool) {
-	text := r.URL.Query().Get("limit")
-	if text == "" {
+	if !r.URL.Query().Has("limit") {
 		return usual, true
 	}
-	n, err := strconv.Atoi(text)
+	n, err := strconv.Atoi(r.URL.Query().Get("limit"))
 	if err != nil || n < 1 || n > most {
 		s.fail(w, http.StatusBadRequest, "limit is a number from 1 to "+strconv.Itoa(most))
 		return 0, false

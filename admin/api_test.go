@@ -96,7 +96,7 @@ func TestOrders(t *testing.T) {
 	w.want(200, `"name": "a"`, "POST", "/api/v1/members/a/drain", "")
 	w.want(200, `"name": "a"`, "POST", "/api/v1/members/a/maint", `{"force": true}`)
 	w.want(200, `"name": "a"`, "POST", "/api/v1/members/a/ready", `{}`)
-	w.want(200, `"name": "a"`, "POST", "/api/v1/members/a/weight", `{"weight": 3}`)
+	w.want(200, `"name": "a"`, "POST", "/api/v1/members/a/weight", `{"weight": 3.0}`)
 	w.want(200, `"version": "test"`, "POST", "/api/v1/reload", "")
 	w.want(200, `"failover.hold: 20s -\u003e 10s"`, "GET", "/api/v1/reload", "")
 	if want := []string{"drain a", "maint a forced", "ready a", "weight a", "reload", "preview"}; !slices.Equal(w.control.asked, want) {
@@ -111,6 +111,16 @@ func TestOrders(t *testing.T) {
 	w.want(415, "application/json", "POST", "/api/v1/members/a/drain", `force=true`, "Content-Type: application/x-www-form-urlencoded")
 	w.want(413, "at most", "POST", "/api/v1/members/a/drain", strings.Repeat(" ", maxBody+1))
 	w.want(405, "not for this path", "GET", "/api/v1/members/a/drain", "")
+	w.want(400, "all of it is null", "POST", "/api/v1/members/a/ready", "null")
+	w.want(400, "force is null", "POST", "/api/v1/members/a/ready", `{"force": null}`)
+	for _, path := range []string{"sessions?limit=", "queries/top?limit=", "history?after=", "events?since="} {
+		w.want(400, "number", "GET", "/api/v1/"+path, "")
+	}
+	for path, want := range map[string]string{"/api/v1/members/a/drain": "POST", "/api/v1/status": "GET", "/api/v1/reload": "GET POST", "/api/v1/sessions/x": "DELETE"} {
+		if got := strings.Join(w.do("PATCH", path, "").Header().Values("Allow"), " "); got != want {
+			t.Errorf("PATCH %s: Allow is %q; want %q", path, got, want)
+		}
+	}
 	w.want(404, "nothing at this path", "POST", "/api/v1/members/a/explode", "")
 	if w.control.asked != nil {
 		t.Errorf("bad orders were carried out: %q", w.control.asked)

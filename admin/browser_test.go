@@ -1,12 +1,8 @@
 package admin
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,92 +13,18 @@ import (
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/proxy"
+	"github.com/boltgate/boltgate/test/chrome"
 )
 
 // This file holds the page to what a person sees and clicks, in a real browser. With BOLTGATE_SCREENSHOTS=DIR it also writes the pictures that the
 // documentation shows. It needs Chromium: without it is skipped, but not in CI.
-
-// browser starts Chromium, whose tab ends with the test.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		const why = "SKIPPED, the page was not looked at: there is no Chromium (Debian: apt-get install chromium)"
-		if os.Getenv("CI") != "" {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Flag("disable-dev-shm-usage", true),
-		chromedp.Flag("force-color-profile", "srgb"), chromedp.WSURLReadTimeout(time.Minute))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// do runs actions in the browser.
-func do(t *testing.T, ctx context.Context, what string, actions ...chromedp.Action) {
-	t.Helper()
-	if err := chromedp.Run(ctx, actions...); err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
-}
-
-// eval is what a script in the page says.
-func eval[T any](t *testing.T, ctx context.Context, script string) (v T) {
-	t.Helper()
-	do(t, ctx, script, chromedp.Evaluate(script, &v))
-	return v
-}
-
-// until waits until a script in the page says true.
-func until(t *testing.T, ctx context.Context, script string) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !eval[bool](t, ctx, script); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never true: %s; the page says: %.3000s", script, eval[string](t, ctx, "document.body.innerText"))
-		}
-	}
-}
-
-// screenshot writes a picture of all of the page where that is asked for.
-func screenshot(t *testing.T, ctx context.Context, name string) {
-	t.Helper()
-	dir := os.Getenv("BOLTGATE_SCREENSHOTS")
-	if dir == "" {
-		return
-	}
-	var png []byte
-	do(t, ctx, name, chromedp.FullScreenshot(&png, 100))
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func view(width, height int64, dark bool) chromedp.Action {
-	scheme := "light"
-	if dark {
-		scheme = "dark"
-	}
-	return chromedp.Tasks{chromedp.EmulateViewport(width, height), emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}})}
-}
 
 // shop is a world as an operator of a shop may find it: four members, an election forty minutes ago, traffic, a member that was in maint.
 func shop(t *testing.T, o Options) *testWorld {
 	o.Bind = "127.0.0.1:0"
 	w := newTestWorld(t, o)
 	w.gate.fronts = map[string]proxy.FrontendStats{"main": {Name: "main", Bind: []string{":7687"}, Open: 184, Working: 9, Max: 10000, Accepted: 5120, Reads: [2]uint64{4_203_441, 188_020},
-		Writes: [2]uint64{893_221, 2044}, Failures: map[string]uint64{"Neo.TransientError.Transaction.LeaderSwitch": 12}}}
+		Writes: [2]uint64{893_221, 2044}, In: 1_650_412_880, Out: 10_120_333_120, Failures: map[string]uint64{"Neo.TransientError.Transaction.LeaderSwitch": 12}}}
 	w.gate.stats = map[string]pool.Stats{"s1": {Open: 40, Idle: 33, InFlight: 3}, "s2": {Open: 44, Idle: 38, InFlight: 5}, "s3": {Open: 41, Idle: 40, InFlight: 1}, "r1": {Open: 12, Idle: 10, InFlight: 2}}
 	w.gate.counts = new(proxy.Counts)
 	w.shopRoles("s2", "s2")
@@ -196,6 +118,7 @@ func (w *testWorld) shopHour() {
 			for b, part := range []float64{0.2, 0.3, 0.25, 0.12, 0.06, 0.04, 0.02, 0.007, 0.003} {
 				n := share * 5 * day * part * (0.8 + 0.4*dice.Float64())
 				c.Reads[pool.Bolt].Buckets[b+1] += uint64(n)
+				c.In, c.Out = c.In+uint64(310*n), c.Out+uint64(1900*n)
 			}
 			w.gate.counters[m] = c
 		}
@@ -225,78 +148,78 @@ func (w *testWorld) shopGoesOn() {
 func (w *testWorld) url(path string) string { return "http://" + w.Address().String() + path }
 
 func TestABrowserLogsInAndSeesChangesLive(t *testing.T) {
-	ctx := browser(t)
+	ctx := chrome.Start(t)
 	w := shop(t, withLogins(t))
-	do(t, ctx, "the login page", view(1440, 900, false), chromedp.Navigate(w.url("/")), chromedp.WaitVisible(`input[name=user]`))
-	screenshot(t, ctx, "login")
-	do(t, ctx, "a wrong password", chromedp.SendKeys(`input[name=user]`, "ada"), chromedp.SendKeys(`input[name=password]`, "wrong\r"), chromedp.WaitVisible(`.refused`))
-	do(t, ctx, "the login", chromedp.SendKeys(`input[name=user]`, "ada"), chromedp.SendKeys(`input[name=password]`, "lovelace\r"), chromedp.WaitVisible(`#members`))
-	until(t, ctx, `document.querySelector("#live-state").textContent === "live"`)
+	chrome.Do(t, ctx, "the login page", chrome.View(1440, 900, false), chromedp.Navigate(w.url("/")), chromedp.WaitVisible(`input[name=user]`))
+	chrome.Screenshot(t, ctx, "login")
+	chrome.Do(t, ctx, "a wrong password", chromedp.SendKeys(`input[name=user]`, "ada"), chromedp.SendKeys(`input[name=password]`, "wrong\r"), chromedp.WaitVisible(`.refused`))
+	chrome.Do(t, ctx, "the login", chromedp.SendKeys(`input[name=user]`, "ada"), chromedp.SendKeys(`input[name=password]`, "lovelace\r"), chromedp.WaitVisible(`#members`))
+	chrome.Until(t, ctx, `document.querySelector("#live-state").textContent === "live"`)
 	leader := func(name string) string {
 		return fmt.Sprintf(`[...document.querySelectorAll("#members tbody tr")].some(r => r.querySelector("b").textContent === %q && r.querySelector(".role.leader"))`, name)
 	}
-	until(t, ctx, leader("s2")+` && !`+leader("s3"))
+	chrome.Until(t, ctx, leader("s2")+` && !`+leader("s3"))
 	w.shopRoles("s3", "s3")
-	until(t, ctx, leader("s3")+` && !`+leader("s2"))
-	if text := eval[string](t, ctx, "document.body.innerText"); !strings.Contains(text, "ada, operator") {
+	chrome.Until(t, ctx, leader("s3")+` && !`+leader("s2"))
+	if text := chrome.Eval[string](t, ctx, "document.body.innerText"); !strings.Contains(text, "ada, operator") {
 		t.Error("the page does not say who looks")
 	}
 }
 
 func TestABrowserDrawsTheHour(t *testing.T) {
-	ctx := browser(t)
+	ctx := chrome.Start(t)
 	w := shop(t, Options{})
-	do(t, ctx, "the page", view(1440, 900, false), chromedp.Navigate(w.url("/")), chromedp.WaitVisible(`#plots canvas`))
-	until(t, ctx, `document.querySelectorAll("#plots canvas").length === 4`)
+	chrome.Do(t, ctx, "the page", chrome.View(1440, 900, false), chromedp.Navigate(w.url("/")), chromedp.WaitVisible(`#plots canvas`))
+	chrome.Until(t, ctx, `document.querySelectorAll("#plots canvas").length === 4`)
 	// drawn: every plot has pixels of many colours
 	painted := `[...document.querySelectorAll("#plots canvas")].map(c => new Set(new Uint32Array(c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer)).size)`
-	until(t, ctx, painted+`.every(n => n > 10)`)
-	if note := eval[string](t, ctx, `document.querySelector("#plots-note").textContent`); !strings.HasPrefix(note, "1 election") {
+	chrome.Until(t, ctx, painted+`.every(n => n > 10)`)
+	if note := chrome.Eval[string](t, ctx, `document.querySelector("#plots-note").textContent`); !strings.HasPrefix(note, "1 election") {
 		t.Errorf("the plots say %q", note)
 	}
-	if wrong := eval[[]string](t, ctx, `performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith(location.origin))`); len(wrong) > 0 {
+	if wrong := chrome.Eval[[]string](t, ctx, `performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith(location.origin))`); len(wrong) > 0 {
 		t.Errorf("the page asked elsewhere: %q", wrong)
 	}
-	until(t, ctx, `document.querySelector("#live-state").textContent === "live"`)
-	until(t, ctx, `Number(document.querySelector("#members td[data-label='Units/s']").textContent) > 0`)
-	screenshot(t, ctx, "page-light")
-	do(t, ctx, "dark", view(1440, 900, true))
-	until(t, ctx, `document.querySelectorAll("#plots canvas").length === 4`)
-	screenshot(t, ctx, "page-dark")
+	chrome.Until(t, ctx, `document.querySelector("#live-state").textContent === "live"`)
+	chrome.Until(t, ctx, `Number(document.querySelector("#members td[data-label='Units/s']").textContent) > 0`)
+	chrome.Screenshot(t, ctx, "page-light")
+	chrome.Do(t, ctx, "dark", chrome.View(1440, 900, true))
+	chrome.Until(t, ctx, `document.querySelectorAll("#plots canvas").length === 4`)
+	chrome.Screenshot(t, ctx, "page-dark")
 }
 
 func TestABrowserOnAPhoneShowsAllWithoutScrollingAside(t *testing.T) {
-	ctx := browser(t)
+	ctx := chrome.Start(t)
 	w := shop(t, Options{})
-	do(t, ctx, "the page", view(390, 844, false), chromedp.Navigate(w.url("/")), chromedp.WaitVisible(`#plots canvas`))
-	until(t, ctx, `document.querySelectorAll("#plots canvas").length === 4`)
-	if wide := eval[[]string](t, ctx, `[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest("svg, .u-wrap")).map(e => e.outerHTML.slice(0, 80))`); len(wide) > 0 {
+	chrome.Do(t, ctx, "the page", chrome.View(390, 844, false), chromedp.Navigate(w.url("/")), chromedp.WaitVisible(`#plots canvas`))
+	chrome.Until(t, ctx, `document.querySelectorAll("#plots canvas").length === 4`)
+	if wide := chrome.Eval[[]string](t, ctx, `[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest("svg, .u-wrap")).map(e => e.outerHTML.slice(0, 80))`); len(wide) > 0 {
 		t.Errorf("wider than a phone: %q", wide)
 	}
-	if w := eval[int](t, ctx, `document.documentElement.scrollWidth`); w > 390 {
+	if w := chrome.Eval[int](t, ctx, `document.documentElement.scrollWidth`); w > 390 {
 		t.Errorf("the page is %d pixels wide", w)
 	}
-	screenshot(t, ctx, "page-phone")
+	chrome.Screenshot(t, ctx, "page-phone")
 }
 
 func TestABrowserDrainsAMemberAndKillsASession(t *testing.T) {
-	ctx := browser(t)
+	ctx := chrome.Start(t)
 	w := shop(t, Options{})
-	do(t, ctx, "the page", view(1440, 900, false), chromedp.Navigate(w.url("/")), chromedp.WaitVisible(`#members button[value=drain]`))
-	do(t, ctx, "drain", chromedp.Click(`//section[@id="members"]//tr[.//b="s3"]//button[@value="drain"]`, chromedp.BySearch))
-	until(t, ctx, `document.readyState === "complete" && !!document.querySelector("#members")`)
+	chrome.Do(t, ctx, "the page", chrome.View(1440, 900, false), chromedp.Navigate(w.url("/")), chromedp.WaitVisible(`#members button[value=drain]`))
+	chrome.Do(t, ctx, "drain", chromedp.Click(`//section[@id="members"]//tr[.//b="s3"]//button[@value="drain"]`, chromedp.BySearch))
+	chrome.Until(t, ctx, `document.readyState === "complete" && !!document.querySelector("#members")`)
 	await(t, func() bool { return w.control.has("drain s3") })
-	do(t, ctx, "kill", chromedp.Click(`#work button[value=kill]`))
+	chrome.Do(t, ctx, "kill", chromedp.Click(`#work button[value=kill]`))
 	await(t, func() bool { w.gate.mu.Lock(); defer w.gate.mu.Unlock(); return len(w.gate.killed) == 1 })
 }
 
 func TestWithoutJavaScriptThePageIsAPlainTable(t *testing.T) {
-	ctx := browser(t)
+	ctx := chrome.Start(t)
 	w := shop(t, Options{})
-	do(t, ctx, "the page", view(1440, 900, false), emulation.SetScriptExecutionDisabled(true), chromedp.Navigate(w.url("/")))
+	chrome.Do(t, ctx, "the page", chrome.View(1440, 900, false), emulation.SetScriptExecutionDisabled(true), chromedp.Navigate(w.url("/")))
 	var text string
 	var plots []string
-	do(t, ctx, "what it says", chromedp.Text(`main`, &text, chromedp.ByQuery), chromedp.Evaluate(`[...document.querySelectorAll("#plots:not([hidden]), #live-state:not([hidden])")].map(e => e.id)`, &plots))
+	chrome.Do(t, ctx, "what it says", chromedp.Text(`main`, &text, chromedp.ByQuery), chromedp.Evaluate(`[...document.querySelectorAll("#plots:not([hidden]), #live-state:not([hidden])")].map(e => e.id)`, &plots))
 	for _, want := range []string{"s1", "leader", "Queries that take the most time", "MATCH (p:Product {sku: $sku}) RETURN p", "Slow queries", "neo4j-java/5.28.4"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q", want)
@@ -305,7 +228,7 @@ func TestWithoutJavaScriptThePageIsAPlainTable(t *testing.T) {
 	if len(plots) > 0 {
 		t.Errorf("shown without a script: %q", plots)
 	}
-	screenshot(t, ctx, "page-no-javascript")
+	chrome.Screenshot(t, ctx, "page-no-javascript")
 }
 
 // await waits until is is true.

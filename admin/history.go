@@ -339,8 +339,8 @@ func tail[T any](values []T, from int) []T {
 
 func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	after := int64(0)
-	if text := r.URL.Query().Get("after"); text != "" {
-		n, err := strconv.ParseInt(text, 10, 64)
+	if r.URL.Query().Has("after") {
+		n, err := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
 		if err != nil || n < 0 {
 			s.fail(w, http.StatusBadRequest, "after is a number of seconds")
 			return

@@ -52,9 +52,9 @@ func pageView(d *pageData) g.Node {
 	return document("boltgate", "", true,
 		h.Header(
 			h.H1(g.Text("boltgate")),
-			h.P(h.Class("by"), h.Span(h.ID("live-state"), g.Attr("hidden"), g.Text("live")),
+			h.Div(h.Class("by"), h.Span(h.ID("live-state"), g.Attr("hidden"), g.Text("live")),
 				g.If(d.Who.Name != "local", g.Group{
-					g.Textf(" %s, %s ", d.Who.Name, d.Who.Role),
+					h.Span(g.Textf("%s, %s", d.Who.Name, d.Who.Role)),
 					h.Form(h.Method("post"), h.Action("/logout"), d.token(), h.Button(g.Text("Log out"))),
 				})),
 		),

@@ -4,6 +4,7 @@
 //	go test -v -timeout 30m ./test/e2e                     everything, about ten minutes on two cores
 //	go test -v -run TestCommunity5 ./test/e2e              one lab
 //	go test -run TestRehearsal ./test/e2e                  the raw client, the gate and stand-ins: seconds, no Java
+//	go test -run TestAdminAPI ./test/e2e                   the admin API by its description, with schemathesis: a minute, no Java
 //	go test -run TestCommunity5/direct/raw ./test/e2e -update    writes the recordings of test/labs/recordings anew
 //	go test -run TestCommunity5/classify ./test/e2e -update      writes what the server says into cypher/testdata/statements.ndjson anew
 //	go test -run TestClassificationPage ./test/e2e -update       and then the page docs/classification.md
