@@ -18,7 +18,7 @@ func TestCausal(t *testing.T) {
 }
 func TestCommunity44(t *testing.T) { everything(t, labs.Community44, classify, readOnly, byDatabase) }
 func TestCommunity5(t *testing.T) {
-	everything(t, labs.Community5, classify, browser, readOnly, byDatabase, stage{"newest over HTTP", newestOverHTTP}, stage{"life of a member", lifeOfAMember})
+	everything(t, labs.Community5, classify, browser, readOnly, byDatabase, stage{"newest over HTTP", newestOverHTTP}, stage{"reloads", reloaded}, stage{"life of a member", lifeOfAMember})
 }
 func TestCommunity2026(t *testing.T) {
 	everything(t, labs.Community2026, classify, readOnly, byDatabase, stage{"newest over HTTP", newestOverHTTP})
