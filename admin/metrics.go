@@ -57,6 +57,8 @@ var (
 	mCertificate = describeMetric("certificate_end_timestamp_seconds", "When the certificate that is shown to clients or operators ends, as Unix time.", "of")
 	mSpans       = describeMetric("spans_sent_total", "Spans that the collector took.")
 	mSpansLost   = describeMetric("spans_dropped_total", "Spans that the collector did not get or take, by why.", "why")
+	mLimited     = describeMetric("limited_total", "What limits did beside turning away: units of work ended or refused for good, idle clients closed, log-ons slowed.", "limit")
+	mReplays     = describeMetric("replays_total", "Transactions whose member was lost with failover.replay, by how that ended.", "end")
 	mTurned      = describeMetric("turned_away_total", "Units of work that were told to come back later, by why.", "why")
 )
 
@@ -122,6 +124,12 @@ func (c collector) collectCounts(out chan<- prometheus.Metric) {
 	send(mSpansLost, prometheus.CounterValue, int64(n.Spans.Lost), "unreachable")
 	for why, count := range n.Resent {
 		send(mResent, prometheus.CounterValue, count, why)
+	}
+	for limit, count := range n.Limited {
+		send(mLimited, prometheus.CounterValue, count, limit)
+	}
+	for end, count := range n.Replays {
+		send(mReplays, prometheus.CounterValue, count, end)
 	}
 	for why, count := range n.Refused {
 		send(mTurned, prometheus.CounterValue, count, why)

@@ -53,7 +53,8 @@ func (f *fakeGate) Counts() proxy.Counts {
 	if f.counts != nil {
 		return *f.counts
 	}
-	return proxy.Counts{Held: 7, HeldBytes: 4096, InDoubt: 1, Spans: otlp.Counts{Sent: 11, Full: 12, Refused: 13, Lost: 14}, Resent: map[string]int64{"lost": 2}, Refused: map[string]int64{"hold": 3}}
+	return proxy.Counts{Held: 7, HeldBytes: 4096, InDoubt: 1, Spans: otlp.Counts{Sent: 11, Full: 12, Refused: 13, Lost: 14}, Resent: map[string]int64{"lost": 2},
+		Refused: map[string]int64{"hold": 3, "address_connections": 1}, Limited: map[string]int64{"rows": 2, "login": 4}, Replays: map[string]int64{"done": 1}}
 }
 
 func (f *fakeGate) Clients() []proxy.Client { return slices.Clone(f.clients) }

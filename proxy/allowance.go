@@ -52,6 +52,7 @@ func (s *boltSession) record() bool {
 // endTooMuch ends the unit of work at its member and tells the client why. The records before stay delivered.
 func (s *boltSession) endTooMuch() error {
 	u := &s.unit
+	s.srv.counts.limit(u.limitReached())
 	member, doubt := s.lease.Member.Name, s.inDoubt(false)
 	s.stage()
 	s.recoverLease()
@@ -67,9 +68,17 @@ func (s *boltSession) endTooMuch() error {
 	return s.settle()
 }
 
+// limitReached tells which limit it is.
+func (u *unit) limitReached() limitKind {
+	if u.limits.rows > 0 && u.allowed.rows <= 0 {
+		return limitedRows
+	}
+	return limitedBytes
+}
+
 // tooMuch says which limit it is.
 func (u *unit) tooMuch() string {
-	if l := u.limits; l.rows > 0 && u.allowed.rows <= 0 {
+	if l := u.limits; u.limitReached() == limitedRows {
 		return fmt.Sprintf("more than the %d rows that one unit of work may have (max_rows)", l.rows)
 	}
 	return fmt.Sprintf("more than the %d bytes of results that one unit of work may have (max_bytes)", u.limits.bytes)
@@ -98,6 +107,7 @@ func (c *httpConn) answersTooMuch(n int) bool {
 // endTooMuch ends a request whose answer is over the limit. One that has begun can only break off.
 func (c *httpConn) endTooMuch(lease *pool.Lease) error {
 	u := &c.w.unit
+	c.srv.counts.limit(limitedBytes)
 	m := lease.Member
 	c.stopUpload(lease) //nolint:errcheck // the answer is over either way
 	lease.Release(false)

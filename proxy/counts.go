@@ -55,12 +55,27 @@ var turnedNames = [turnedReasons]string{"max_held", "max_held_bytes", "hold", "q
 	"user_queue", "database_queue", "user_time", "database_time",
 	"address_connections"}
 
+// limitKind is what a limit did that is no refusal for now: those are turnedAway.
+type limitKind uint8
+
+const (
+	limitedRows    limitKind = iota // max_rows ended a unit of work
+	limitedBytes                    // max_bytes did
+	limitedRequest                  // limits.request refused one
+	limitedIdle                     // limits.memory closed an idle client
+	limitedLogin                    // a log-on waited for failed ones of its address
+	limitedKinds
+)
+
+var limitedNames = [limitedKinds]string{"rows", "bytes", "request", "memory_idle", "login"}
+
 // counters are the server's own; each is added to only when its case happens.
 type counters struct {
 	resent  [resentReasons]atomic.Int64
 	turned  [turnedReasons]atomic.Int64
 	doubt   atomic.Int64
 	replays [replayEnds]atomic.Int64
+	limited [limitedKinds]atomic.Int64
 }
 
 // Counts is a snapshot for metrics; take one with Server.Counts. Held and HeldBytes are gauges, the rest only grows.
@@ -72,13 +87,14 @@ type Counts struct {
 	Resent    map[string]int64 // sent again, by why: unsent, refused, lost, late, misjudged, bookmark, database, connection, replayed
 	Replays   map[string]int64 // transactions whose member was lost with failover.replay, by how that ended: done, differs, refused
 	Refused   map[string]int64 // told to try again later, by why: max_held, max_held_bytes, hold, queue_full, queue_time, retry_budget, rate, memory, user_queue, database_queue, user_time, database_time, address_connections
+	Limited   map[string]int64 // what limits did beside: units of work ended (rows, bytes) or refused for good (request), idle clients closed (memory_idle), log-ons slowed (login)
 }
 
 // Counts are what was counted since the server began, all reasons named, and what waits now. Cheap enough for every scrape.
 func (s *Server) Counts() Counts {
 	c := Counts{
 		Held: s.held.units.Load(), HeldBytes: s.held.bytes.Load(), InDoubt: s.counts.doubt.Load(),
-		Resent: map[string]int64{}, Refused: map[string]int64{}, Replays: map[string]int64{},
+		Resent: map[string]int64{}, Refused: map[string]int64{}, Replays: map[string]int64{}, Limited: map[string]int64{},
 	}
 	if spans := s.options.Load().Spans; spans != nil {
 		c.Spans = spans.Counts()
@@ -89,11 +105,16 @@ func (s *Server) Counts() Counts {
 	for i, name := range turnedNames {
 		c.Refused[name] = s.counts.turned[i].Load()
 	}
+	for i, name := range limitedNames {
+		c.Limited[name] = s.counts.limited[i].Load()
+	}
 	for i, name := range replayNames {
 		c.Replays[name] = s.counts.replays[i].Load()
 	}
 	return c
 }
+
+func (c *counters) limit(by limitKind) { c.limited[by].Add(1) }
 
 func (c *counters) again(why resent) { c.resent[why].Add(1) }
 

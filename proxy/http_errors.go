@@ -92,6 +92,9 @@ func (c *httpConn) answerBad(bad *headError) error {
 	if c.w == nil || c.w.unit.answered {
 		return nil
 	}
+	if bad.status == 413 {
+		c.srv.counts.limit(limitedRequest)
+	}
 	c.closing = true
 	c.w.req.body = noBody // what follows is not looked at
 	return c.answerFailure(httpFailure{bad.status, codeInvalid, bad.text})

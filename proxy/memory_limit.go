@@ -94,6 +94,7 @@ func (s *Server) lookAtMemory(now time.Time) {
 	if g.near && now.Sub(g.last) >= dismissals {
 		g.last = now
 		if n := s.dismissIdle(); n > 0 {
+			s.counts.limited[limitedIdle].Add(int64(n))
 			s.log.Warn("memory is scarce: idle clients are let go", "clients", n, "used", used, "limits.memory", limit)
 		}
 		runtime.GC() // what they had counts until it was collected

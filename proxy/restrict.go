@@ -130,6 +130,7 @@ func (s *boltSession) forwardChecked() error {
 	limit := s.srv.options.Load().RequestLimit
 	for !s.in.complete() {
 		if s.in.full(limit) {
+			s.srv.counts.limit(limitedRequest)
 			return s.refuseInside(fmt.Sprintf("a request larger than limits.request (%d bytes) cannot be read", limit))
 		}
 		if err := s.readMore(limit + bufferSize); err != nil {

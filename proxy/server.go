@@ -120,6 +120,7 @@ func New(o Options, current *cluster.Current, pools *pool.Set, log *slog.Logger)
 		current: current, pools: pools, log: log, throttle: newThrottle(), writes: newTextSet(), learner: newLearner(), queries: querystats.New(),
 		fronts: map[string]*frontend{}, clients: map[*client]struct{}{}, Listen: net.Listen,
 	}
+	s.throttle.counts = &s.counts
 	s.progress.current, s.progress.databases = current, &s.databases
 	s.newest.progress = &s.progress
 	o = o.withDefaults()

@@ -472,6 +472,7 @@ func (s *boltSession) wholeRequest(limit int) (raw []byte, ok bool, err error) {
 			if err := s.discardRequest(); err != nil {
 				return nil, false, err
 			}
+			s.srv.counts.limit(limitedRequest)
 			s.fail(bolt.CodeInvalidRequest, fmt.Sprintf("the request that opens a unit of work is larger than limits.request (%d bytes)", limit))
 			return nil, false, nil
 		}

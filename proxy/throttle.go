@@ -14,7 +14,8 @@ import (
 // 5 s, forgiven by a good log-on or a minute without a bad one. Addresses are told apart as rates tell them (addressKey); all
 // unix sockets are one.
 type throttle struct {
-	busy atomic.Bool // whether there are any: requests look at nothing else while there are none
+	counts *counters   // nil: nothing is counted
+	busy   atomic.Bool // whether there are any: requests look at nothing else while there are none
 
 	mu      sync.Mutex
 	refused map[uint64]*list.Element // guarded by mu: of *refusals, by address
@@ -43,11 +44,19 @@ func (t *throttle) wait(ctx context.Context, address string) error {
 	if d == 0 {
 		return nil
 	}
+	t.count()
 	select {
 	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return errClosed
+	}
+}
+
+// count counts a log-on that waits.
+func (t *throttle) count() {
+	if t.counts != nil {
+		t.counts.limit(limitedLogin)
 	}
 }
 
@@ -92,11 +101,17 @@ var errTooMany = errors.New("proxy: too many failed log-ons from this address")
 // turn is wait for passwords that the gate verifies itself, which costs a guesser nothing: each guess puts off whoever waits
 // already, so that those made at once come one after the other. errTooMany after longestTurn.
 func (t *throttle) turn(ctx context.Context, address string) error {
+	slowed := false
 	for begun := time.Now(); ; {
 		left := t.claim(address)
 		switch {
 		case left <= 0:
 			return nil
+		case !slowed:
+			slowed = true
+			t.count()
+		}
+		switch {
 		case time.Since(begun)+left > longestTurn:
 			return errTooMany
 		}
