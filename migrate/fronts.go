@@ -147,10 +147,10 @@ func (b *builder) bindOptions(f *front, l *line) {
 			f.fromProxy = true
 			b.notes.other(l, "proxy_protocol.from takes PROXY headers from everybody here, as accept-proxy did; name the balancers in front alone")
 			continue
-		case "ca-file", "verify", "crl-file":
-			if word != "verify" || value != "none" {
-				b.notes.lost(l, "%s: clients are not asked for certificates", word)
-			}
+		case "ca-file", "verify":
+			b.clientCertificates(f, l)
+		case "crl-file":
+			b.notes.lost(l, "crl-file: certificates of clients are not looked up in lists of those that were taken back")
 		case "name", "alpn", "npn", "mode", "user", "group", "uid", "gid", "backlog", "maxconn", "ciphers", "ciphersuites", "ssl-min-ver", "process", "thread", "id", "level", "tcp-ut":
 			if word == "ciphers" || word == "ciphersuites" || word == "ssl-min-ver" || word == "maxconn" || word == "mode" || word == "user" || word == "group" {
 				b.notes.other(l, "%s: boltgate has a default of its own", word)
@@ -160,6 +160,28 @@ func (b *builder) bindOptions(f *front, l *line) {
 			continue
 		}
 		i++
+	}
+}
+
+// clientCertificates reads ca-file and verify of a bind line, which belong together. Without verify HAProxy asks for none.
+func (b *builder) clientCertificates(f *front, l *line) {
+	ca, verify := "", "none"
+	for i := 2; i < len(l.words)-1; i++ {
+		switch l.words[i] {
+		case "ca-file":
+			ca = l.words[i+1]
+		case "verify":
+			verify = l.words[i+1]
+		}
+	}
+	switch {
+	case f.clientCA != "" || ca == "" && verify == "none":
+	case verify == "required" && ca != "":
+		f.clientCA = ca
+	case verify == "optional":
+		b.notes.lost(l, "verify optional: clients show no certificate here, for tls.client_ca asks all of them for one")
+	default:
+		b.notes.other(l, "ca-file: without verify required it asks clients for nothing, and is left out")
 	}
 }
 

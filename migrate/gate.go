@@ -45,6 +45,7 @@ type front struct {
 	binds     []string
 	protocols []string
 	cert      string
+	clientCA  string // clients have to show a certificate of it
 	fromProxy bool
 	maximum   int
 	maxAt     []*line

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/boltgate/boltgate/configs"
+	"github.com/boltgate/boltgate/test/reloads"
 )
 
 var update = flag.Bool("update", false, "write the goldens anew")
@@ -185,7 +186,8 @@ func TestWhatALineBecomes(t *testing.T) {
 		{"backup", minimal + " server s2 10.0.0.2:7687 backup\n", "lost line 4"},
 		{"weight 0", minimal + " server s2 10.0.0.2:7687 weight 0\n", "lost line 4"},
 		{"send-proxy", minimal + " server s2 10.0.0.2:7687 send-proxy\n", "lost line 4"},
-		{"client certificates", "listen neo\n bind :7687 ssl crt /x ca-file /y verify required\n server s1 10.0.0.1:7687\n", "lost line 2"},
+		{"client certificates for who has one", "listen neo\n bind :7687 ssl crt /x ca-file /y verify optional\n server s1 10.0.0.1:7687\n", "lost line 2"},
+		{"certificates that were taken back", "listen neo\n bind :7687 ssl crt /x ca-file /y verify required crl-file /z\n server s1 10.0.0.1:7687\n", "lost line 2"},
 		{"who may connect, by more than the address", minimal + " tcp-request connection reject if { src_conn_cur gt 10 }\n", "lost line 4"},
 		{"a conditional", ".if defined(X)\n" + minimal + ".endif\n", "lost line 1"},
 		{"two pages", minimal + "listen a\n bind :1\n stats enable\n stats auth a:b\nlisten b\n bind :2\n stats enable\n", "lost line 8"},
@@ -209,7 +211,30 @@ func TestWhatALineBecomes(t *testing.T) {
 	}
 }
 
+// bothInOne is a file with a certificate and its key, as HAProxy has them.
+func bothInOne(t *testing.T) string {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+	if err := reloads.WriteCert(cert, key); err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, file := range []string{cert, key} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, text...)
+	}
+	file := filepath.Join(dir, "both.pem")
+	if err := os.WriteFile(file, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 func TestWhatStandsInTheResult(t *testing.T) {
+	both := bothInOne(t)
 	for _, c := range []struct{ name, text, want string }{
 		{"accept and then reject", minimal + " acl in src 10.0.0.0/8\n tcp-request connection accept if in\n tcp-request connection reject\n", `allow: ["10.0.0.0/8"]`},
 		{"unless", minimal + " tcp-request connection reject unless { src 10.0.0.0/8 }\n", `allow: ["10.0.0.0/8"]`},
@@ -224,6 +249,9 @@ func TestWhatStandsInTheResult(t *testing.T) {
 		{"IPv6", "listen neo\n bind :::7687\n server s1 [fd00::1]:7687\n", `bolt: "[fd00::1]:7687"`},
 		{"a server without a port", "listen neo\n bind :7687\n server s1 10.0.0.1\n", `bolt: "10.0.0.1:7687"`},
 		{"PROXY headers", "listen neo\n bind :7687 accept-proxy\n server s1 10.0.0.1:7687\n", "proxy_protocol:"},
+		{"TLS, verified", "listen neo\n bind :7687\n server s1 10.0.0.1:7687 ssl verify required ca-file TESTCA verifyhost neo\n", "mode: verify\n    ca: \"TESTCA\"\n    server_name: \"neo\""},
+		{"client certificates", "listen neo\n bind :7687 ssl crt TESTCA ca-file TESTCA verify required\n server s1 10.0.0.1:7687\n", `tls: {cert: "TESTCA", key: "TESTCA", mode: required, client_ca: "TESTCA"}`},
+		{"a CA that asks for nothing", "listen neo\n bind :7687 ssl crt TESTCA ca-file /y\n server s1 10.0.0.1:7687\n", `mode: required}`},
 		{"TLS, not verified", "listen neo\n bind :7687\n server s1 10.0.0.1:7687 ssl verify none\n", "mode: insecure"},
 		{"a name in quotes with a comment", "listen neo # bolt\n bind \":7687\"\n server 's1' 10.0.0.1:7687\n", `{name: "s1", bolt`},
 		{"members on one host", "listen neo\n bind :7687\n server a 127.0.0.1:1 check port 11\n server b 127.0.0.1:2 check port 12\n", `{name: "b", bolt: "127.0.0.1:2", http: "127.0.0.1:12"}`},
@@ -231,6 +259,7 @@ func TestWhatStandsInTheResult(t *testing.T) {
 		{"a name that boltgate does not take", "listen neo\n bind :7687\n server a/b 10.0.0.1:7687\n", `{name: "a-b"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			c.text, c.want = strings.ReplaceAll(c.text, "TESTCA", both), strings.ReplaceAll(c.want, "TESTCA", both)
 			r, err := Convert(c.text, Options{Hash: hash})
 			if err != nil {
 				t.Fatal(err)

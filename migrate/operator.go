@@ -12,6 +12,7 @@ import (
 type operator struct {
 	bind  string
 	cert  string
+	ca    string // those who log in have to show a certificate of it
 	lines []*line
 	users []user
 }
@@ -33,7 +34,7 @@ func (b *builder) addOperator() {
 		case b.gate.admin == nil:
 			b.gate.admin = o
 		case o.bind != "" && b.gate.admin.bind == "":
-			b.gate.admin.bind, b.gate.admin.cert = o.bind, o.cert
+			b.gate.admin.bind, b.gate.admin.cert, b.gate.admin.ca = o.bind, o.cert, o.ca
 			b.gate.admin.users = append(b.gate.admin.users, o.users...)
 		case o.bind != "":
 			b.notes.lost(p.head, "a second page of statistics; boltgate has one admin address")
@@ -73,7 +74,7 @@ func (b *builder) operatorOf(p *proxy) *operator {
 	for _, word := range []string{"client", "server", "connect"} {
 		p.timeouts[word].line.take()
 	}
-	o.bind, o.cert = f.binds[0], f.cert
+	o.bind, o.cert, o.ca = f.binds[0], f.cert, f.clientCA
 	if len(f.binds) > 1 {
 		b.notes.lost(p.binds[len(p.binds)-1], "the admin address is one; %s is taken", f.binds[0])
 	}

@@ -109,7 +109,7 @@ func (w *writer) front(f *front, ownRouting bool) {
 	w.put(2, "bind: "+list(f.binds), "")
 	w.put(2, "protocols: ["+strings.Join(f.protocols, ", ")+"]", "")
 	if f.cert != "" {
-		w.put(2, fmt.Sprintf("tls: {cert: %s, key: %s, mode: required}", quoted(f.cert), quoted(f.cert)), "")
+		w.put(2, fmt.Sprintf("tls: {cert: %s, key: %s, mode: required%s}", quoted(f.cert), quoted(f.cert), clientCA(f.clientCA)), "")
 	}
 	if f.fromProxy {
 		w.put(2, `proxy_protocol: {from: ["0.0.0.0/0", "::/0"]}`, "")
@@ -257,6 +257,14 @@ func (w *writer) tls(t *tlsTo) {
 	}
 }
 
+// clientCA is the rest of a tls section, where clients have to show a certificate.
+func clientCA(ca string) string {
+	if ca == "" {
+		return ""
+	}
+	return ", client_ca: " + quoted(ca)
+}
+
 func (w *writer) operator(o *operator, hash func(string) (string, error), s secrets, files map[string]string) error {
 	if o.bind == "" && len(o.users) == 0 {
 		return nil
@@ -266,7 +274,7 @@ func (w *writer) operator(o *operator, hash func(string) (string, error), s secr
 		w.put(1, "bind: "+quoted(o.bind), "")
 	}
 	if o.cert != "" {
-		w.put(1, fmt.Sprintf("tls: {cert: %s, key: %s}", quoted(o.cert), quoted(o.cert)), "")
+		w.put(1, fmt.Sprintf("tls: {cert: %s, key: %s%s}", quoted(o.cert), quoted(o.cert), clientCA(o.ca)), "")
 	}
 	if len(o.users) > 0 {
 		w.put(1, "users:", "")

@@ -24,7 +24,7 @@ import (
 // Put writes form i to the file, and its certificate.
 func (w *World) Put(t testing.TB, i int) {
 	t.Helper()
-	if err := writeCert(w.certOf(i), w.keyOf(i)); err != nil {
+	if err := WriteCert(w.certOf(i), w.keyOf(i)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(w.File, []byte(w.form(i)), 0o600); err != nil {
@@ -61,8 +61,8 @@ func (w *World) form(i int) string {
 	return b.String()
 }
 
-// writeCert writes a new certificate of this machine's address that signs itself.
-func writeCert(cert, key string) error {
+// WriteCert writes a new certificate of this machine's address that signs itself.
+func WriteCert(cert, key string) error {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
