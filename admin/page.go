@@ -100,12 +100,17 @@ func (s *Server) streamPage(w http.ResponseWriter, r *http.Request) {
 		if now, err := s.identify(r); err != nil || now.role < Viewer { // logged out, or no user any more
 			return
 		}
-		d := s.pageData(caller)
-		var b bytes.Buffer
-		g.Group{tilesView(d), liveView(d)}.Render(&b) //nolint:errcheck // a buffer takes everything
-		text, _ := json.Marshal(b.String())           // a string: it can
-		fmt.Fprintf(w, "data: %s\n\n", text)
+		fmt.Fprintf(w, "data: %s\n\n", s.livePiece(caller))
 	}
+}
+
+// livePiece is what the live part of the page is now, as a JSON string.
+func (s *Server) livePiece(caller who) []byte {
+	d := s.pageData(caller)
+	var b bytes.Buffer
+	g.Group{tilesView(d), liveView(d)}.Render(&b) //nolint:errcheck // a buffer takes everything
+	text, _ := json.Marshal(b.String())           // a string: it can
+	return text
 }
 
 func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) {

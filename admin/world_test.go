@@ -107,14 +107,14 @@ func (f *fakeControl) PreviewReload(context.Context) ([]string, error) {
 // testWorld is an operator's side whose surroundings a test sets.
 type testWorld struct {
 	*Server
-	t       *testing.T
+	t       testing.TB
 	current *cluster.Current
 	gate    *fakeGate
 	control *fakeControl
 	events  *Events
 }
 
-func newTestWorld(t *testing.T, o Options) *testWorld {
+func newTestWorld(t testing.TB, o Options) *testWorld {
 	w := &testWorld{t: t, current: new(cluster.Current), gate: &fakeGate{queries: querystats.New()}, control: new(fakeControl), events: new(Events)}
 	w.Server = New(World{Current: w.current, Pools: w.gate, Gate: w.gate, Control: w.control, Events: w.events,
 		Log: slog.New(w.events.Tee(slog.DiscardHandler)), Version: "test",
@@ -189,7 +189,7 @@ func (w *testWorld) want(status int, text, method, path, body string, headers ..
 	}
 }
 
-func decode[T any](t *testing.T, from io.Reader) (v T) {
+func decode[T any](t testing.TB, from io.Reader) (v T) {
 	t.Helper()
 	if err := json.NewDecoder(from).Decode(&v); err != nil {
 		t.Fatal(err)
