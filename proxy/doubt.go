@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/internal/mutant"
 )
 
 // This file owns what is made of a commit in doubt (design rule 3): one log line, a count, an event.
@@ -53,17 +55,20 @@ func (s *boltSession) user() string {
 	return ""
 }
 
-// noteDoubt looks at a FAILURE of the member, which its client gets unchanged, for one that leaves a commit in doubt.
-func (s *boltSession) noteDoubt(o owed, code string) {
+// noteDoubt looks at a FAILURE of the member for one that leaves a commit in doubt. misleads says that it does so by a code that drivers take for
+// a reason to try again: their transaction functions would do twice what was done after all.
+func (s *boltSession) noteDoubt(o owed, code string) (misleads bool) {
 	s.mu.Lock()
 	harmless := s.harmless()
 	s.mu.Unlock()
 	if o.tag == bolt.TagReset || o.tag == bolt.TagRollback || o.ends == bolt.TagRollback || harmless {
-		return
+		return false
 	}
-	if rule(code, s.version, s.stepOf(o)) == doubtful {
-		s.doubted(s.lease.Member.Name, code)
+	if rule(code, s.version, s.stepOf(o)) != doubtful {
+		return false
 	}
+	s.doubted(s.lease.Member.Name, code)
+	return strings.HasPrefix(code, "Neo.TransientError.") && !mutant.Is(mutant.DoubtIsRetryable)
 }
 
 // doubted tells of the request; code is what the member said.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -17,6 +18,42 @@ func TestAReadingTransactionIsNotInDoubt(t *testing.T) {
 			w.ask(run(v, oneRow, m{"close": at}, nil), pull(v))
 			w.expect("FAILURE("+bolt.CodeLeaderSwitch+")", commitTx(v)...)
 			w.expect("SUCCESS()", bolt.Reset)
+		}
+	}
+}
+
+// TestADoubtOfTheMembersOwnIsNotRetryable: what a member says at a commit without knowing whether it took place is no reason to try again, by any
+// code that drivers take for one.
+func TestADoubtOfTheMembersOwnIsNotRetryable(t *testing.T) {
+	const deadlock = "Neo.TransientError.Transaction.DeadlockDetected"
+	told := map[string]string{
+		codeReplication: bolt.CodeCommitFailed, bolt.CodeDatabaseUnavailable: bolt.CodeCommitFailed, bolt.CodeLeaderSwitch: bolt.CodeCommitFailed,
+		deadlock: deadlock, "Neo.DatabaseError.Unheard.Of": "Neo.DatabaseError.Unheard.Of",
+	}
+	for _, r := range releases {
+		for _, v := range r.versions {
+			g := startGate(t, gateOptions{standin: standin.Options{Generation: r.kind, ServerVersion: r.server, Seed: 1}})
+			doubts := int64(0)
+			for code, want := range told {
+				fails := m{"fail": code, "fail_at": "commit"}
+				for how, requests := range map[string][][]byte{
+					"auto-commit": {run(v, "CREATE (n)", fails, nil), pull(v)},
+					"COMMIT":      join(beginTx(v, nil), [][]byte{run(v, "CREATE (n)", fails, nil), pull(v)}, commitTx(v)),
+				} {
+					w := g.logged(v)
+					if got := show(w.ask(requests...)); !strings.Contains(got, "FAILURE("+want+")") {
+						t.Errorf("%s Bolt %v, %s answered with %s: %s", r.server, v, how, code, got)
+					}
+					w.ask(bolt.Reset)
+					w.row(oneRow, nil, nil)
+					if code != deadlock {
+						doubts++
+					}
+				}
+			}
+			if n := int64(g.server.Counts().InDoubt); n != doubts {
+				t.Errorf("%s Bolt %v: counted %d; want %d", r.server, v, n, doubts)
+			}
 		}
 	}
 }

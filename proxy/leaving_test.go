@@ -39,3 +39,36 @@ func TestAReadLeavesAMemberThatShutsDown(t *testing.T) {
 		}
 	}
 }
+
+// TestAWriteLeavesAMemberThatShutsDown: a leader that goes says so before the write is begun, or rolls it back; it waits for the next one.
+func TestAWriteLeavesAMemberThatShutsDown(t *testing.T) {
+	for _, r := range releases {
+		for _, v := range r.versions {
+			t.Run(r.server+" Bolt "+v.String(), func(t *testing.T) {
+				var mu sync.Mutex
+				var g *gate
+				asked := 0
+				o := standin.Options{Generation: r.kind, ServerVersion: r.server, Seed: 1, OnQuery: func(q standin.Query) {
+					mu.Lock()
+					defer mu.Unlock()
+					if q.Mark == "write" {
+						if asked++; asked == 1 {
+							go g.cluster.Kill(q.Member) //nolint:errcheck // the test sees what becomes of it
+						}
+					}
+				}}
+				inBubble(t, gateOptions{standin: o}, func(t *testing.T, of *gate) {
+					g = of
+					w := g.logged(v)
+					fails := m{"mark": "write", "fail": bolt.CodeDatabaseUnavailable, "fail_at": "run"}
+					w.ask(run(v, aWrite, fails, nil), pull(v))
+					mu.Lock()
+					defer mu.Unlock()
+					if asked < 2 {
+						t.Errorf("asked %d times before the client was told; want the next leader, too", asked)
+					}
+				})
+			})
+		}
+	}
+}

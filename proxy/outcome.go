@@ -158,7 +158,7 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 		u.failed = true
 		return errAgain
 	}
-	s.noteDoubt(o, f.Code)
+	misleads := s.noteDoubt(o, f.Code)
 	s.queryRuns(o)
 	s.queryDone(true)
 	s.accepted()
@@ -176,6 +176,9 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 	switch {
 	case s.deniedAfterAll(f):
 		s.insteadOf(size, bolt.CodeForbidden, forbidden("a member took it for a write ("+f.Code+")"))
+	case misleads:
+		s.insteadOf(size, bolt.CodeCommitFailed, "boltgate: member "+s.lease.Member.Name+" said "+f.Code+
+			" at the commit; whether the transaction was committed is unknown. Look before you try again.")
 	case wrongMember && !s.passedOn(o, f):
 		s.insteadOf(size, bolt.CodeLeaderSwitch,
 			"boltgate: the member was not the right one any more ("+s.lease.Member.Name+" said "+f.Code+")"+spent(u.denied)+"; please try again")

@@ -67,6 +67,7 @@ var rulings = []ruling{
 	{bolt.CodeAccessMode, bolt.V4_0, 0, stepRun, nothingDone, "the same; TestAJudgedReadThatIsAWriteGoesToTheLeader"},
 	{bolt.CodeRouting, bolt.V4_0, 0, stepRun, nothingDone, "the database is looked up before the text is read; TestServerSideRouting"},
 	{bolt.CodeDatabaseUnavailable, bolt.V4_0, 0, stepRun, nothingDone, "the same; TestDatabasesComeAndGo"},
+	{bolt.CodeDatabaseUnavailable, 0, bolt.V3, stepRun, nothingDone, "said before the transaction begins (DatabaseAvailabilityGuard), or of one that the member ends as it shuts down (KernelTransactions.disposeAll) and rolls back (TransactionStateMachine: closeTransaction(ctx, false)); TestAWriteLeavesAMemberThatShutsDown"},
 	{bolt.CodeDatabaseNotFound, bolt.V4_0, 0, stepRun, nothingDone, "the same; TestDatabasesComeAndGo"},
 	{bolt.CodeAuthExpired, bolt.V4_0, 0, stepRun, nothingDone, "the login is looked at before the text is read; TestAuthorizationExpiredCostsTheConnection"},
 	{bolt.CodeBookmarkTimeout, bolt.V4_0, 0, stepRun, nothingDone, "bookmarks are waited for before the transaction begins (TransactionIdTracker); TestAReadLeavesAMemberThatDoesNotCatchUp"},

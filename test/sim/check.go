@@ -163,9 +163,12 @@ func (c *checker) visible(a *attempt) {
 			c.violated(ruleBroken, a, "nothing of an answer had come; deliveries %v", tries)
 		}
 	case a.code == bolt.CodeCommitFailed && a.ours():
-		left := func(d *delivery) bool { return d.decided || a.web && d.partly }                    // a server may commit by a body whose last bytes, which say nothing, are missing
+		left := func(d *delivery) bool { return d.decided || a.web && d.partly } // a server may commit by a body whose last bytes, which say nothing, are missing
+		unsure := func(d *delivery) bool {                                       // the member does not know either, in a way that drivers would take for a reason to try again
+			return strings.HasPrefix(d.answered, "Neo.TransientError.") || strings.HasPrefix(d.failed, "Neo.TransientError.")
+		}
 		mayWrite := func(d *delivery) bool { return a.writes || (!a.explicit || a.web) && d.plain } // a read that we send plain is not known to be one
-		if !slices.ContainsFunc(tries, func(d *delivery) bool { return left(d) && d.answered == "" && d.ended && mayWrite(d) }) {
+		if !slices.ContainsFunc(tries, func(d *delivery) bool { return left(d) && (d.answered == "" && d.ended || unsure(d)) && mayWrite(d) }) {
 			c.violated(ruleDoubt, a, "no member may have carried it out; deliveries %v", tries)
 		}
 	case a.code == bolt.CodeLeaderSwitch && a.ours():
