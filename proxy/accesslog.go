@@ -43,7 +43,9 @@ type accessLine struct {
 
 // accessLine starts a line; nil: the unit has none, and no spans. It has spans where the client says that its trace is recorded, and of its own
 // accord where it has a line and no trace.
-func (s *Server) accessLine(now time.Time, trace otlp.Context, state string) *accessLine {
+//
+// The line lies in room: a session or connection has one unit at a time, and memory of its own for each line would keep the collector busy.
+func (s *Server) accessLine(room *accessLine, now time.Time, trace otlp.Context, state string) *accessLine {
 	o := s.options.Load()
 	logged := o.AccessLog && (o.AccessShare == 0 || rand.Float64() < o.AccessShare)
 	traced := trace.Sampled() || logged && !trace.Valid()
@@ -51,11 +53,11 @@ func (s *Server) accessLine(now time.Time, trace otlp.Context, state string) *ac
 	if !logged && !traced {
 		return nil
 	}
-	l := &accessLine{began: now, since: now, seeking: true, logged: logged, trace: trace}
+	*room = accessLine{began: now, since: now, seeking: true, logged: logged, trace: trace}
 	if traced {
-		l.spans = &spanNotes{state: state}
+		room.spans = &spanNotes{state: state}
 	}
-	return l
+	return room
 }
 
 // went notes the member that a connection was had to.
@@ -129,13 +131,25 @@ func (l *accessLine) ended(err error) string {
 	return "ok"
 }
 
-// tail is what the lines of all protocols end with.
-func (l *accessLine) tail(in routing.Intent, why because, err error) []slog.Attr {
+// write writes a line that begins with the attributes in list, which came from attrLists.
+func (s *Server) write(l *accessLine, list *[mostAttrs]slog.Attr, attrs []slog.Attr, in routing.Intent, why because, err error) {
+	now := time.Now()
+	attrs = l.tail(attrs, now, in, why, err)
+	if lines := s.options.Load().Lines; lines != nil {
+		lines.write(now, "access", attrs)
+	} else {
+		s.log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
+	}
+	attrLists.Put(list)
+}
+
+// tail appends what the lines of all protocols end with.
+func (l *accessLine) tail(attrs []slog.Attr, now time.Time, in routing.Intent, why because, err error) []slog.Attr {
 	access := "write"
 	if in.Mode == routing.Read {
 		access = "read"
 	}
-	attrs := []slog.Attr{slog.String("access", access), slog.String("why", why.String())}
+	attrs = append(attrs, slog.String("access", access), slog.String("why", why.String()))
 	if l.reason != "" {
 		attrs = append(attrs, slog.String("reason", l.reason))
 	}
@@ -149,7 +163,7 @@ func (l *accessLine) tail(in routing.Intent, why because, err error) []slog.Attr
 	if l.first > 0 {
 		attrs = append(attrs, exact("first", l.first))
 	}
-	return append(attrs, exact("took", time.Since(l.began)), slog.Int("in", l.in), slog.Int("out", l.out), slog.String("end", l.ended(err)))
+	return append(attrs, exact("took", now.Sub(l.began)), slog.Int("in", l.in), slog.Int("out", l.out), slog.String("end", l.ended(err)))
 }
 
 // over ends the last wait.
@@ -167,7 +181,7 @@ func exact(key string, d time.Duration) slog.Attr {
 // startLine starts the line of the unit that was just decided on; its text must still be at hand.
 func (s *boltSession) startLine() {
 	u := &s.unit
-	if u.line = s.srv.accessLine(s.now, s.trace, s.traceState); u.line == nil {
+	if u.line = s.srv.accessLine(&s.lineRoom, s.now, s.trace, s.traceState); u.line == nil {
 		return
 	}
 	if u.verdict.Reason != "" && !u.declared {
@@ -204,14 +218,31 @@ func (s *boltSession) endLine(err error) {
 	if !l.logged {
 		return
 	}
-	attrs := append([]slog.Attr{slog.String("frontend", s.front.settings.Load().Name), slog.String("client", s.remote), slog.String("session", s.id),
-		slog.String("protocol", "bolt "+s.version.String()), slog.String("unit", unit)}, l.tail(u.intent, u.because, err)...)
-	s.srv.log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
+	list := attrLists.Get().(*[mostAttrs]slog.Attr)
+	attrs := append(list[:0], slog.String("frontend", s.front.settings.Load().Name), slog.String("client", s.remote), slog.String("session", s.id),
+		slog.String("protocol", boltName(s.version)), slog.String("unit", unit))
+	s.srv.write(l, list, attrs, u.intent, u.because, err)
 }
+
+// boltName is the protocol's name in lines.
+func boltName(v bolt.Version) string {
+	if name, ok := boltNames[v]; ok {
+		return name
+	}
+	return "bolt " + v.String()
+}
+
+var boltNames = func() map[bolt.Version]string {
+	names := map[bolt.Version]string{}
+	for _, v := range bolt.Versions {
+		names[v] = "bolt " + v.String()
+	}
+	return names
+}()
 
 // refusedLine is the whole line of an opening request that a client which may only read was refused.
 func (s *boltSession) refusedLine(code, why string) {
-	if l := s.srv.accessLine(s.now, s.trace, s.traceState); l != nil {
+	if l := s.srv.accessLine(&s.lineRoom, s.now, s.trace, s.traceState); l != nil {
 		s.unit.reset()
 		l.reason, l.end, s.unit.line, s.unit.because = why, code, l, becauseReadOnly
 	}
@@ -255,7 +286,8 @@ func (c *httpConn) endLine(err error) {
 	if !l.logged {
 		return
 	}
-	attrs := append([]slog.Attr{slog.String("frontend", w.set.Name), slog.String("client", c.remote), slog.String("protocol", "http"),
-		slog.String("unit", unit), slog.Int("status", l.status)}, l.tail(u.intent, u.because, err)...)
-	c.srv.log.LogAttrs(context.Background(), slog.LevelInfo, "access", attrs...)
+	list := attrLists.Get().(*[mostAttrs]slog.Attr)
+	attrs := append(list[:0], slog.String("frontend", w.set.Name), slog.String("client", c.remote), slog.String("protocol", "http"), slog.String("unit", unit),
+		slog.Int("status", l.status))
+	c.srv.write(l, list, attrs, u.intent, u.because, err)
 }

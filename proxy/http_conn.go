@@ -66,9 +66,10 @@ type httpWork struct {
 	answer     []byte // the member's bytes
 	aFrom, aTo int    // of them, those not dealt with
 	body       bodyEnd
-	upload     *upload   // sends a long body while the answer is awaited; nil for short ones
-	bulk       bool      // answer is a large buffer
-	texts      [2][]byte // of additions; kept for the next request
+	upload     *upload    // sends a long body while the answer is awaited; nil for short ones
+	bulk       bool       // answer is a large buffer
+	texts      [2][]byte  // of additions; kept for the next request
+	lineRoom   accessLine // of unit.line
 }
 
 var works = sync.Pool{New: func() any { return new(httpWork) }}

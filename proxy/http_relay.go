@@ -42,7 +42,7 @@ func (c *httpConn) serve(ctx context.Context) error {
 		return err
 	}
 	c.takeTrace()
-	u.line = c.srv.accessLine(time.Now(), u.trace, u.traceState)
+	u.line = c.srv.accessLine(&w.lineRoom, time.Now(), u.trace, u.traceState)
 	if users := c.srv.users.Load(); users == nil {
 		c.gate = nil
 	} else if refused, err := c.admit(ctx, users); refused || err != nil {

@@ -94,6 +94,7 @@ type Options struct {
 	AskTimeout   time.Duration  // for our own questions to members; 0 means 10 s
 	AccessLog    bool           // a line for each unit of work, see accesslog.go
 	AccessShare  float64        // of units of work, from 0 to 1, that have a line; 0: all
+	Lines        *LineWriter    // where those lines go; nil: into the log
 	Spans        *otlp.Exporter // nil or off: there are no spans, see spans.go
 	Slow         time.Duration  // a query that takes longer is logged, see slowlog.go; 0: none is
 	SlowData     bool           // with its text as it was sent, and its parameters

@@ -196,7 +196,7 @@ func (s *boltSession) turnAway(err error) {
 	s.srv.counts.turn(err)
 	s.front.stats.failed(bolt.CodeNoThreads)
 	s.fail(bolt.CodeNoThreads, "boltgate: "+plain(err))
-	if l := s.srv.accessLine(s.now, s.trace, s.traceState); l != nil {
+	if l := s.srv.accessLine(&s.lineRoom, s.now, s.trace, s.traceState); l != nil {
 		s.unit.reset()
 		l.end, s.unit.line = bolt.CodeNoThreads, l
 	}

@@ -111,6 +111,7 @@ type busy struct {
 	ahead    int        // bytes of requests that were read when bytes were counted last, and not yet dealt with
 	behind   int        // of the gate's own answers that were not sent then
 
+	lineRoom   accessLine   // of unit.line
 	trace      otlp.Context // that the client named for its last unit of work
 	traceState string       // of that; only where spans are sent
 

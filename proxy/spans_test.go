@@ -260,7 +260,7 @@ func TestADriversTraceComesOutInSpans(t *testing.T) {
 // TestSpansCostNothingWhileTheyAreOff: a unit whose client names a trace has no line then.
 func TestSpansCostNothingWhileTheyAreOff(t *testing.T) {
 	g := startGate(t, gateOptions{standin: standin.Options{Seed: 1}, server: Options{Spans: otlp.New("test", slog.New(slog.DiscardHandler))}})
-	if l := g.server.accessLine(time.Now(), otlp.ParseTraceparent([]byte(sampled)), ""); l != nil {
+	if l := g.server.accessLine(new(accessLine), time.Now(), otlp.ParseTraceparent([]byte(sampled)), ""); l != nil {
 		t.Errorf("got %+v", l)
 	}
 }

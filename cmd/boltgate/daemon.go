@@ -31,18 +31,34 @@ import (
 type logger struct {
 	*slog.Logger
 	level *slog.LevelVar
+	lines *proxy.LineWriter // of the access log
 }
 
 func newLogger(c configs.Log, w io.Writer) logger {
 	l := logger{level: new(slog.LevelVar)}
 	l.apply(c)
+	inJSON := c.Format == "json" || c.Format == "auto" && !textWanted(w)
+	w = &oneAtATime{to: w}
+	l.lines = proxy.NewLineWriter(w, inJSON, func() bool { return l.level.Level() <= slog.LevelInfo })
 	o := &slog.HandlerOptions{Level: l.level, ReplaceAttr: spellDurations}
-	if c.Format == "json" || c.Format == "auto" && !textWanted(w) {
+	if inJSON {
 		l.Logger = slog.New(slog.NewJSONHandler(w, o))
 	} else {
 		l.Logger = slog.New(slog.NewTextHandler(w, o))
 	}
 	return l
+}
+
+// oneAtATime keeps what two write apart.
+type oneAtATime struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (o *oneAtATime) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.to.Write(p)
 }
 
 // apply sets the level.
@@ -115,6 +131,7 @@ func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.C
 	close(d.control.over)
 	err = errors.Join(err, d.shutdown(ctx))
 	d.spans.Close()
+	d.log.lines.Flush()
 	d.control.server.Close()
 	stopChecks()
 	running.Wait()

@@ -77,7 +77,7 @@ func poolOptions(cfg *configs.Config, tls *tls.Config) pool.Options {
 // serverOptions are proxyOptions with what this process has for them.
 func (d *daemon) serverOptions(cfg *configs.Config) proxy.Options {
 	o := proxyOptions(cfg)
-	o.Spans = d.spans
+	o.Spans, o.Lines = d.spans, d.log.lines
 	return o
 }
 
