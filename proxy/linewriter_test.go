@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,43 +62,57 @@ func TestLinesReadAsSlogs(t *testing.T) {
 func TestLinesLeaveSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got writes
-		on := true
-		w := NewLineWriter(&got, true, func() bool { return on })
+		var on atomic.Bool
+		on.Store(true)
+		w := NewLineWriter(&got, true, on.Load)
 		attrs := []slog.Attr{slog.String("client", strings.Repeat("x", 500))}
 		for range 200 {
 			w.write(time.Now(), "access", attrs)
 		}
-		if n := len(got); n == 0 || n > 5 {
+		if _, n := got.took(); n == 0 || n > 5 {
 			t.Errorf("%d writes for 200 lines", n)
 		}
 		time.Sleep(2 * linesKept)
 		synctest.Wait()
-		if n := strings.Count(strings.Join(got, ""), "\n"); n != 200 {
+		if n, _ := got.took(); n != 200 {
 			t.Errorf("%d lines; want 200", n)
 		}
-		on = false
+		on.Store(false)
 		w.write(time.Now(), "access", attrs)
 		time.Sleep(2 * linesKept)
 		synctest.Wait()
-		if n := strings.Count(strings.Join(got, ""), "\n"); n != 200 {
+		if n, _ := got.took(); n != 200 {
 			t.Errorf("%d lines; the last one has no level that is written", n)
 		}
-		on = true
+		on.Store(true)
 		w.write(time.Now(), "access", attrs)
 		time.Sleep(2 * linesKept)
 		synctest.Wait()
-		if n := strings.Count(strings.Join(got, ""), "\n"); n != 201 {
+		if n, _ := got.took(); n != 201 {
 			t.Errorf("%d lines; want 201", n)
 		}
 	})
 }
 
-// writes keeps what was written, each in one piece.
-type writes []string
+// writes keeps what was written, and how often something was.
+type writes struct {
+	mu    sync.Mutex
+	text  strings.Builder
+	times int
+}
 
 func (w *writes) Write(p []byte) (int, error) {
-	*w = append(*w, string(p))
-	return len(p), nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.times++
+	return w.text.Write(p)
+}
+
+// took tells how many lines came in how many writes.
+func (w *writes) took() (lines, times int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Count(w.text.String(), "\n"), w.times
 }
 
 // benchLine is a session whose unit is about to have a line.
