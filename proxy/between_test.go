@@ -183,3 +183,29 @@ func TestAnotherAnswerBetweenRUNAndPULL(t *testing.T) {
 		})
 	}
 }
+
+// TestAReadAtTheLeaderIsNotInDoubt: a read that we judged, and that goes to the leader because our bookmark was refused, stays a read: lost with its
+// leader, it is answered by another member.
+func TestAReadAtTheLeaderIsNotInDoubt(t *testing.T) {
+	var seen ran
+	inBubble(t, gateOptions{standin: standin.Options{Seed: 1, OnQuery: seen.note}}, func(t *testing.T, g *gate) {
+		w := g.logged(bolt.V5_8)
+		w.row(aWrite, nil, nil)
+		leader := g.cluster.Leader("")
+		g.onlyLogin().marks.raise(bolt.Position{DB: [16]byte{1, 2, 3}, Tx: 1}, bolt.BookmarkFabric, time.Now())
+		g.server.databases.known.Store(nil) // so that all marks are added
+		w.send(run(w.v, oneRow, m{"mark": "read", "delay": "2s"}, nil), pull(w.v))
+		time.Sleep(time.Second)
+		if got := seen.of("read"); len(got) == 0 || got[len(got)-1] != leader {
+			t.Fatalf("it runs at %v; want the leader, %s", got, leader)
+		}
+		g.kill(leader)
+		row, err := firstRow(w.answers(2))
+		if err != nil || row["member"] == leader || row["mode"] != "r" {
+			t.Errorf("got %v %v", row, err)
+		}
+		if n := g.server.Counts().InDoubt; n != 0 {
+			t.Errorf("%d in doubt", n)
+		}
+	})
+}

@@ -148,14 +148,16 @@ func (s *boltSession) becomeWrite() {
 		s.srv.writes.add(u.query)
 	}
 	u.verdict.Access = cypher.Write
+	u.judged, u.intent.Mode = false, routing.Write
 	s.toLeader()
 	u.because = becauseRefused
 }
 
-// toLeader sends what we took for a read to the leader, as the client wrote it.
+// toLeader sends what we took for a read to the leader, without bookmarks of ours. It stays a read, with mode "r" where members hold to it: when
+// that leader is lost nothing is in doubt.
 func (s *boltSession) toLeader() {
 	u := &s.unit
-	u.judged, u.moved, u.intent.Mode = false, false, routing.Write
+	u.moved, u.intent.AtLeader = false, true
 	u.because = becauseCausality
 	u.intent.Marks, u.tried = nil, u.tried[:0]
 	s.sendPlain()
