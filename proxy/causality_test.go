@@ -222,6 +222,40 @@ func TestAReadLeavesAMemberThatDoesNotCatchUp(t *testing.T) {
 	}
 }
 
+// TestAReadThatWaitsForABookmarkGoesToTheNextLeader: it began when there was none, at a member that does not get there.
+func TestAReadThatWaitsForABookmarkGoesToTheNextLeader(t *testing.T) {
+	const election = 5 * time.Second
+	for _, v := range []bolt.Version{bolt.V3, bolt.V5_8} {
+		o := gateOptions{standin: standin.Options{Generation: cluster.Causal, ServerVersion: "3.5.35", Members: 3, Seed: 1, ElectionTime: election}}
+		if v > bolt.V3 {
+			o.standin.Generation, o.standin.ServerVersion = cluster.Autonomous, ""
+		}
+		for _, explicit := range []bool{true, false} {
+			inBubble(t, o, func(t *testing.T, g *gate) {
+				w := g.logged(v)
+				leader := g.cluster.Leader("")
+				for _, name := range []string{"s1", "s2", "s3"} {
+					g.cluster.SetLag(name, time.Hour) //nolint:errcheck // it is there
+				}
+				list := w.ask(run(v, aMark, m{"mark": "b"}, nil), pull(v))
+				bookmark := list[len(list)-1].meta()["bookmark"]
+				g.kill(leader)
+				g.await(func(v *cluster.View) bool { return v.Leader("") == nil })
+				extra := m{"mode": "r", "bookmarks": []any{bookmark}}
+				started := time.Now()
+				if explicit {
+					w.ask(beginTx(v, extra)...)
+					extra = nil
+				}
+				row := w.row(theCount, m{"mark": "b"}, extra)
+				if took := time.Since(started); row["n"] != int64(1) || row["member"] == leader || took > election+election/4+2*time.Second {
+					t.Errorf("Bolt %v, explicit %v: answered %v after %v", v, explicit, row, took)
+				}
+			})
+		}
+	}
+}
+
 func TestADeclaredReadGoesToAMemberThatHasItsBookmark(t *testing.T) {
 	o := gateOptions{standin: standin.Options{Members: 3, Seed: 1}, frontend: func(f *Frontend) { f.CausalityWait = 100 * time.Millisecond }}
 	var reads watched

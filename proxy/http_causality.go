@@ -228,7 +228,11 @@ func (c *httpConn) limitLateness(lease *pool.Lease) {
 	}
 	v := c.srv.current.View()
 	status := v.Member(lease.Member.Name)
-	if l := v.Leader(u.intent.DB); l == nil || l.Member == lease.Member || status == nil || c.srv.progress.has(status, u.intent.Marks) {
+	l := v.Leader(u.intent.DB)
+	switch {
+	case status == nil, l != nil && l.Member == lease.Member, c.srv.progress.has(status, u.intent.Marks):
+		return
+	case l == nil && !c.front.another(v, u.intent, u.tried, lease.Member):
 		return
 	}
 	u.lateAt = time.Now().Add(c.front.wait())

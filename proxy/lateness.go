@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -21,18 +23,23 @@ const (
 )
 
 // limitLateness gives the lease's member its time to get what the unit has to see. A member that is known to have it, and the
-// leader, have all the time there is: what they are late with is the query.
+// leader, have all the time there is: what they are late with is the query. With no leader known the next one may be what it wants.
 func (s *boltSession) limitLateness() {
 	u := &s.unit
 	u.lateAt = time.Time{}
 	if len(u.intent.Marks) == 0 || !s.canLeave() {
 		return
 	}
-	v := s.srv.current.View()
-	if l := v.Leader(u.intent.DB); l == nil || l.Member == s.lease.Member || s.hasMarks() {
+	if s.leads() || s.hasMarks() {
 		return
 	}
 	u.lateAt = s.now.Add(s.front.wait())
+}
+
+// leads tells whether the lease's member is the leader.
+func (s *boltSession) leads() bool {
+	l := s.srv.current.View().Leader(s.unit.intent.DB)
+	return l != nil && l.Member == s.lease.Member
 }
 
 // hasMarks tells whether the lease's member is known to have what the unit has to see.
@@ -59,11 +66,22 @@ func (s *boltSession) tooLate(now time.Time) bool {
 	if u.lateAt.IsZero() || u.begun || now.Before(u.lateAt) {
 		return false
 	}
-	if s.answers.end > s.answers.pos || s.hasMarks() { // it answers, or has been seen to have them since: the query takes its time
+	if s.answers.end > s.answers.pos || s.hasMarks() || s.leads() { // it answers, or has been seen to have them since: the query takes its time
 		u.lateAt = time.Time{}
 		return false
 	}
+	v := s.srv.current.View()
+	if v.Leader(u.intent.DB) == nil && !s.front.another(v, u.intent, u.tried, s.lease.Member) {
+		u.lateAt = now.Add(s.front.wait())
+		return false
+	}
 	return true
+}
+
+// another tells whether work at m could go to somebody else now, of those that were not tried.
+func (f *frontend) another(v *cluster.View, in routing.Intent, tried []*cluster.Member, m *cluster.Member) bool {
+	_, err := f.router().Pick(v, in, append(slices.Clip(tried), m))
+	return err == nil
 }
 
 // mayLeaveLate tells whether the unit goes elsewhere. If not, it waits on.
@@ -78,6 +96,9 @@ func (s *boltSession) leaveLate() error {
 	s.srv.log.Debug("member is behind a read's bookmark", "session", s.id, "member", m.Name, "db", s.unit.intent.DB)
 	s.srv.progress.wasLate(m, time.Now())
 	s.unit.tried = append(s.unit.tried, m)
+	if l := s.srv.current.View().Leader(s.unit.intent.DB); l != nil { // it may have been late itself before it led
+		s.unit.tried = slices.DeleteFunc(s.unit.tried, func(m *cluster.Member) bool { return m == l.Member })
+	}
 	return s.againWithin(lateReset)
 }
 
