@@ -55,9 +55,8 @@ func (s *boltSession) user() string {
 	return ""
 }
 
-// noteDoubt looks at a FAILURE of the member for one that leaves a commit in doubt. misleads says that it does so by a code that drivers take for
-// a reason to try again: their transaction functions would do twice what was done after all.
-func (s *boltSession) noteDoubt(o owed, code string) (misleads bool) {
+// noteDoubt looks at a FAILURE of the member for one that leaves a commit in doubt.
+func (s *boltSession) noteDoubt(o owed, code string) (doubt bool) {
 	s.mu.Lock()
 	harmless := s.harmless()
 	s.mu.Unlock()
@@ -68,6 +67,12 @@ func (s *boltSession) noteDoubt(o owed, code string) (misleads bool) {
 		return false
 	}
 	s.doubted(s.lease.Member.Name, code)
+	return true
+}
+
+// misleads tells whether a code of a commit in doubt is one that drivers take for a reason to try again: their transaction functions would do twice
+// what was done after all.
+func misleads(code string) bool {
 	return strings.HasPrefix(code, "Neo.TransientError.") && !mutant.Is(mutant.DoubtIsRetryable)
 }
 

@@ -41,8 +41,13 @@ func TestADoubtOfTheMembersOwnIsNotRetryable(t *testing.T) {
 					"COMMIT":      join(beginTx(v, nil), [][]byte{run(v, "CREATE (n)", fails, nil), pull(v)}, commitTx(v)),
 				} {
 					w := g.logged(v)
+					l := g.onlyLogin()
+					before := l.marks.loose.Load()
 					if got := show(w.ask(requests...)); !strings.Contains(got, "FAILURE("+want+")") {
 						t.Errorf("%s Bolt %v, %s answered with %s: %s", r.server, v, how, code, got)
+					}
+					if code != deadlock && l.marks.loose.Load() == before {
+						t.Errorf("%s Bolt %v, %s answered with %s: the user's reads do not have to see it, should it be there", r.server, v, how, code)
 					}
 					w.ask(bolt.Reset)
 					w.row(oneRow, nil, nil)

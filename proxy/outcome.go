@@ -158,11 +158,11 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 		u.failed = true
 		return errAgain
 	}
-	misleads := s.noteDoubt(o, f.Code)
+	doubt := s.noteDoubt(o, f.Code)
 	s.queryRuns(o)
 	s.queryDone(true)
 	s.accepted()
-	if u.verdict.SelfCommitting || o.tag == bolt.TagCommit || o.ends == bolt.TagCommit { // part of it, or all, may be there
+	if doubt || u.verdict.SelfCommitting || o.tag == bolt.TagCommit || o.ends == bolt.TagCommit { // part of it, or all, may be there
 		s.noteUnmarked()
 	}
 	u.failed, u.over = true, true
@@ -176,7 +176,7 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 	switch {
 	case s.deniedAfterAll(f):
 		s.insteadOf(size, bolt.CodeForbidden, forbidden("a member took it for a write ("+f.Code+")"))
-	case misleads:
+	case doubt && misleads(f.Code):
 		s.insteadOf(size, bolt.CodeCommitFailed, "boltgate: member "+s.lease.Member.Name+" said "+f.Code+
 			" at the commit; whether the transaction was committed is unknown. Look before you try again.")
 	case wrongMember && !s.passedOn(o, f):

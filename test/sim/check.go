@@ -281,11 +281,21 @@ func (c *checker) shown(w *attempt) int64 {
 		return c.place[w.statementMarks()[0]].tx
 	}
 	if w.writes && w.outcome == failed && w.code == bolt.CodeCommitFailed {
-		if p, ok := c.place[w.statementMarks()[0]]; ok && c.entryTime(p).Before(w.to) {
+		if p, ok := c.place[w.statementMarks()[0]]; ok && c.entryTime(p).Before(c.givenUp(w)) {
 			return p.tx
 		}
 	}
 	return 0
+}
+
+// givenUp is when a gate saw an attempt's last connection end: what was still on its way to the member then may be committed later, and no read can
+// be held to it. Without such an end it is when the client was told.
+func (c *checker) givenUp(w *attempt) time.Time {
+	tries := c.deliveries[w.mark]
+	if n := len(tries); n > 0 && tries[n-1].ended {
+		return tries[n-1].endedAt
+	}
+	return w.to
 }
 
 func (c *checker) entryTime(p position) time.Time {

@@ -92,12 +92,16 @@ type delivery struct {
 	failed   string // the first FAILURE that was read: its code
 	records  int
 	ended    bool // the connection ended under it
+	endedAt  time.Time
 	garbled  bool // what came in place of its answer was garbage
 }
 
 func (d *delivery) String() string {
 	return fmt.Sprintf("at %s opened=%v partly=%v decided=%v answered=%q failed=%q records=%d ended=%v", d.member, d.opened, d.partly, d.decided, d.answered, d.failed, d.records, d.ended)
 }
+
+// breakOff notes that the connection ended.
+func (d *delivery) breakOff() { d.ended, d.endedAt = true, time.Now() }
 
 // execution is one statement that a member ran.
 type execution struct {

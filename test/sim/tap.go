@@ -272,11 +272,11 @@ func (t *tap) finish() {
 	t.over = true
 	for _, r := range t.owed {
 		if r.unit != nil {
-			r.unit.ended = true
+			r.unit.breakOff()
 		}
 	}
 	if t.unit != nil {
-		t.unit.ended = true
+		t.unit.breakOff()
 	}
 }
 

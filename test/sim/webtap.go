@@ -196,6 +196,6 @@ func (t *webTap) finish() {
 	}
 	t.over = true
 	for _, r := range t.owed {
-		r.ended = true
+		r.breakOff()
 	}
 }
