@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -187,7 +188,16 @@ func (s *boltSession) search(ctx, hold context.Context, in routing.Intent, verif
 		}
 		c.view = place.look(s.srv.current)
 		c.status, c.err = s.pick(c.view, in, verify)
+		if c.status == nil && isBusy(err) {
+			return nil, err
+		}
 	}
+}
+
+// isBusy tells whether a member has no threads for one more: no new View says when it has.
+func isBusy(err error) bool {
+	f, ok := errors.AsType[*bolt.Failure](err)
+	return ok && f.Code == bolt.CodeNoThreads
 }
 
 // whether decides after a failed attempt if there is another; nil means go on.
@@ -195,7 +205,7 @@ func (s *boltSession) whether(ctx, hold context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	if _, refused := errors.AsType[*bolt.Failure](err); refused || errors.Is(err, routing.ErrVersion) || errors.Is(err, pool.ErrFull) || errors.Is(err, errQueueTime) {
+	if f, refused := errors.AsType[*bolt.Failure](err); refused && aboutLogin(f) || errors.Is(err, routing.ErrVersion) || errors.Is(err, pool.ErrFull) || errors.Is(err, errQueueTime) {
 		return err
 	}
 	return context.Cause(hold)
@@ -221,15 +231,30 @@ func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, to goal, v
 	} else {
 		l, err = s.srv.pools.AcquireInLine(ctx, m.Member, s.identityFor(), pool.Turn{Priority: s.unit.limits.turn(), InLine: inLine})
 	}
-	if f, refused := errors.AsType[*bolt.Failure](err); refused {
+	f, refused := errors.AsType[*bolt.Failure](err)
+	if refused {
 		s.distrust(f.Code)
 	}
-	if errors.Is(err, pool.ErrDial) && context.Cause(ctx) == nil {
+	if context.Cause(ctx) != nil {
+		return l, err
+	}
+	switch {
+	case errors.Is(err, pool.ErrDial):
 		s.srv.current.Report(m.Name, "", cluster.Broken)
 		s.unit.tried = append(s.unit.tried, m.Member)
+	case refused && !aboutLogin(f):
+		s.srv.log.Debug("a member takes no log-on now", "session", s.id, "member", m.Name, "code", f.Code)
+		if f.Code != bolt.CodeNoThreads {
+			s.srv.current.Report(m.Name, "", cluster.Unserved)
+		}
+		s.unit.triedFor(m.Member)
 	}
 	return l, err
 }
+
+// aboutLogin tells whether a member's failure at a log-on is about who logs on: another member would say the same. Else the member has no threads
+// left, stops, or is not ready.
+func aboutLogin(f *bolt.Failure) bool { return strings.HasPrefix(f.Code, "Neo.ClientError.") }
 
 // queueTime limits a wait for a slot.
 func (s *boltSession) queueTime(ctx context.Context) (context.Context, context.CancelFunc) {

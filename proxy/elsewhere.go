@@ -110,9 +110,7 @@ func (s *boltSession) goesElsewhere(code string) bool {
 		return false
 	}
 	if !s.doubtHome() {
-		u.tried = append(u.tried, s.lease.Member)
-		u.rebuffs++
-		u.forgiveAt = time.Now().Add(forgiveness(u.rebuffs))
+		u.triedFor(s.lease.Member)
 	}
 	return true
 }
@@ -126,6 +124,13 @@ func (s *boltSession) switches(code string) bool {
 // forgiveness is how long a member that refused a unit is not asked for it again, if no other serves it: longer each time.
 func forgiveness(rebuffs int) time.Duration {
 	return min(20*time.Millisecond<<min(rebuffs, 10), time.Second)
+}
+
+// triedFor leaves out a member that refused the unit, for a while.
+func (u *unit) triedFor(m *cluster.Member) {
+	u.tried = append(u.tried, m)
+	u.rebuffs++
+	u.forgiveAt = time.Now().Add(forgiveness(u.rebuffs))
 }
 
 // forgive lets the members that could not be reached, or refused the unit, be asked again.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/standin"
 )
@@ -110,5 +111,60 @@ func TestTokenExpiredPassesWhole(t *testing.T) {
 	}
 	if want := append(sent, bolt.Ignored...); !bytes.Equal(s.out, want) {
 		t.Errorf("got  %q\nwant %q", s.out, want)
+	}
+}
+
+// TestAMemberThatTakesNoLogOnIsLeftForAnother: it has no threads left, stops, or is not ready. That says nothing of who logs on.
+func TestAMemberThatTakesNoLogOnIsLeftForAnother(t *testing.T) {
+	for _, code := range []string{bolt.CodeNoThreads, bolt.CodeDatabaseUnavailable, "Neo.DatabaseError.General.UnknownError"} {
+		for _, v := range []bolt.Version{bolt.V3, bolt.V4_4, bolt.V5_8} {
+			t.Run(fmt.Sprintf("%s Bolt %v", code, v), func(t *testing.T) {
+				o := standin.Options{Members: 3, Seed: 1}
+				if v < bolt.V4_4 {
+					o.Generation, o.ServerVersion = cluster.Causal, "4.4.48"
+				}
+				g := startGate(t, gateOptions{standin: o})
+				turn := func(code string, members ...string) {
+					t.Helper()
+					for _, name := range members {
+						if err := g.cluster.TurnAway(name, code); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				read := func(w *wire) []answer { return w.ask(run(v, oneRow, nil, m{"mode": "r"}), pull(v)) }
+				leader := g.cluster.Leader("")
+				var followers []string
+				for _, name := range []string{"s1", "s2", "s3"} {
+					if name != leader {
+						followers = append(followers, name)
+					}
+				}
+				turn(code, followers[0])
+				for range 4 { // the client's own log-on, and those for connections that reads need
+					if list := read(g.logged(v)); list[1].tag != bolt.TagRecord {
+						t.Errorf("with %s turning log-ons away a read got %s", followers[0], show(list))
+					}
+				}
+				if code != bolt.CodeNoThreads {
+					return
+				}
+				w := g.logged(v)
+				turn(code, followers[1], leader)
+				l := g.onlyLogin()
+				g.server.logins.mu.Lock()
+				as := l.as
+				g.server.logins.mu.Unlock()
+				g.pools.Forget(as)
+				if got := show(read(w)); got != "FAILURE("+code+") IGNORED" {
+					t.Errorf("with all of them turning log-ons away a read got %s", got)
+				}
+				turn("", followers[0], followers[1], leader)
+				w.ask(bolt.Reset)
+				if list := read(w); list[1].tag != bolt.TagRecord {
+					t.Errorf("with threads again the same session's read got %s", show(list))
+				}
+			})
+		}
 	}
 }

@@ -338,7 +338,9 @@ func (s *boltSession) refused(err error) error {
 		if s.gateUser != nil {
 			return s.memberRefused(f)
 		}
-		s.srv.throttle.bad(s.remote)
+		if aboutLogin(f) {
+			s.srv.throttle.bad(s.remote)
+		}
 		s.out = f.Append(s.out, s.version)
 		return fmt.Errorf("proxy: login refused by a member: %s", f.Code)
 	}

@@ -467,8 +467,11 @@ func failureFor(err error) *bolt.Failure {
 		return &bolt.Failure{Code: bolt.CodeNoThreads, Message: "boltgate: too much work is waiting: " + plain(err)}
 	}
 	if f, ok := errors.AsType[*bolt.Failure](err); ok {
-		if f.Code == bolt.CodeTokenExpired {
+		switch f.Code {
+		case bolt.CodeTokenExpired:
 			return f
+		case bolt.CodeNoThreads:
+			return &bolt.Failure{Code: f.Code, Message: "boltgate: no member takes one more log-on: " + f.Message}
 		}
 		return &bolt.Failure{Code: bolt.CodeAuthExpired, Message: "boltgate: the member did not accept the login again: " + f.Code}
 	}

@@ -21,7 +21,7 @@ func (c *boltConn) hello(m message) *bolt.Failure {
 		return nil
 	}
 	if c.v < bolt.V5_1 {
-		user, f := c.m.c.authenticate(login)
+		user, f := c.m.logsOn(login)
 		if f != nil {
 			c.fatal(f)
 			return nil
@@ -83,7 +83,7 @@ func (c *boltConn) greeting(extra map[string]any) map[string]any {
 }
 
 func (c *boltConn) logon(m message) *bolt.Failure {
-	user, f := c.m.c.authenticate(m.mapField(0))
+	user, f := c.m.logsOn(m.mapField(0))
 	if f != nil {
 		c.fatal(f)
 		return nil

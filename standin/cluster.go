@@ -38,6 +38,7 @@ type Cluster struct {
 	limited    map[string]bool          // guarded by mu: users that see no servers
 	sides      map[string]int           // guarded by mu: partition side by member; nil when whole
 	lags       map[string]time.Duration // guarded by mu: by member, where it is not Options.Lag
+	turnsAway  map[string]string        // guarded by mu: by member, the code by which it answers log-ons
 	tells      map[string][]string      // guarded by mu: the servers that a member tells of, where it was told to lie
 	announcing bool                     // guarded by mu: the first leaders are there
 	changed    chan struct{}            // guarded by mu: closed and replaced when anything above or in a member changed
@@ -52,7 +53,7 @@ func Start(o Options) (*Cluster, error) {
 	c := &Cluster{
 		opt: o, log: o.Logger, nudge: make(chan struct{}, 1), news: make(chan Election, 64), changed: make(chan struct{}),
 		random: rand.New(rand.NewPCG(uint64(o.Seed), 0x7374616e64696e)), users: make(map[string]string), remotes: make(map[string]*database), homes: maps.Clone(o.Home),
-		lags: make(map[string]time.Duration), expired: make(map[string]bool), limited: make(map[string]bool),
+		lags: make(map[string]time.Duration), turnsAway: make(map[string]string), expired: make(map[string]bool), limited: make(map[string]bool),
 	}
 	if c.homes == nil {
 		c.homes = make(map[string]string)

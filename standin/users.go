@@ -51,6 +51,27 @@ func unauthorized(format string, args ...any) *bolt.Failure {
 	return failure(bolt.CodeUnauthorized, format, args...)
 }
 
+// TurnAway has a member answer every log-on over Bolt with a failure of this code, whoever it is, as one does that has no threads left or is about
+// to stop; "" ends that.
+func (c *Cluster) TurnAway(name, code string) error {
+	if _, err := c.known(name); err != nil {
+		return err
+	}
+	c.change(func() { c.turnsAway[name] = code })
+	return nil
+}
+
+// logsOn is authenticate at a member.
+func (m *member) logsOn(login map[string]any) (string, *bolt.Failure) {
+	m.c.mu.Lock()
+	code := m.c.turnsAway[m.name]
+	m.c.mu.Unlock()
+	if code != "" {
+		return "", failure(code, "This member takes no log-ons.")
+	}
+	return m.c.authenticate(login)
+}
+
 // authenticate checks an auth map and returns the user's name.
 func (c *Cluster) authenticate(login map[string]any) (string, *bolt.Failure) {
 	scheme, _ := login["scheme"].(string)
