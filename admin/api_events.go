@@ -38,7 +38,7 @@ func (s *Server) sinceOf(w http.ResponseWriter, r *http.Request) (uint64, bool) 
 		}
 		text = r.URL.Query().Get("since")
 	}
-	since, err := strconv.ParseUint(text, 10, 64)
+	since, err := strconv.ParseUint(text, 10, 63) // as the description has it: most languages have no larger ones
 	if err != nil {
 		s.fail(w, http.StatusBadRequest, "since is the id of an event, a number")
 	}

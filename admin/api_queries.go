@@ -35,10 +35,13 @@ func (s *Server) getTop(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	order, err := querystats.ParseOrder(r.URL.Query().Get("order"))
-	if err != nil {
-		s.fail(w, http.StatusBadRequest, err.Error())
-		return
+	order := querystats.ByTime
+	if r.URL.Query().Has("order") {
+		var err error
+		if order, err = querystats.ParseOrder(r.URL.Query().Get("order")); err != nil {
+			s.fail(w, http.StatusBadRequest, err.Error())
+			return
+		}
 	}
 	s.reply(w, s.top(order, limit))
 }

@@ -28,6 +28,7 @@ func TestTopQueries(t *testing.T) {
 		}
 	}
 	w.want(400, "an order is one of", "GET", "/api/v1/queries/top?order=size", "")
+	w.want(400, "an order is one of", "GET", "/api/v1/queries/top?order=", "")
 	w.want(400, "limit is a number", "GET", "/api/v1/queries/top?limit=0", "")
 	if got := get[[]SlowInfo](w, "/api/v1/queries/slow"); len(got) != 1 || got[0].Took != 1500 || got[0].Access != "read" || got[0].Member != "a" {
 		t.Errorf("got %+v", got)

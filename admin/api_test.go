@@ -113,7 +113,7 @@ func TestOrders(t *testing.T) {
 	w.want(405, "not for this path", "GET", "/api/v1/members/a/drain", "")
 	w.want(400, "all of it is null", "POST", "/api/v1/members/a/ready", "null")
 	w.want(400, "force is null", "POST", "/api/v1/members/a/ready", `{"force": null}`)
-	for _, path := range []string{"sessions?limit=", "queries/top?limit=", "history?after=", "events?since="} {
+	for _, path := range []string{"sessions?limit=", "queries/top?limit=", "history?after=", "events?since=", "events?since=9223372036854775808"} {
 		w.want(400, "number", "GET", "/api/v1/"+path, "")
 	}
 	for path, want := range map[string]string{"/api/v1/members/a/drain": "POST", "/api/v1/status": "GET", "/api/v1/reload": "GET POST", "/api/v1/sessions/x": "DELETE"} {

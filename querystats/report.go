@@ -107,12 +107,9 @@ func compare(order string, a, b *Stat) int {
 	return cmp.Compare(a.Total, b.Total)
 }
 
-// ParseOrder is the order that a caller asked for; "" is ByTime.
+// ParseOrder holds an order that a caller asked for to Orders.
 func ParseOrder(text string) (string, error) {
-	switch {
-	case text == "":
-		return ByTime, nil
-	case !slices.Contains(Orders, text):
+	if !slices.Contains(Orders, text) {
 		return "", fmt.Errorf("an order is one of %s (found %q)", strings.Join(Orders, ", "), Cut([]byte(text), 40))
 	}
 	return text, nil
