@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,6 +56,25 @@ func TestIdleSessionsParkAndServeOn(t *testing.T) {
 	query(t, idle, "MATCH (n) RETURN n", nil, nil)
 	idle.Close()
 	g.awaitParked(1)
+}
+
+// TestASessionIsPassedOnOutOfItsSleep: it holds nothing then but its connection.
+func TestASessionIsPassedOnOutOfItsSleep(t *testing.T) {
+	g := startGate(t, gateOptions{standin: lab, server: Options{ParkEvery: 5 * time.Millisecond}})
+	query(t, g.dial(bolt.V5_8), "MATCH (n) RETURN n", nil, nil)
+	g.awaitParked(1)
+	before := g.server.Sessions()
+	stop := g.server.PassOn(func(context.Context, []byte, syscall.Conn) error { return nil })
+	defer stop()
+	for deadline := time.Now().Add(patience); g.server.passed.Load() != 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the session was not passed on")
+		}
+	}
+	g.awaitParked(0)
+	if n := g.server.Sessions(); n != before-1 {
+		t.Errorf("%d clients before, %d after one was passed on", before, n)
+	}
 }
 
 func TestAParkedSessionStillHasItsTimeLimit(t *testing.T) {

@@ -175,6 +175,9 @@ func (s *boltSession) noteBytes() {
 	if in != 0 || out != 0 {
 		s.front.stats.moved(unsafe.Pointer(s), in, out)
 	}
+	if s.busy == nil { // it is parked: no unit has a line
+		return
+	}
 	ahead, behind := s.in.end-s.in.start, len(s.out)
 	s.unit.line.moved(int(in)+s.ahead-ahead, int(out)-s.behind+behind)
 	s.ahead, s.behind = ahead, behind
