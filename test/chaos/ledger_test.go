@@ -187,3 +187,19 @@ func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
 		t.Errorf("the reads' stall is %+v; want 2.75 s up to the end", got)
 	}
 }
+
+func TestWhatAMasterLosesIsNotTheGates(t *testing.T) {
+	at := time.Unix(1000, 0)
+	ops := []op{
+		{kind: write, id: "old", done: at.Add(-pushTime - time.Second)},
+		{kind: write, id: "new", done: at.Add(-time.Second)},
+		{kind: write, id: "after", done: at.Add(2 * time.Second)},
+		{kind: read, id: "old", done: at.Add(-time.Second)},
+		{kind: readBehind, id: "after", done: at},
+	}
+	r := round{at: at, account: account{lost: []string{"old", "new", "after"}}}
+	r.splitLost(ops)
+	if !slices.Equal(r.lost, []string{"old", "after"}) || !slices.Equal(r.unpushed, []string{"new"}) {
+		t.Errorf("lost %v, by the master %v", r.lost, r.unpushed)
+	}
+}

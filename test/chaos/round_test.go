@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,7 @@ type round struct {
 	control  time.Duration // the longest that a living member took to answer a read, asked directly
 	direct   time.Duration // the longest time in which no member took a write, asked directly
 	leader   time.Duration // the longest that the leader took to answer a write, asked directly; of causal leaders where it stayed
+	unpushed []string      // writes that a HA master had acknowledged just before the fault, and nobody else has
 	moves    int           // how often another member led than before
 	still    time.Duration // the machine's longest standstill
 	took     time.Duration
@@ -122,8 +124,33 @@ func once(t *testing.T, c *labs.Cluster, by *contender, f fault) (r round, err e
 		r.log = linesBetween(by.log(), r.at, until)
 	}
 	r.account = balance(ops, tally(t, c, "MATCH (n:Chaos {run: $run}) RETURN n.id AS id, count(*) AS n", name), r.at, until)
+	if r.ha && f.leader {
+		r.splitLost(ops)
+	}
 	r.took = time.Since(begun)
 	return r, nil
+}
+
+// pushTime is how old a write may be that a HA master acknowledged and has given to no slave: it goes on when the slave that it pushes to does not answer.
+const pushTime = 5 * time.Second
+
+// splitLost takes from the lost writes those that the master itself lost: HA acknowledges what one member alone has.
+func (r *round) splitLost(ops []op) {
+	done := make(map[string]time.Time, len(ops))
+	for _, o := range ops {
+		if o.kind != read && o.kind != readBehind {
+			done[o.id] = o.done
+		}
+	}
+	own := func(id string) bool {
+		return done[id].After(r.at.Add(-pushTime)) && done[id].Before(r.at.Add(time.Second))
+	}
+	for _, id := range r.lost {
+		if own(id) {
+			r.unpushed = append(r.unpushed, id)
+		}
+	}
+	r.lost = slices.DeleteFunc(r.lost, own)
 }
 
 // mended starts what does not run, and waits until every member is there and one leads.
