@@ -34,7 +34,7 @@ type round struct {
 	direct   time.Duration // the longest time in which no member took a write, asked directly
 	leader   time.Duration // the longest that the leader took to answer a write, asked directly; of causal leaders where it stayed
 	unpushed []string      // writes that a HA master had acknowledged just before the fault, and nobody else has
-	moves    int           // how often another member led than before
+	moves    int           // how often another member led than before, or the same was elected anew
 	still    time.Duration // the machine's longest standstill
 	took     time.Duration
 	log      string // of the contender, from the fault until it was taken back

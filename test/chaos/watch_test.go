@@ -26,9 +26,13 @@ type leaderWatch struct {
 	mu    sync.Mutex
 	since time.Time     // guarded by mu: of the newest question that was answered with 200, or of the fault
 	gap   time.Duration // guarded by mu: the longest time without one
-	last  string        // guarded by mu: which member said so
-	moves int           // guarded by mu: how often it was another than before
+	last  string        // guarded by mu: which member said so last,
+	at    time.Time     // guarded by mu: and when
+	moves int           // guarded by mu: how often it was another than before, or the same after a time in which nobody led
 }
+
+// nobodyLed is how long nobody says that it leads when a leader was deposed: the one that is elected may be the same.
+const nobodyLed = 6 * watchEvery
 
 // watchLeader begins to watch.
 func watchLeader(c *labs.Cluster) *leaderWatch {
@@ -78,14 +82,14 @@ func leads(ctx context.Context, client *http.Client, c *labs.Cluster, m *labs.Me
 func (w *leaderWatch) seen(asked time.Time, member string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.last != member && w.last != "" {
+	now := time.Now()
+	if w.last != "" && (w.last != member || now.Sub(w.at) > nobodyLed) {
 		w.moves++
 	}
-	w.last = member
+	w.last, w.at = member, now
 	if asked.Before(w.since) {
 		return
 	}
-	now := time.Now()
 	w.gap = max(w.gap, now.Sub(w.since))
 	w.since = now
 }
@@ -104,7 +108,7 @@ func (w *leaderWatch) longest() time.Duration {
 	return w.gap
 }
 
-// end stops it, and returns how often the leader moved in all.
+// end stops it, and returns how often the leader was another, or elected anew, in all.
 func (w *leaderWatch) end() (moves int) {
 	w.stop()
 	w.wait.Wait()
