@@ -129,6 +129,11 @@ func forgiveness(rebuffs int) time.Duration {
 // triedFor leaves out a member that refused the unit, for a while.
 func (u *unit) triedFor(m *cluster.Member) {
 	u.tried = append(u.tried, m)
+	u.rebuffed()
+}
+
+// rebuffed counts a refusal, and says when those that refused may be asked again.
+func (u *unit) rebuffed() {
 	u.rebuffs++
 	u.forgiveAt = time.Now().Add(forgiveness(u.rebuffs))
 }
@@ -183,9 +188,11 @@ func (s *boltSession) isRead() bool {
 	if u.explicit || u.intent.Mode != routing.Read {
 		return false
 	}
-	v := u.classify()
-	return v.Access == cypher.Read && !v.SelfCommitting
+	return justReads(u.classify())
 }
+
+// justReads tells whether a text changes nothing, however often it is sent.
+func justReads(v cypher.Verdict) bool { return v.Access == cypher.Read && !v.SelfCommitting }
 
 // harmless tells whether the unit cannot have written: the member holds to mode "r", or, before 4.0 where no mode is
 // enforced, its texts say so. The caller holds mu.
@@ -223,8 +230,7 @@ func (s *boltSession) reads(raw []byte) bool {
 	if err != nil {
 		return false
 	}
-	v := s.unit.verdicts.Classify(o.query)
-	return v.Access == cypher.Read && !v.SelfCommitting
+	return justReads(s.unit.verdicts.Classify(o.query))
 }
 
 // lost ends the lease of a connection that broke. The unit goes elsewhere when nothing of it can have been done or

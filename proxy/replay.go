@@ -163,8 +163,7 @@ func (s *boltSession) compare(m *cluster.Member, msg bolt.Message, sum [sumSize]
 	}
 	if aboutTheMember(f.Code) || waitedInVain(f.Code) {
 		s.srv.current.Report(m.Name, s.unit.intent.DB, cluster.NotALeader)
-		s.unit.rebuffs++
-		s.unit.forgiveAt = time.Now().Add(forgiveness(s.unit.rebuffs))
+		s.unit.rebuffed()
 		return fmt.Errorf("%w: %s", errNotYet, f.Code)
 	}
 	return fmt.Errorf("%w: %s", errDiffers, f.Code)
