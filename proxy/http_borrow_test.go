@@ -31,6 +31,7 @@ func TestAHeldHTTPRequestKeepsItsPlace(t *testing.T) {
 		s.Roles = map[string]cluster.Role{"": cluster.Follower}
 		return &cluster.View{Generation: led.Generation, Members: []*cluster.Status{&s}}
 	}
+	leading := func() *cluster.View { return &cluster.View{Generation: led.Generation, Members: led.Members} } // a View is published once
 	busy := g.raw()
 	busy.send("GET /busy HTTP/1.1\r\nHost: a\r\n\r\n")
 	waitFor(t, "the only slot is taken", func() bool { return g.pools.Stats("s1").InFlight == 1 })
@@ -46,7 +47,7 @@ func TestAHeldHTTPRequestKeepsItsPlace(t *testing.T) {
 	for range 10 {
 		g.current.Publish(leaderless())
 	}
-	g.current.Publish(led)
+	g.current.Publish(leading())
 	waitFor(t, "the first waits in the leader's line", func() bool { return g.pools.Stats("s1").Queued == 1 })
 	g.current.Publish(leaderless())
 	second.send(request)
@@ -54,7 +55,7 @@ func TestAHeldHTTPRequestKeepsItsPlace(t *testing.T) {
 		t.Errorf("a second request was answered %d %s; want 503 %s", resp.StatusCode, body, codeNoThreads)
 	}
 	waitFor(t, "the first has left the line of who does not lead", func() bool { return g.pools.Stats("s1").Queued == 0 })
-	g.current.Publish(led)
+	g.current.Publish(leading())
 	free()
 	busy.want("GET", 200, "GET /busy ")
 	first.want("POST", 200, "POST /db/data/transaction/commit "+body)

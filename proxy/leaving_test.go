@@ -3,6 +3,7 @@ package proxy
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/standin"
@@ -53,7 +54,8 @@ func TestAWriteLeavesAMemberThatShutsDown(t *testing.T) {
 					defer mu.Unlock()
 					if q.Mark == "write" {
 						if asked++; asked == 1 {
-							go g.cluster.Kill(q.Member) //nolint:errcheck // the test sees what becomes of it
+							// By the bubble's clock, so that its answer is out before: else it is lost, and a lost write is in doubt.
+							time.AfterFunc(time.Millisecond, func() { g.cluster.Kill(q.Member) }) //nolint:errcheck // the test sees what becomes of it
 						}
 					}
 				}}

@@ -76,38 +76,36 @@ func TestAPlaceIsNotLostWithItsWaiter(t *testing.T) {
 
 const longRead = "MATCH (n) RETURN n /*standin delay=30s*/"
 
-// waiting waits until so many units of work stand in the lines of users and databases.
+// waiting waits until n units of work are in line for a place.
 func (g *gate) waiting(n int) {
 	g.t.Helper()
-	waitFor(g.t, "units of work in line", func() bool {
-		got := 0
-		for i := range g.server.places.shards {
-			s := &g.server.places.shards[i]
-			s.mu.Lock()
-			for _, c := range s.byKey {
-				got += len(c.line)
-			}
-			s.mu.Unlock()
+	waitFor(g.t, "units of work in line", func() bool { return g.crowds(func(c *crowd) int { return len(c.line) }) == n })
+}
+
+// taken waits until n places are.
+func (g *gate) taken(n int) {
+	g.t.Helper()
+	waitFor(g.t, "places are taken", func() bool { return g.crowds(func(c *crowd) int { return c.in }) == n })
+}
+
+// crowds is the sum of what count says of each crowd.
+func (g *gate) crowds(count func(*crowd) int) int {
+	n := 0
+	for i := range g.server.places.shards {
+		s := &g.server.places.shards[i]
+		s.mu.Lock()
+		for _, c := range s.byKey {
+			n += count(c)
 		}
-		return got == n
-	})
+		s.mu.Unlock()
+	}
+	return n
 }
 
 // noPlaces fails when a place is still taken.
 func (g *gate) noPlaces() {
 	g.t.Helper()
-	waitFor(g.t, "the places to be free", func() bool {
-		for i := range g.server.places.shards {
-			s := &g.server.places.shards[i]
-			s.mu.Lock()
-			n := len(s.byKey)
-			s.mu.Unlock()
-			if n > 0 {
-				return false
-			}
-		}
-		return true
-	})
+	waitFor(g.t, "the places to be free", func() bool { return g.crowds(func(*crowd) int { return 1 }) == 0 })
 }
 
 func TestInFlightOfAUser(t *testing.T) {
@@ -120,6 +118,7 @@ func TestInFlightOfAUser(t *testing.T) {
 			tx.ask(beginTx(v, nil)...)
 			busy := g.logged(v)
 			busy.send(run(v, longRead, nil, nil), pull(v))
+			g.taken(2)
 			waits, leaves := g.logged(v), g.logged(v)
 			waits.send(run(v, oneRow, nil, nil), pull(v))
 			g.waiting(1)
@@ -153,7 +152,7 @@ func TestInFlightOverHTTP(t *testing.T) {
 		frontend: func(f *Frontend) { f.Timeouts.Queue = 200 * time.Millisecond }})
 	busy := g.logged(bolt.V5_4)
 	busy.send(run(bolt.V5_4, longRead, nil, nil), pull(bolt.V5_4))
-	waitFor(t, "the query to run", func() bool { return g.server.working() > 0 })
+	g.taken(1)
 	if a := g.keeping().web("POST", "/db/neo4j/tx/commit", stmt(oneRow)); a.status != 503 || !strings.Contains(a.raw, "did not end within timeouts.queue") {
 		t.Errorf("got %v", a)
 	}

@@ -113,6 +113,10 @@ func (w *World) driver(t testing.TB, scheme string) neo4j.DriverWithContext {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close(context.Background()) }) //nolint:errcheck // the test has seen what it wants
+	// Before its clients share it: the driver's first connection sets a field without a lock.
+	if err := d.VerifyConnectivity(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	return d
 }
 
