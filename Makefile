@@ -27,7 +27,7 @@ test-servers: ## real servers and real drivers; wants Java, Maven, Python, Node 
 CHAOS ?= 5
 
 chaos: ## real clusters through faults, CHAOS rounds of each (ci: what CI runs), with every value accounted for; wants Java and Maven, and root for partitions
-	BOLTGATE_CHAOS=$(CHAOS) $(GO) test -timeout $(if $(filter ci,$(CHAOS)),50m,8h) -count 1 -v -run '^(TestChaos|TestPartitions)$$' ./test/chaos
+	BOLTGATE_CHAOS=$(CHAOS) $(GO) test -timeout $(if $(filter ci,$(CHAOS)),65m,8h) -count 1 -v -run '^(TestChaos|TestPartitions)$$' ./test/chaos
 
 simulate: ## the simulator through 2,000 seeds, then the bugs that are planted to try it
 	BOLTGATE_SEEDS=2000 $(GO) test -timeout 2h -count 1 -run TestTheRulesHold ./test/sim

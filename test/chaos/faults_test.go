@@ -15,6 +15,7 @@ type fault struct {
 	leader bool // it takes the leader away
 	silent bool // and no connection breaks: what waits for the member waits until it is found
 	vain   bool // the member goes on, and commits that had begun there get no answer before they are in doubt; lateWorkers begin when that is past
+	starts bool // members start during it
 	bring  func(ctx context.Context, c *labs.Cluster, watch *leaderWatch) (hit string, err error)
 }
 
@@ -32,7 +33,7 @@ func faults(labs.Lab) []fault {
 		{name: "kill-leader", leader: true, bring: killLeader},
 		{name: "kill-follower", bring: killFollower},
 		{name: "freeze-leader", leader: true, silent: true, bring: freezeLeader},
-		{name: "restart-all", leader: true, bring: restartAll},
+		{name: "restart-all", leader: true, starts: true, bring: restartAll},
 	}
 }
 

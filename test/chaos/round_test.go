@@ -97,6 +97,7 @@ func once(t *testing.T, c *labs.Cluster, by *contender, f fault) (r round, err e
 			work.begin(lateWorkers)
 		}
 	})
+	work.eased.Store(f.starts)
 	r.hit, err = f.bring(ctx, c, watch)
 	late.Stop()
 	until := time.Now()

@@ -36,7 +36,7 @@ var (
 	lateWorkers = []crew{{lateWrite, 2}}
 )
 
-// pause is between two operations of a worker; mendPause while members are started again, which on two cores would take several times as long beside a
+// pause is between two operations of a worker; mendPause while members start, which on two cores would take several times as long beside a
 // workload at full speed.
 const (
 	pause     = 5 * time.Millisecond
