@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/proxy"
 	"github.com/boltgate/boltgate/querystats"
@@ -78,9 +79,15 @@ type Pools interface {
 	Slots(*cluster.Member) int
 }
 
+// Monitor is what *health.Monitor shows.
+type Monitor interface {
+	Checks(member string) health.Checks
+}
+
 var (
-	_ Gate  = (*proxy.Server)(nil)
-	_ Pools = (*pool.Set)(nil)
+	_ Gate    = (*proxy.Server)(nil)
+	_ Pools   = (*pool.Set)(nil)
+	_ Monitor = (*health.Monitor)(nil)
 )
 
 // Control carries out what an operator asked. Its methods are called from any goroutine, and return when the change is in
@@ -105,6 +112,7 @@ func (r *Refusal) Error() string { return r.Why }
 // World is what the operator's side shows and acts on. All fields but Certificates must be set.
 type World struct {
 	Current *cluster.Current
+	Monitor Monitor
 	Pools   Pools
 	Gate    Gate
 	Control Control

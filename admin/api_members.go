@@ -4,10 +4,12 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/routing"
 )
 
@@ -60,7 +62,8 @@ func (s *Server) member(v *cluster.View, m *cluster.Status) MemberInfo {
 		Weight: max(m.Weight, 1), Tags: append([]string{}, m.Tags...), LastError: m.LastError, Roles: map[string]string{}, Lag: map[string]int64{},
 		Leads: []string{}, InFlight: p.InFlight, Queued: p.Queued, Connections: p.Open, Idle: p.Idle,
 		Transactions: s.world.Gate.Transactions(m.Member), Slots: s.world.Pools.Slots(m.Member), Units: c.Units(), Broken: c.Broken, BytesIn: c.In, BytesOut: c.Out,
-		Rate: s.sampler.memberRate(m.Name), Latency: s.sampler.latency(m.Name), Failures: map[string]uint64{},
+		Check: checkInfo(s.world.Monitor.Checks(m.Name)),
+		Rate:  s.sampler.memberRate(m.Name), Latency: s.sampler.latency(m.Name), Failures: map[string]uint64{},
 	}
 	maps.Copy(info.Failures, c.Failures)
 	for db, role := range m.Roles {
@@ -76,6 +79,10 @@ func (s *Server) member(v *cluster.View, m *cluster.Status) MemberInfo {
 		}
 	}
 	return info
+}
+
+func checkInfo(c health.Checks) CheckInfo {
+	return CheckInfo{At: c.At, Result: c.Result.String(), Took: float64(c.Took) / float64(time.Millisecond), Failed: c.Failed, Falls: c.Falls, Down: c.Down.Seconds()}
 }
 
 // databasesOf lists the databases of a View by name.
@@ -140,7 +147,10 @@ func (s *Server) postCondition(w http.ResponseWriter, r *http.Request) {
 	s.replyMember(w, name)
 }
 
-const maxWeight = 256
+const (
+	maxWeight  = 256
+	weightRule = "weight is a whole number from 1 to 256; drain takes all new work away"
+)
 
 func (s *Server) postWeight(w http.ResponseWriter, r *http.Request) {
 	var order struct {
@@ -151,7 +161,7 @@ func (s *Server) postWeight(w http.ResponseWriter, r *http.Request) {
 	}
 	weight := int(order.Weight)
 	if float64(weight) != order.Weight || weight < 1 || weight > maxWeight {
-		s.fail(w, http.StatusBadRequest, "weight is a whole number from 1 to 256; drain takes all new work away")
+		s.fail(w, http.StatusBadRequest, weightRule)
 		return
 	}
 	name := chi.URLParam(r, "name")

@@ -99,7 +99,7 @@ func TestOrders(t *testing.T) {
 	w.want(200, `"name": "a"`, "POST", "/api/v1/members/a/weight", `{"weight": 3.0}`)
 	w.want(200, `"version": "test"`, "POST", "/api/v1/reload", "")
 	w.want(200, `"failover.hold: 20s -\u003e 10s"`, "GET", "/api/v1/reload", "")
-	if want := []string{"drain a", "maint a forced", "ready a", "weight a", "reload", "preview"}; !slices.Equal(w.control.asked, want) {
+	if want := []string{"drain a", "maint a forced", "ready a", "weight a 3", "reload", "preview"}; !slices.Equal(w.control.asked, want) {
 		t.Errorf("asked %q; want %q", w.control.asked, want)
 	}
 	w.control.asked = nil

@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/proxy"
 	"github.com/boltgate/boltgate/test/chrome"
@@ -27,6 +28,10 @@ func shop(t *testing.T, o Options) *testWorld {
 		Writes: [2]uint64{893_221, 2044}, In: 1_650_412_880, Out: 10_120_333_120, Failures: map[string]uint64{"Neo.TransientError.Transaction.LeaderSwitch": 12}}}
 	w.gate.stats = map[string]pool.Stats{"s1": {Open: 40, Idle: 33, InFlight: 3}, "s2": {Open: 44, Idle: 38, InFlight: 5}, "s3": {Open: 41, Idle: 40, InFlight: 1}, "r1": {Open: 12, Idle: 10, InFlight: 2}}
 	w.gate.counts = new(proxy.Counts)
+	w.gate.checks = map[string]health.Checks{}
+	for i, name := range []string{"s1", "s2", "s3", "r1"} {
+		w.gate.checks[name] = health.Checks{At: time.Now(), Took: time.Duration(2+i) * 1100 * time.Microsecond, Result: health.Passed}
+	}
 	w.shopRoles("s2", "s2")
 	w.shopQueries()
 	w.shopClients()
@@ -209,6 +214,12 @@ func TestABrowserDrainsAMemberAndKillsASession(t *testing.T) {
 	chrome.Do(t, ctx, "drain", chromedp.Click(`//section[@id="members"]//tr[.//b="s3"]//button[@value="drain"]`, chromedp.BySearch))
 	chrome.Until(t, ctx, `document.readyState === "complete" && !!document.querySelector("#members")`)
 	await(t, func() bool { return w.control.has("drain s3") })
+	weight := `//section[@id="members"]//tr[.//b="s1"]//details[@class="weight"]`
+	chrome.Do(t, ctx, "weight", chromedp.Click(weight+`/summary`, chromedp.BySearch), chromedp.SetValue(weight+`//input[@name="weight"]`, "12", chromedp.BySearch))
+	chrome.Until(t, ctx, `document.querySelector("#live-state").textContent === "live"`) // what comes over it leaves the open form alone
+	chrome.Do(t, ctx, "set", chromedp.Click(weight+`//button`, chromedp.BySearch))
+	await(t, func() bool { return w.control.has("weight s1 12") })
+	chrome.Until(t, ctx, `document.readyState === "complete" && !!document.querySelector("#work")`)
 	chrome.Do(t, ctx, "kill", chromedp.Click(`#work button[value=kill]`))
 	await(t, func() bool { w.gate.mu.Lock(); defer w.gate.mu.Unlock(); return len(w.gate.killed) == 1 })
 }

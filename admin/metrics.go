@@ -28,6 +28,9 @@ var (
 	mUp          = describeMetric("member_up", "1 while the checks find the member up.", "member")
 	mCondition   = describeMetric("member_condition", "1 for the condition that the operator asked for.", "member", "condition")
 	mLeader      = describeMetric("database_has_leader", "1 while the database has a leader that takes writes.", "database")
+	mCheckTook   = describeMetric("member_check_seconds", "What the last check of the member took.", "member")
+	mCheckFailed = describeMetric("member_check_failures_total", "Checks that failed while the member was up.", "member")
+	mFalls       = describeMetric("member_falls_total", "How often the member went down.", "member")
 	mRole        = describeMetric("member_role", "1 for the role of the member for the database.", "member", "database", "role")
 	mLag         = describeMetric("member_lag_transactions", "Transactions that the member is behind the leader, where that is known.", "member", "database")
 	mInFlight    = describeMetric("member_in_flight", "Units of work at the member.", "member")
@@ -148,6 +151,10 @@ func (c collector) collectMember(out chan<- prometheus.Metric, m *cluster.Status
 		out <- prometheus.MustNewConstMetric(d, kind, n, append([]string{m.Name}, labels...)...)
 	}
 	send(mUp, prometheus.GaugeValue, truth(m.Up))
+	checks := c.world.Monitor.Checks(m.Name)
+	send(mCheckTook, prometheus.GaugeValue, checks.Took.Seconds())
+	send(mCheckFailed, prometheus.CounterValue, float64(checks.Failed))
+	send(mFalls, prometheus.CounterValue, float64(checks.Falls))
 	for name, condition := range conditions {
 		send(mCondition, prometheus.GaugeValue, truth(m.Condition == condition), name)
 	}

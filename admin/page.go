@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -161,8 +162,12 @@ func (s *Server) postAct(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	action, name := r.PostFormValue("action"), r.PostFormValue("member")
-	if action == "kill" {
+	switch action {
+	case "kill":
 		s.killFromPage(w, r)
+		return
+	case "weight":
+		s.weighFromPage(w, r, name)
 		return
 	}
 	to, known := conditions[action]
@@ -187,6 +192,29 @@ func (s *Server) postAct(w http.ResponseWriter, r *http.Request) {
 		offer = &forced{action, name, m.Condition.String()}
 	}
 	s.refusePage(w, r, http.StatusConflict, action+" "+name+": "+err.Error(), offer)
+}
+
+func (s *Server) weighFromPage(w http.ResponseWriter, r *http.Request, name string) {
+	m := s.world.Current.View().Member(name)
+	weight, err := strconv.Atoi(r.PostFormValue("weight"))
+	switch {
+	case m == nil:
+		s.refusePage(w, r, http.StatusNotFound, "There is no such member any more: nothing was done.", nil)
+		return
+	case err != nil || weight < 1 || weight > maxWeight:
+		s.refusePage(w, r, http.StatusBadRequest, weightRule, nil)
+		return
+	case strconv.Itoa(max(m.Weight, 1)) != r.PostFormValue("was"):
+		s.refusePage(w, r, http.StatusConflict, fmt.Sprintf("%s has weight %d by now, which that page did not show: nothing was done.", name, max(m.Weight, 1)), nil)
+		return
+	}
+	err = s.world.Control.SetWeight(r.Context(), name, weight)
+	s.audit(r, "weight", err, "member", name, "weight", weight)
+	if err != nil {
+		s.refusePage(w, r, http.StatusConflict, "weight of "+name+": "+err.Error(), nil)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
 func (s *Server) killFromPage(w http.ResponseWriter, r *http.Request) {

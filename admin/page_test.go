@@ -128,6 +128,18 @@ func TestActionsFromThePage(t *testing.T) {
 	if want := []string{"drain a"}; !slices.Equal(w.control.asked, want) || !slices.Equal(w.gate.killed, []string{"boltgate-1"}) {
 		t.Errorf("asked %q, killed %q", w.control.asked, w.gate.killed)
 	}
+	act(303, "", "action=weight", "member=a", "was=1", "weight=7")
+	if got := w.control.asked[len(w.control.asked)-1]; got != "weight a 7" {
+		t.Errorf("asked %q", got)
+	}
+	asked := len(w.control.asked)
+	act(400, "a whole number from 1 to 256", "action=weight", "member=a", "was=1", "weight=0")
+	act(400, "a whole number from 1 to 256", "action=weight", "member=a", "was=1", "weight=many")
+	act(409, "a has weight 1 by now", "action=weight", "member=a", "was=2", "weight=7")
+	act(404, "nothing was done", "action=weight", "member=gone", "was=1", "weight=7")
+	if len(w.control.asked) != asked {
+		t.Errorf("a refused weight was asked for: %q", w.control.asked)
+	}
 	w.control.err = &Refusal{"it leads neo4j"}
 	act(409, "drain a all the same", "action=drain", "member=a", "was=ready")
 	w.control.err = nil

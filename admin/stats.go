@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/health"
 )
 
 // This file owns /stats;csv and /stats;json: what HAProxy's scrapers read, under HAProxy's names. A column that has no
@@ -72,7 +73,7 @@ func (s *Server) memberRows() (rows []row) {
 		info := s.member(v, m)
 		r := memberRow(m, info)
 		r.set("sid", i+1)
-		for _, column := range []string{"qcur", "scur", "slim", "stot", "bin", "bout", "eresp", "econ", "rate", "lbtot", "act", "weight", "idle_conn_cur", "used_conn_cur"} {
+		for _, column := range []string{"qcur", "scur", "slim", "stot", "bin", "bout", "eresp", "econ", "rate", "lbtot", "act", "weight", "chkfail", "idle_conn_cur", "used_conn_cur"} {
 			n, _ := strconv.ParseFloat(r[column], 64)
 			total[column] += n
 		}
@@ -85,17 +86,19 @@ func (s *Server) memberRows() (rows []row) {
 		all.set(column, whole(n))
 	}
 	all["req_tot"] = all["stot"]
+	var again int64
+	for _, n := range s.world.Gate.Counts().Resent {
+		again += n
+	}
+	all.set("wredis", again)
 	return append(rows, all)
 }
 
 func memberRow(m *cluster.Status, info MemberInfo) row {
 	r := row{"pxname": backendName, "svname": m.Name, "type": serverRow, "pid": "1", "iid": "1", "mode": "tcp", "bck": "0", "act": "0", "addr": m.Bolt,
-		"status": serverStatus(m), "last_chk": info.LastError, "check_status": "L7OK"}
+		"status": serverStatus(m), "last_chk": info.LastError, "check_status": checkStatus[info.Check.Result]}
 	if m.Bolt == "" {
 		r["addr"] = m.HTTP
-	}
-	if info.LastError != "" {
-		r["check_status"] = "L7RSP"
 	}
 	if m.Up && m.Condition == cluster.Ready {
 		r["act"] = "1"
@@ -114,10 +117,20 @@ func memberRow(m *cluster.Status, info MemberInfo) row {
 	r.set("uweight", info.Weight)
 	r.set("rate", whole(info.Rate))
 	r.set("lastchg", int(time.Since(m.Since).Seconds()))
+	r.set("downtime", whole(info.Check.Down))
+	r.set("chkfail", info.Check.Failed)
+	r.set("chkdown", info.Check.Falls)
+	r.set("check_duration", whole(info.Check.Took))
 	r.set("ttime", whole(info.Latency.P50))
 	r.set("idle_conn_cur", info.Idle)
 	r.set("used_conn_cur", info.InFlight)
 	return r
+}
+
+// checkStatus is what HAProxy calls the result of a check.
+var checkStatus = map[string]string{
+	health.NotChecked.String(): "INI", health.Passed.String(): "L7OK", health.Connected.String(): "L4OK", health.Unreachable.String(): "L4CON",
+	health.TimedOut.String(): "L7TOUT", health.Wrong.String(): "L7RSP",
 }
 
 func serverStatus(m *cluster.Status) string {

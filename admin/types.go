@@ -39,7 +39,8 @@ type MemberInfo struct {
 	Agent        string            `json:"agent"` // such as Neo4j/5.26.0; "" while unknown
 	Weight       int               `json:"weight"`
 	Tags         []string          `json:"tags"`
-	LastError    string            `json:"last_error"`   // of the last check; "" after a good one
+	LastError    string            `json:"last_error"` // of the last check; "" after a good one
+	Check        CheckInfo         `json:"check"`
 	Lag          map[string]int64  `json:"lag"`          // transactions behind the leader, by database, where it is known
 	InFlight     int               `json:"in_flight"`    // units of work
 	Queued       int               `json:"queued"`       // that wait for a place there
@@ -54,6 +55,16 @@ type MemberInfo struct {
 	Broken       uint64            `json:"broken"`       // units of work with which a connection was given up
 	BytesIn      uint64            `json:"bytes_in"`     // requests to it, of units of work that ended
 	BytesOut     uint64            `json:"bytes_out"`    // its answers
+}
+
+// CheckInfo is what the checks of a member came to; the zero value with "not checked": none.
+type CheckInfo struct {
+	At     time.Time `json:"at"`           // when the last one ended
+	Result string    `json:"result"`       // of it: passed, connected, unreachable, timed out, wrong; not checked in maint
+	Took   float64   `json:"took_ms"`      // it
+	Failed uint64    `json:"failed"`       // checks that failed while the member was up
+	Falls  uint64    `json:"falls"`        // how often it went down
+	Down   float64   `json:"down_seconds"` // in all, after it was up first
 }
 
 // Busy tells whether work is there that would be lost with the member.

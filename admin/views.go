@@ -12,6 +12,7 @@ import (
 	h "maragu.dev/gomponents/html"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/health"
 )
 
 // This file owns what the stats page looks like. Its elements are Go functions and not a template, because text/template finds what it calls by name: with it in the program the linker
@@ -108,6 +109,8 @@ func membersView(d *pageData) g.Node {
 	}
 	if d.Acts {
 		columns = append(columns, column{name: "Set"})
+	} else {
+		columns = append(columns, column{"Weight", true})
 	}
 	return section("members", "Members", d.Status.Generation+" cluster",
 		tableView(columns, g.Map(d.Members, func(m MemberInfo) g.Node { return rowView(columns, memberCells(d, &m)) })))
@@ -122,7 +125,7 @@ func memberCells(d *pageData, m *MemberInfo) []g.Node {
 	}
 	cells := []g.Node{
 		g.Group{h.B(g.Text(m.Name)), h.Small(g.Text(" "+address), g.If(m.Agent != "", g.Group{h.Br(), g.Text(m.Agent)}))},
-		g.Group{h.Span(h.Class("state "+state), g.Text(state)), h.Small(g.Text(" for "+shortTime(time.Since(m.Since))), g.If(m.LastError != "", g.Group{h.Br(), g.Text(firstLine(m.LastError))}))},
+		g.Group{h.Span(h.Class("state "+state), g.Text(state)), h.Small(g.Text(" for "+shortTime(time.Since(m.Since))), checkView(m))},
 	}
 	for _, db := range d.Databases {
 		role, lag := m.Roles[db.Name], m.Lag[db.Name]
@@ -135,10 +138,38 @@ func memberCells(d *pageData, m *MemberInfo) []g.Node {
 		g.Group{number(m.InFlight), h.Small(g.Textf(" of %d", m.Slots))}, number(m.Queued), number(m.Connections), g.Text(rate(m.Rate)),
 		g.Text(milliseconds(m.Latency.P50)), g.Text(milliseconds(m.Latency.P95)), g.Text(milliseconds(m.Latency.P99)), g.Text(size(m.BytesIn)), g.Text(size(m.BytesOut)), failuresView(m.Failures))
 	if d.Acts {
-		cells = append(cells, h.Form(h.Method("post"), h.Action("/act"), d.token(), hidden("member", m.Name), hidden("was", m.Condition),
-			g.Map(actions(m.Condition), func(name string) g.Node { return action(name, name) })))
+		cells = append(cells, g.Group{
+			h.Form(h.Method("post"), h.Action("/act"), d.token(), hidden("member", m.Name), hidden("was", m.Condition),
+				g.Map(actions(m.Condition), func(name string) g.Node { return action(name, name) })),
+			d.weightView(m),
+		})
+	} else {
+		cells = append(cells, number(m.Weight))
 	}
 	return cells
+}
+
+// checkView is what the member's checks came to, the last one first.
+func checkView(m *MemberInfo) g.Node {
+	c := m.Check
+	if c.Result == health.NotChecked.String() {
+		return g.Group{h.Br(), g.Text(c.Result)}
+	}
+	said := fmt.Sprintf("check %s in %s, %s ago", c.Result, milliseconds(c.Took), shortTime(time.Since(c.At)))
+	if m.LastError != "" {
+		said += ": " + firstLine(m.LastError)
+	}
+	return g.Group{h.Br(), g.Text(said),
+		g.If(c.Falls > 0, g.Group{h.Br(), g.Textf("down %d times, %s in all", c.Falls, shortTime(time.Duration(c.Down*float64(time.Second))))})}
+}
+
+// weightView opens into a form: a number that is being typed is not replaced by what is live.
+func (d *pageData) weightView(m *MemberInfo) g.Node {
+	was := strconv.Itoa(m.Weight)
+	return h.Details(h.Class("weight"), h.Summary(g.Text("weight "+was)),
+		h.Form(h.Method("post"), h.Action("/act"), d.token(), hidden("member", m.Name), hidden("was", was),
+			h.Input(h.Type("number"), h.Name("weight"), h.Value(was), h.Min("1"), h.Max(strconv.Itoa(maxWeight)), h.Required(), h.Aria("label", "weight of "+m.Name)),
+			action("weight", "set")))
 }
 
 func frontendsView(d *pageData) g.Node {

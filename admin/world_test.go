@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/otlp"
 	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/proxy"
@@ -32,7 +33,10 @@ type fakeGate struct {
 	queries  *querystats.Table
 	slow     []proxy.SlowQuery
 	counts   *proxy.Counts // nil: some of each
+	checks   map[string]health.Checks
 }
+
+func (f *fakeGate) Checks(member string) health.Checks { return f.checks[member] }
 
 func (f *fakeGate) Queries() *querystats.Table     { return f.queries }
 func (f *fakeGate) SlowQueries() []proxy.SlowQuery { return f.slow }
@@ -96,8 +100,8 @@ func (f *fakeControl) SetCondition(_ context.Context, member string, to cluster.
 	return f.ask(to.String() + " " + member)
 }
 
-func (f *fakeControl) SetWeight(_ context.Context, member string, _ int) error {
-	return f.ask("weight " + member)
+func (f *fakeControl) SetWeight(_ context.Context, member string, weight int) error {
+	return f.ask(fmt.Sprint("weight ", member, " ", weight))
 }
 func (f *fakeControl) Reload(context.Context) error { return f.ask("reload") }
 func (f *fakeControl) PreviewReload(context.Context) ([]string, error) {
@@ -116,7 +120,7 @@ type testWorld struct {
 
 func newTestWorld(t testing.TB, o Options) *testWorld {
 	w := &testWorld{t: t, current: new(cluster.Current), gate: &fakeGate{queries: querystats.New()}, control: new(fakeControl), events: new(Events)}
-	w.Server = New(World{Current: w.current, Pools: w.gate, Gate: w.gate, Control: w.control, Events: w.events,
+	w.Server = New(World{Current: w.current, Monitor: w.gate, Pools: w.gate, Gate: w.gate, Control: w.control, Events: w.events,
 		Log: slog.New(w.events.Tee(slog.DiscardHandler)), Version: "test",
 		Certificates: func() map[string]time.Time { return map[string]time.Time{"frontend main": time.Unix(1_800_000_000, 0)} }})
 	t.Cleanup(w.Server.Close)
@@ -140,6 +144,9 @@ func (w *testWorld) cluster() *testWorld {
 	c.Condition = cluster.Drain
 	d.Up, d.LastError, d.Roles, d.Tags = false, "connection refused", nil, []string{"zone-b"}
 	w.current.Publish(&cluster.View{Generation: cluster.Autonomous, Default: "neo4j", Members: []*cluster.Status{a, b, c, d}})
+	passed := health.Checks{At: time.Now().Add(-400 * time.Millisecond), Took: 3200 * time.Microsecond, Result: health.Passed}
+	w.gate.checks = map[string]health.Checks{"a": passed, "b": passed, "c": passed,
+		"d": {At: time.Now(), Took: 200 * time.Microsecond, Result: health.Unreachable, Failed: 3, Falls: 1, Down: time.Hour}}
 	w.gate.stats = map[string]pool.Stats{"a": {Open: 5, Idle: 2, InFlight: 3, Queued: 1}}
 	n := pool.Counters{Broken: 1, Opened: 6, In: 12_345, Out: 3_000_000, Failures: map[string]uint64{"Neo.ClientError.Statement.SyntaxError": 2}}
 	n.Writes[pool.Bolt].Buckets[3], n.Writes[pool.Bolt].Sum = 40, 16*time.Millisecond

@@ -24,6 +24,7 @@ type Monitor struct {
 	contested contested     // the same
 	heard     atomic.Pointer[[]cluster.Heard]
 	news      chan struct{} // room for one: heard is another
+	record    record
 
 	mu   sync.Mutex
 	next *Options // guarded by mu: what Update brought and Run has not taken yet
@@ -147,6 +148,7 @@ func (m *Monitor) adopt(ctx context.Context) {
 	known := newBook(m.o.Members, m.o.Addresses)
 	m.members = m.takeOver(ctx, m.o.Members, before, known)
 	m.candidates = m.takeOver(ctx, m.o.Candidates, before, known)
+	m.record.keep(m.o.Members)
 	m.forgetStrangers()
 	m.publish()
 	m.tell()
@@ -159,6 +161,7 @@ func (m *Monitor) takeOver(ctx context.Context, members []*cluster.Member, befor
 		s := before[member.Name]
 		if s == nil || s.member.Bolt != member.Bolt || s.member.HTTP != member.HTTP {
 			s = &memberState{since: time.Now(), refuted: make(map[string]time.Time)}
+			m.record.forget(member.Name)
 		}
 		s.member, s.condition = member, m.o.Conditions[member.Name]
 		states = append(states, s)
@@ -186,6 +189,7 @@ func (m *Monitor) start(ctx context.Context, s *memberState, known book) {
 			s.since = time.Now()
 		}
 		s.streak, s.silence, s.last, s.fresh, s.lastError = streak{}, silence{}, nil, false, ""
+		m.record.rest(s.member.Name)
 		return
 	}
 	ctx, s.stop = context.WithCancel(ctx)
@@ -241,6 +245,7 @@ func (m *Monitor) take(a *answer) {
 	}
 	was := s.streak.Up
 	s.add(a, m.o)
+	m.record.note(a, m.o.Method, was, s.streak.Up)
 	m.observe(s, a, was)
 	if a.err != nil {
 		m.log.Debug("check failed", "member", a.member, "error", a.err)

@@ -45,7 +45,7 @@ func newControl(log *logger) control {
 // openControl starts the operator's side.
 func (d *daemon) openControl(cfg *configs.Config) error {
 	d.control.server = admin.New(admin.World{
-		Current: d.current, Pools: d.pools, Gate: d.server, Control: d, Events: d.control.events, Log: d.log.Logger, Version: versionText(),
+		Current: d.current, Monitor: d.monitor, Pools: d.pools, Gate: d.server, Control: d, Events: d.control.events, Log: d.log.Logger, Version: versionText(),
 		Certificates: d.control.certs.ends,
 	})
 	d.control.server.Listen = d.line.listeners.Listen // a successor goes on with the address
