@@ -13,10 +13,15 @@ import (
 // scarce is a gate whose memory is what the test says, in percent of its limit.
 func scarce(t *testing.T) (g *gate, percent *atomic.Int64) {
 	g = startGate(t, gateOptions{server: Options{ParkEvery: 10 * time.Millisecond}})
-	percent = new(atomic.Int64)
+	return g, g.inUse()
+}
+
+// inUse has the gate's memory be what is stored there, in percent of its limit.
+func (g *gate) inUse() *atomic.Int64 {
+	percent := new(atomic.Int64)
 	g.server.memory.inUse = percent.Load
 	g.server.memory.limit.Store(100)
-	return g, percent
+	return percent
 }
 
 func TestNewWorkIsRefusedWhileMemoryIsUsedUp(t *testing.T) {
