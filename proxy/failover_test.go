@@ -434,21 +434,22 @@ func TestALostCommitOfATransactionThatReads(t *testing.T) {
 						}
 						w.expect("SUCCESS()", bolt.Reset)
 					}
-					closes := m{"close": "commit"}
-					all := beginTx(v, m{"mode": "r"})
-					for _, text := range tt.texts {
-						all = append(all, run(v, text, closes, nil), pull(v))
-					}
-					all = append(all, commitTx(v)...)
 					w := g.logged(v)
-					for _, request := range all[:len(all)-1] {
-						w.ask(request)
-					}
-					check("one by one", w, w.ask(all[len(all)-1]))
-					if !slices.Contains(tt.texts, long) { // which may be there whole when it comes with others
-						check("pipelined", w, w.ask(all...))
-						w.ask(all[0]) // the rest is passed on behind it, by a pump
-						check("behind BEGIN", w, w.ask(all[1:]...))
+					for _, at := range []string{"commit", "committed"} { // before it is done, and after
+						all := beginTx(v, m{"mode": "r"})
+						for _, text := range tt.texts {
+							all = append(all, run(v, text, m{"close": at}, nil), pull(v))
+						}
+						all = append(all, commitTx(v)...)
+						for _, request := range all[:len(all)-1] {
+							w.ask(request)
+						}
+						check("one by one", w, w.ask(all[len(all)-1]))
+						if !slices.Contains(tt.texts, long) { // which may be there whole when it comes with others
+							check("pipelined", w, w.ask(all...))
+							w.ask(all[0]) // the rest is passed on behind it, by a pump
+							check("behind BEGIN", w, w.ask(all[1:]...))
+						}
 					}
 					w.row(oneRow, nil, nil)
 				})
