@@ -164,7 +164,8 @@ func TestAMemberThatComesBackInTime(t *testing.T) {
 
 func TestSlowIsNotDead(t *testing.T) {
 	t.Run("a long query at a healthy member", func(t *testing.T) {
-		inBubble(t, gateOptions{standin: standin.Options{Seed: 1}}, func(t *testing.T, g *gate) {
+		seldom := func(o *health.Options) { o.Interval = 5 * time.Second } // an hour of checks takes a minute else
+		inBubble(t, gateOptions{standin: standin.Options{Seed: 1}, health: seldom}, func(t *testing.T, g *gate) {
 			w := g.logged(bolt.V5_8)
 			if row := w.row(aWrite, taking(time.Hour), nil); row["member"] != g.cluster.Leader("") {
 				t.Errorf("got %v", row)
