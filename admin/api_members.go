@@ -152,6 +152,8 @@ const (
 	weightRule = "weight is a whole number from 1 to 256; drain takes all new work away"
 )
 
+func isWeight(n int) bool { return n >= 1 && n <= maxWeight }
+
 func (s *Server) postWeight(w http.ResponseWriter, r *http.Request) {
 	var order struct {
 		Weight float64 `json:"weight"` // JSON knows one kind of number: 1.0 is 1
@@ -160,7 +162,7 @@ func (s *Server) postWeight(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	weight := int(order.Weight)
-	if float64(weight) != order.Weight || weight < 1 || weight > maxWeight {
+	if float64(weight) != order.Weight || !isWeight(weight) {
 		s.fail(w, http.StatusBadRequest, weightRule)
 		return
 	}

@@ -216,7 +216,12 @@ func TestABrowserDrainsAMemberAndKillsASession(t *testing.T) {
 	await(t, func() bool { return w.control.has("drain s3") })
 	weight := `//section[@id="members"]//tr[.//b="s1"]//details[@class="weight"]`
 	chrome.Do(t, ctx, "weight", chromedp.Click(weight+`/summary`, chromedp.BySearch), chromedp.SetValue(weight+`//input[@name="weight"]`, "12", chromedp.BySearch))
-	chrome.Until(t, ctx, `document.querySelector("#live-state").textContent === "live"`) // what comes over it leaves the open form alone
+	chrome.Until(t, ctx, `document.querySelector("#live-state").textContent === "live"`)
+	chrome.Eval[bool](t, ctx, `document.querySelector("#events").dataset.old = true`)
+	chrome.Until(t, ctx, `!document.querySelector("#events").dataset.old`) // it was replaced, and the open form was not
+	if got := chrome.Eval[string](t, ctx, `document.querySelector("#members details[open] input[name=weight]").value`); got != "12" {
+		t.Errorf("the weight that was typed has become %q", got)
+	}
 	chrome.Do(t, ctx, "set", chromedp.Click(weight+`//button`, chromedp.BySearch))
 	await(t, func() bool { return w.control.has("weight s1 12") })
 	chrome.Until(t, ctx, `document.readyState === "complete" && !!document.querySelector("#work")`)

@@ -201,7 +201,7 @@ func (s *Server) weighFromPage(w http.ResponseWriter, r *http.Request, name stri
 	case m == nil:
 		s.refusePage(w, r, http.StatusNotFound, "There is no such member any more: nothing was done.", nil)
 		return
-	case err != nil || weight < 1 || weight > maxWeight:
+	case err != nil || !isWeight(weight):
 		s.refusePage(w, r, http.StatusBadRequest, weightRule, nil)
 		return
 	case strconv.Itoa(max(m.Weight, 1)) != r.PostFormValue("was"):

@@ -86,11 +86,7 @@ func (s *Server) memberRows() (rows []row) {
 		all.set(column, whole(n))
 	}
 	all["req_tot"] = all["stot"]
-	var again int64
-	for _, n := range s.world.Gate.Counts().Resent {
-		again += n
-	}
-	all.set("wredis", again)
+	all.set("wredis", sum(s.world.Gate.Counts().Resent))
 	return append(rows, all)
 }
 
@@ -147,7 +143,7 @@ func serverStatus(m *cluster.Status) string {
 
 func whole(f float64) string { return strconv.FormatFloat(f, 'f', 0, 64) }
 
-func sum(m map[string]uint64) (n uint64) {
+func sum[N int64 | uint64](m map[string]N) (n N) {
 	for v := range maps.Values(m) {
 		n += v
 	}

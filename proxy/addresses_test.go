@@ -160,10 +160,7 @@ func TestADriverWaitsForAPlaceOfItsAddress(t *testing.T) {
 	w := g.logged(bolt.V5_4)
 	time.AfterFunc(300*time.Millisecond, func() { w.conn.Close() })
 	for _, scheme := range []string{"bolt", "neo4j"} {
-		driver, err := neo4j.NewDriverWithContext(scheme+"://"+g.address, neo4j.BasicAuth(standin.DefaultUser, standin.DefaultPassword, ""))
-		if err != nil {
-			t.Fatal(err)
-		}
+		driver := driverAt(t, scheme+"://"+g.address)
 		if _, err := neo4j.ExecuteQuery(t.Context(), driver, aWrite, m{"mark": scheme}, neo4j.EagerResultTransformer); err != nil {
 			t.Errorf("%s: %v", scheme, err)
 		}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/pool"
-	"github.com/boltgate/boltgate/standin"
 )
 
 // TestEachLimitAsADriverSeesIt: an official driver gets the code and a message that names the key, takes what passes for a reason to try again
@@ -38,13 +37,13 @@ func TestEachLimitAsADriverSeesIt(t *testing.T) {
 		}
 		for i, w := range all {
 			w.send(run(v, longRead, nil, nil), pull(v))
-			waitFor(t, "one more place is taken", func() bool { return g.lent() == i+1 })
+			waitFor(t, "one more place is taken", func() bool { return g.atWork() == i+1 })
 		}
 		return func() {
 			for _, w := range all {
 				w.conn.Close()
 			}
-			waitFor(t, "the places to be free", func() bool { return g.lent() == 0 })
+			waitFor(t, "the places to be free", func() bool { return g.atWork() == 0 })
 		}
 	}
 	for _, tt := range []struct {
@@ -89,11 +88,7 @@ func TestEachLimitAsADriverSeesIt(t *testing.T) {
 	} {
 		t.Run(tt.limit, func(t *testing.T) {
 			g := startGate(t, tt.gate)
-			driver, err := neo4j.NewDriverWithContext("bolt://"+g.address, neo4j.BasicAuth(standin.DefaultUser, standin.DefaultPassword, ""))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer driver.Close(context.Background())
+			driver := driverAt(t, "bolt://"+g.address)
 			if tt.logged {
 				if err := driver.VerifyConnectivity(t.Context()); err != nil {
 					t.Fatal(err)
@@ -120,8 +115,8 @@ func TestEachLimitAsADriverSeesIt(t *testing.T) {
 	}
 }
 
-// lent is how many units of work members have.
-func (g *gate) lent() (n int) {
+// atWork is how many units of work members have.
+func (g *gate) atWork() (n int) {
 	for _, m := range g.cluster.Members() {
 		n += g.pools.Stats(m.Name).InFlight
 	}

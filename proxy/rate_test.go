@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"testing"
@@ -172,11 +171,7 @@ func TestRateOfANamedUser(t *testing.T) {
 func TestADriverBacksOff(t *testing.T) {
 	g := startGate(t, gateOptions{server: Options{Limits: Limits{PerUser: UserLimits{Rate: 2}, Burst: 1}}})
 	ctx := t.Context()
-	driver, err := neo4j.NewDriverWithContext("neo4j://"+g.address, neo4j.BasicAuth(standin.DefaultUser, standin.DefaultPassword, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer driver.Close(context.Background())
+	driver := driverAt(t, "neo4j://"+g.address)
 	for i := range 4 {
 		if _, err := neo4j.ExecuteQuery(ctx, driver, aWrite, m{"mark": fmt.Sprint(i)}, neo4j.EagerResultTransformer); err != nil {
 			t.Fatalf("query %d: %v", i, err)

@@ -223,11 +223,7 @@ func TestSpansOfHTTP(t *testing.T) {
 // TestADriversTraceComesOutInSpans, and in the slow query log.
 func TestADriversTraceComesOutInSpans(t *testing.T) {
 	s := startSpans(t, Options{Slow: time.Nanosecond})
-	driver, err := neo4j.NewDriverWithContext("neo4j://"+s.address, neo4j.BasicAuth(standin.DefaultUser, standin.DefaultPassword, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer driver.Close(t.Context())
+	driver := driverAt(t, "neo4j://"+s.address)
 	ctx := context.Background()
 	session := driver.NewSession(ctx, neo4j.SessionConfig{DatabaseName: "neo4j"})
 	defer session.Close(ctx)

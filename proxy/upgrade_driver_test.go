@@ -30,14 +30,20 @@ type service struct {
 	errs   []error
 }
 
-func startService(ctx context.Context, t *testing.T, g *gate, name string) *service {
+// driverAt is the official driver, logged on as the stand-ins' own user, until the test ends.
+func driverAt(t *testing.T, url string, set ...func(*config.Config)) neo4j.DriverWithContext {
 	t.Helper()
-	driver, err := neo4j.NewDriverWithContext("neo4j://"+g.address, neo4j.BasicAuth(standin.DefaultUser, standin.DefaultPassword, ""),
-		func(c *config.Config) { c.MaxConnectionPoolSize = 4 })
+	driver, err := neo4j.NewDriverWithContext(url, neo4j.BasicAuth(standin.DefaultUser, standin.DefaultPassword, ""), set...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { driver.Close(context.Background()) })
+	t.Cleanup(func() { driver.Close(context.Background()) }) //nolint:errcheck // the test has seen what it wants
+	return driver
+}
+
+func startService(ctx context.Context, t *testing.T, g *gate, name string) *service {
+	t.Helper()
+	driver := driverAt(t, "neo4j://"+g.address, func(c *config.Config) { c.MaxConnectionPoolSize = 4 })
 	if err := driver.VerifyConnectivity(ctx); err != nil { // the driver fills in its dialer when it first connects, without a lock
 		t.Fatal(err)
 	}
