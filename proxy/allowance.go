@@ -31,9 +31,16 @@ func (s *boltSession) limitUnit() {
 	}
 	u := &s.unit
 	u.limits = l.of(s.user())
-	u.allowed = allowance{limited: u.limits.rows > 0 || u.limits.bytes > 0, rows: u.limits.rows, bytes: u.limits.bytes}
+	u.allow()
 	if most := u.limits.transaction; most > 0 && s.version >= bolt.V3 && (u.timeout == 0 || u.timeout > most) {
 		u.timeout, u.left = most, max(most.Milliseconds(), 1)
+	}
+}
+
+// allow grants the unit all that its results may be: it begins, or begins anew at another member.
+func (u *unit) allow() {
+	if l := u.limits; l != nil {
+		u.allowed = allowance{limited: l.rows > 0 || l.bytes > 0, rows: l.rows, bytes: l.bytes}
 	}
 }
 

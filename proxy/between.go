@@ -81,6 +81,9 @@ func (s *boltSession) forwardOrAgain(ctx context.Context) error {
 // rewind makes all due once more, for the unit is sent again. The answer to a RUN of which the client was told is the gate's.
 func (s *boltSession) rewind() {
 	u := &s.unit
+	u.begun, u.failed, u.over, u.delivered = false, false, false, false
+	s.query.rows = 0
+	u.allow()
 	s.mu.Lock()
 	s.owed.rewind()
 	if u.told.run {

@@ -22,8 +22,6 @@ func (s *boltSession) again() error { return s.againWithin(discardTime) }
 func (s *boltSession) againWithin(limit time.Duration) error {
 	s.recoverWithin(limit)
 	s.rewind()
-	u := &s.unit
-	u.begun, u.failed, u.over = false, false, false
 	return errAgain
 }
 
@@ -252,7 +250,6 @@ func (s *boltSession) lost(cause error, unsent bool) error {
 			u.tried = append(u.tried, member)
 		}
 		s.rewind()
-		u.begun = false
 		s.answers.close()
 		return errAgain
 	}

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +36,55 @@ func TestAReadLeavesAMemberThatShutsDown(t *testing.T) {
 					defer mu.Unlock()
 					if len(asked) < 2 {
 						t.Errorf("%v were asked before the client was told %s; want others too", asked, show(list))
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestAReadLeavesWhoseRowsHaveNotLeft: a member that shuts down while it reads says so behind the rows that it found. If they came together, the
+// client has seen none of them yet, and gets those of another member.
+func TestAReadLeavesWhoseRowsHaveNotLeft(t *testing.T) {
+	for _, v := range []bolt.Version{bolt.V3, bolt.V4_4, bolt.V5_8} {
+		for _, together := range []bool{true, false} {
+			t.Run(fmt.Sprint(v, " together: ", together), func(t *testing.T) {
+				var asked ran
+				o := standin.Options{Seed: 1, OnQuery: asked.note}
+				if v == bolt.V3 {
+					o.ServerVersion = "4.4.48"
+				}
+				limits := Limits{PerUser: UserLimits{MaxRows: 3}} // for one try, not for all together
+				inBubble(t, gateOptions{standin: o, server: Options{Limits: limits}}, func(t *testing.T, g *gate) {
+					w := g.logged(v)
+					lame := "s1"
+					if lame == g.cluster.Leader("neo4j") {
+						lame = "s2"
+					}
+					params := m{"rows": 3, "fail": bolt.CodeDatabaseUnavailable, "fail_at": 2, "at_member": lame}
+					if !together {
+						params["row_delay"] = "20ms"
+					}
+					met := 0
+					for i := range 4 {
+						params["mark"] = i
+						list := w.ask(run(v, "MATCH (n) RETURN n", params, m{"mode": "r"}), pull(v))
+						members, records, last := asked.of(int64(i)), 3, "SUCCESS"
+						switch {
+						case members[0] != lame:
+						case together && len(members) == 2:
+							met++
+						default:
+							met++
+							records, last = 2, "FAILURE("+bolt.CodeDatabaseUnavailable+")"
+							w.expect("SUCCESS()", bolt.Reset)
+						}
+						if len(list) != records+2 || !strings.HasPrefix(list[len(list)-1].String(), last) || together && last != "SUCCESS" {
+							t.Errorf("asked of %v, the read got %d messages: %s", members, len(list), show(list))
+						}
+					}
+					if met == 0 {
+						t.Errorf("no read went to %s first", lame)
 					}
 				})
 			})

@@ -227,11 +227,6 @@ func (s *boltSession) startRecord(b []byte) error {
 	if !s.unit.delivered {
 		s.unit.delivered = true
 		s.unit.line.answered()
-		if mutant.Is(mutant.ResendDelivered) {
-			s.answers.hold = false
-		} else {
-			s.accepted()
-		}
 	}
 	n, done := a.walk.Next(b)
 	if j := s.unit.journal; j != nil {
@@ -259,8 +254,15 @@ func (s *boltSession) stage() {
 	a.out = a.pos
 }
 
+// flushAnswers sends what was looked at, before more is waited for. Until it sends a record, a read may still go elsewhere: one whose few records
+// came together with the FAILURE of a member that shuts down does.
 func (s *boltSession) flushAnswers() error {
 	a := &s.answers
+	if u := &s.unit; u.delivered && (a.hold || u.raw != nil) {
+		if a.hold = false; !mutant.Is(mutant.ResendDelivered) {
+			s.accepted()
+		}
+	}
 	if a.hold {
 		return nil
 	}

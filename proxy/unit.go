@@ -63,7 +63,7 @@ type unit struct {
 	until     time.Time // when a refused unit stops looking for a member that takes it; zero before the first refusal
 	told      told      // of a read, to its client, before there was a PULL
 	begun     bool      // the opening request was answered with SUCCESS
-	delivered bool      // a record reached the client's stream
+	delivered bool      // a record came for the client; while raw is there it has not left yet
 	ending    byte      // COMMIT or ROLLBACK was taken: nothing behind it belongs to the unit; the pump's while one runs
 	textEnds  byte      // 1-2: a RUN with one of these as its text was taken, its PULL_ALL is still to come; as ending
 	over      bool      // the last answer of the unit came

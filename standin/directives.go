@@ -22,6 +22,7 @@ import (
 //	close     cut the connection: at run, pull, commit (before it takes place), committed (after it), or after that many
 //	          bytes of the answers
 //	garbage   run or pull: random bytes in place of the answer
+//	at_member the one whose answers fail, are cut, or are garbage; all
 //	batches   of a text that commits by itself: how many commits of its own come before its end, row_delay before each
 type directives struct {
 	mark     any
@@ -41,7 +42,7 @@ type directives struct {
 
 var directiveComment = lazyregexp.New(`/\*\s*standin\s([^*]*)\*/`)
 
-func parseDirectives(text string, params map[string]any) directives {
+func parseDirectives(text string, params map[string]any, member string) directives {
 	given := make(map[string]any)
 	if strings.Contains(text, "standin") {
 		if m := directiveComment.FindStringSubmatch(text); m != nil {
@@ -51,7 +52,7 @@ func parseDirectives(text string, params map[string]any) directives {
 			}
 		}
 	}
-	for _, key := range [...]string{"mark", "rows", "bytes", "delay", "delay_at", "row_delay", "fail", "fail_at", "close", "garbage", "batches"} {
+	for _, key := range [...]string{"mark", "rows", "bytes", "delay", "delay_at", "row_delay", "fail", "fail_at", "close", "garbage", "at_member", "batches"} {
 		if v, ok := params[key]; ok {
 			given[key] = v
 		}
@@ -77,6 +78,9 @@ func parseDirectives(text string, params map[string]any) directives {
 		d.close, d.closeAt = "bytes", n
 	}
 	d.garbage = word(given["garbage"], "")
+	if word(given["at_member"], member) != member {
+		d.fail, d.close, d.garbage = "", "", ""
+	}
 	return d
 }
 

@@ -62,7 +62,7 @@ func table(fields []string, rows ...[]any) *result {
 // answered here.
 func (t *transaction) run(text string, params map[string]any, done <-chan struct{}) (*result, *bolt.Failure) {
 	list := words(text)
-	ask := parseDirectives(text, params)
+	ask := parseDirectives(text, params, t.m.name)
 	list = stripPrefix(list)
 	if hook := t.m.c.opt.OnQuery; hook != nil {
 		hook(Query{t.m.name, t.exec.name, t.user, t.db, t.mode, t.v, text, ask.mark})
