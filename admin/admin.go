@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/boltgate/boltgate/backup"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/pool"
@@ -109,7 +110,7 @@ type Refusal struct{ Why string }
 
 func (r *Refusal) Error() string { return r.Why }
 
-// World is what the operator's side shows and acts on. All fields but Certificates must be set.
+// World is what the operator's side shows and acts on. All fields but Certificates and Backups must be set.
 type World struct {
 	Current *cluster.Current
 	Monitor Monitor
@@ -121,6 +122,7 @@ type World struct {
 	Version string
 
 	Certificates func() map[string]time.Time // when those of our own end, by what they are of; asked at each scrape
+	Backups      func() []backup.State       // of the jobs that are watched, by name
 }
 
 // Server serves the operator's side. Its methods may be called from any goroutine.

@@ -21,7 +21,7 @@ func (s *Server) status() StatusInfo {
 	v := s.world.Current.View()
 	info := StatusInfo{
 		Version: s.world.Version, Started: s.started, Ready: s.ready(), Generation: v.Generation.String(),
-		Members: len(v.Members), Leaderless: []string{},
+		Members: len(v.Members), Leaderless: []string{}, Backups: s.backupInfos(),
 	}
 	for _, m := range v.Members {
 		if m.Up {

@@ -13,7 +13,7 @@ import (
 )
 
 // This file owns /metrics: what the counters say, read at each scrape and at no other time. Labels are names of members,
-// frontends and databases, and codes of failures, each of a bounded number.
+// frontends, databases and backup jobs, and codes of failures, each of a bounded number.
 
 const maxLabelled = 200 // databases that are told apart
 
@@ -58,6 +58,8 @@ var (
 	mInDoubt     = describeMetric("in_doubt_total", "Commits whose answer was lost: whether they are there is not known.")
 	mResent      = describeMetric("resent_total", "Units of work that were sent again, by why.", "why")
 	mCertificate = describeMetric("certificate_end_timestamp_seconds", "When the certificate that is shown to clients or operators ends, as Unix time.", "of")
+	mBackup      = describeMetric("backup_last_timestamp_seconds", "When the backup job last ended well, as Unix time; left out when nothing of it was found.", "backup") // not "job": Prometheus has that for itself
+	mBackupDue   = describeMetric("backup_due_timestamp_seconds", "When the backup job is overdue, as Unix time.", "backup")
 	mSpans       = describeMetric("spans_sent_total", "Spans that the collector took.")
 	mSpansLost   = describeMetric("spans_dropped_total", "Spans that the collector did not get or take, by why.", "why")
 	mLimited     = describeMetric("limited_total", "What limits did beside turning away: units of work ended or refused for good, idle clients closed, log-ons slowed.", "limit")
@@ -109,6 +111,12 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		for of, ends := range c.world.Certificates() {
 			gauge(mCertificate, float64(ends.Unix()), of)
 		}
+	}
+	for _, b := range c.backups() {
+		if !b.Last.IsZero() {
+			gauge(mBackup, float64(b.Last.Unix()), b.Job)
+		}
+		gauge(mBackupDue, float64(b.Due.Unix()), b.Job)
 	}
 }
 

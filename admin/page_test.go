@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/boltgate/boltgate/backup"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/querystats"
 )
@@ -64,6 +65,23 @@ func TestThePageShowsTheClusterAndNothingOfClientsAsHTML(t *testing.T) {
 	w.want(200, "prefers-color-scheme: dark", "GET", "/page/page.css", "")
 	w.want(200, "EventSource", "GET", "/page/page.js", "")
 	w.want(404, "", "GET", "/page/page.html", "")
+}
+
+func TestThePageShowsBackupsWhereThereAreJobs(t *testing.T) {
+	w := newTestWorld(t, Options{}).cluster()
+	text := w.do("GET", "/", "").Body.String()
+	for _, want := range []string{"<h2>Backups", "<b>nightly</b>", `<span class="state overdue">overdue</span>`, "none found", "open /backups: permission denied"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if n := strings.Count(text, "state overdue"); n != 1 {
+		t.Errorf("%d jobs are overdue; want 1", n)
+	}
+	w.world.Backups = func() []backup.State { return nil }
+	if text := w.do("GET", "/", "").Body.String(); strings.Contains(text, "Backups") || !strings.Contains(text, `<section id="backups" hidden>`) {
+		t.Error("without jobs the page shows backups")
+	}
 }
 
 func TestAViewersPageHasNoButtons(t *testing.T) {

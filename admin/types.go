@@ -19,6 +19,17 @@ type StatusInfo struct {
 	Held       int64     `json:"held"`       // units of work that wait for a leader, or for any member
 	HeldBytes  int64     `json:"held_bytes"`
 	InDoubt    int64     `json:"in_doubt"` // commits whose answer was lost, since the gate was started
+
+	Backups []BackupInfo `json:"backups"` // jobs that are watched, by name
+}
+
+// BackupInfo is one backup job that is watched.
+type BackupInfo struct {
+	Job     string    `json:"job"`
+	Last    time.Time `json:"last,omitzero"` // when it last ended well; left out when nothing of it was found
+	Due     time.Time `json:"due"`           // when it is overdue
+	Overdue bool      `json:"overdue"`       // it is
+	Problem string    `json:"problem"`       // why its folder cannot be read; "" it can
 }
 
 // ReloadPreview is what a reload would change, one line a key such as "failover.hold: 20s -> 10s"; no secret stands in it.

@@ -70,7 +70,7 @@ func pageView(d *pageData) g.Node {
 
 // liveView is the part of the page below the plots that is sent again and again: sections, each with an id.
 func liveView(d *pageData) g.Node {
-	return g.Group{membersView(d), topView(d), workView(d), slowView(d), frontendsView(d), clientsView(d), eventsView(d)}
+	return g.Group{membersView(d), topView(d), workView(d), slowView(d), frontendsView(d), clientsView(d), backupsView(d), eventsView(d)}
 }
 
 func tilesView(d *pageData) g.Node {

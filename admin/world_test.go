@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/boltgate/boltgate/backup"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/otlp"
@@ -122,7 +123,10 @@ func newTestWorld(t testing.TB, o Options) *testWorld {
 	w := &testWorld{t: t, current: new(cluster.Current), gate: &fakeGate{queries: querystats.New()}, control: new(fakeControl), events: new(Events)}
 	w.Server = New(World{Current: w.current, Monitor: w.gate, Pools: w.gate, Gate: w.gate, Control: w.control, Events: w.events,
 		Log: slog.New(w.events.Tee(slog.DiscardHandler)), Version: "test",
-		Certificates: func() map[string]time.Time { return map[string]time.Time{"frontend main": time.Unix(1_800_000_000, 0)} }})
+		Certificates: func() map[string]time.Time { return map[string]time.Time{"frontend main": time.Unix(1_800_000_000, 0)} },
+		Backups: func() []backup.State {
+			return []backup.State{{Job: "nightly", Last: time.Unix(1_700_000_000, 0), Due: time.Unix(1_700_093_600, 0)}, {Job: "weekly", Due: time.Unix(4_000_000_000, 0), Problem: "open /backups: permission denied"}}
+		}})
 	t.Cleanup(w.Server.Close)
 	if err := w.Apply(o); err != nil {
 		t.Fatal(err)

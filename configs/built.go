@@ -19,7 +19,6 @@ type notBuilt struct {
 var unbuilt = []notBuilt{
 	{"cluster.generation", []string{"auto", "ha", "causal", "autonomous", "standalone"}},
 	{"routing.oversize", []string{"refuse"}},
-	{"backup", nil},
 }
 
 var (

@@ -31,6 +31,7 @@ func (c *checker) check() {
 	c.admin()
 	c.limits()
 	c.log()
+	c.backup()
 	if c.config.Failover.Hold > 0 && c.config.Failover.MaxHeld == 0 {
 		c.warn("failover.max_held", "0 lets nothing wait; failover.hold has no effect")
 	}

@@ -19,25 +19,22 @@ import (
 
 // Config is one whole, checked configuration. It is made by Load, Parse or Default and not changed afterwards, so it may be shared.
 type Config struct {
-	Routing   Routing    `key:"routing"` // stands first: each frontend's own routing starts from it
-	Frontends []Frontend `key:"frontends"`
-	Cluster   Cluster    `key:"cluster"`
-	Failover  Failover   `key:"failover"`
-	Auth      Auth       `key:"auth"`
-	Users     []User     `key:"users"`
-	Pool      Pool       `key:"pool"`
-	Admin     Admin      `key:"admin"`
-	Log       Log        `key:"log"`
-	Shutdown  Shutdown   `key:"shutdown"`
-	Limits    Limits     `key:"limits"`
-	Backup    Later      `key:"backup"`
+	Routing   Routing              `key:"routing"` // stands first: each frontend's own routing starts from it
+	Frontends []Frontend           `key:"frontends"`
+	Cluster   Cluster              `key:"cluster"`
+	Failover  Failover             `key:"failover"`
+	Auth      Auth                 `key:"auth"`
+	Users     []User               `key:"users"`
+	Pool      Pool                 `key:"pool"`
+	Admin     Admin                `key:"admin"`
+	Log       Log                  `key:"log"`
+	Shutdown  Shutdown             `key:"shutdown"`
+	Limits    Limits               `key:"limits"`
+	Backup    map[string]BackupJob `key:"backup"` // by name
 
 	// Warnings are remarks on a file that is in force nevertheless, each "file:line:column: key: text".
 	Warnings []string
 }
-
-// Later is a section whose own keys are decided by the work that builds it. Until then it takes nothing.
-type Later struct{}
 
 // Frontend is an address that we listen on, its protocols and its limits.
 type Frontend struct {
@@ -273,4 +270,10 @@ type LimitedUser struct {
 	Transaction time.Duration `key:"transaction"`
 	MaxRows     int           `key:"max_rows" min:"0"`
 	MaxBytes    Size          `key:"max_bytes" min:"0"`
+}
+
+// BackupJob is a backup that somebody else makes, and that the gate watches.
+type BackupJob struct {
+	Watch string        `key:"watch" path:""`           // the files that it leaves, a pattern of filepath.Match
+	Every time.Duration `key:"every" min:"60000000000"` // it is overdue when the newest of them is older
 }

@@ -152,7 +152,7 @@ func (d *decoder) value(path string, n *node, f field, v reflect.Value) {
 	case f.goType.Kind() == reflect.Struct:
 		d.mapping(path, n, v)
 	case f.goType.Kind() == reflect.Map:
-		d.textMap(path, n, f, v)
+		d.namedMap(path, n, f, v)
 	default:
 		d.list(path, n, f, v)
 	}
@@ -207,8 +207,8 @@ func (d *decoder) fresh(t reflect.Type) reflect.Value {
 	return v
 }
 
-// textMap fills a map of text to text, whose keys the schema does not know.
-func (d *decoder) textMap(path string, n *node, f field, v reflect.Value) {
+// namedMap fills a map whose keys the schema does not know: of texts, or of sections, which stand where their names do.
+func (d *decoder) namedMap(path string, n *node, f field, v reflect.Value) {
 	if n.kind != kindMapping {
 		d.fault(n, path, "expected a mapping (found %s)", n.kindWords())
 		return
@@ -216,7 +216,9 @@ func (d *decoder) textMap(path string, n *node, f field, v reflect.Value) {
 	m := reflect.MakeMap(f.goType)
 	for _, e := range n.entries {
 		at := fmt.Sprintf("%s[%q]", path, e.key)
-		d.at[at] = e.value
+		if d.at[at] = e.value; f.element().container() {
+			d.at[at] = e.where
+		}
 		one := reflect.New(f.goType.Elem()).Elem()
 		d.value(at, e.value, f.element(), one)
 		m.SetMapIndex(reflect.ValueOf(e.key), one)

@@ -82,21 +82,24 @@ func entryNames(list reflect.Value) []string {
 	return names
 }
 
+// diffMap compares two mappings whose keys the schema does not know.
 func diffMap(lines *[]string, path string, a, b reflect.Value) {
-	before, after := a.Interface().(map[string]string), b.Interface().(map[string]string)
-	keys := slices.Concat(slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after)))
-	slices.Sort(keys)
-	for _, key := range slices.Compact(keys) {
-		at := fmt.Sprintf("%s[%q]", path, key)
-		was, had := before[key]
-		is, has := after[key]
+	names := map[string]reflect.Value{}
+	for _, key := range slices.Concat(a.MapKeys(), b.MapKeys()) {
+		names[key.String()] = key
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		at := fmt.Sprintf("%s[%q]", path, name)
+		was, is := a.MapIndex(names[name]), b.MapIndex(names[name])
 		switch {
-		case !had:
-			*lines = append(*lines, fmt.Sprintf("%s: added %q", at, is))
-		case !has:
+		case !is.IsValid():
 			*lines = append(*lines, at+": removed")
-		case was != is:
-			*lines = append(*lines, fmt.Sprintf("%s: %q -> %q", at, was, is))
+		case was.IsValid():
+			diffValue(lines, at, was, is)
+		case is.Kind() == reflect.Struct:
+			*lines = append(*lines, at+": added")
+		default:
+			*lines = append(*lines, at+": added "+show(is))
 		}
 	}
 }

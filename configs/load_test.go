@@ -284,15 +284,33 @@ func TestValidateWithoutAFile(t *testing.T) {
 	}
 }
 
+func TestBackupJobs(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, dir, "f.yaml", `
+cluster: {members: [{bolt: "a:1"}]}
+backup: {nightly: {watch: "backups/*.backup", every: 26h}, weekly: {watch: "/b/[0-9]?", every: 1m}}
+`)
+	cfg, err := Load(file, write(t, dir, "over.yaml", "backup: {nightly: {every: 25h}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]BackupJob{"nightly": {filepath.Join(dir, "backups/*.backup"), 25 * time.Hour}, "weekly": {"/b/[0-9]?", time.Minute}}
+	if !reflect.DeepEqual(cfg.Backup, want) {
+		t.Errorf("got %+v; want %+v", cfg.Backup, want)
+	}
+}
+
 func TestDiff(t *testing.T) {
 	a := mustParse(t, `
 frontends: [{name: a, bind: ":1", allow: [10.0.0.0/8]}, {name: b, bind: ":2"}]
 cluster: {members: [{name: x, bolt: "x:1"}, {name: y, bolt: "y:1"}], addresses: {"a:1": "b:1", "c:1": "d:1"}, check: {user: u, password: hunter2}}
+backup: {nightly: {watch: /b/*.backup, every: 26h}, weekly: {watch: /b/*.full, every: 200h}}
 `)
 	b := mustParse(t, `
 frontends: [{name: b, bind: ":2", timeouts: {queue: 5m}}, {name: a, bind: [":1", ":3"]}]
 cluster: {members: [{name: x, bolt: "x:1", weight: 2}, {name: z, bolt: "z:1"}], addresses: {"a:1": "b:2", "e:1": "f:1"}, check: {user: u, password: hunter3}}
 failover: {max_held_bytes: 1MiB}
+backup: {nightly: {watch: /b/*.backup, every: 25h30m}, hourly: {watch: /b/*.log, every: 2h}}
 `)
 	want := []string{
 		`frontends[a].bind: [":1"] -> [":1", ":3"]`,
@@ -307,6 +325,9 @@ failover: {max_held_bytes: 1MiB}
 		`cluster.addresses["e:1"]: added "f:1"`,
 		`cluster.check.password: changed`,
 		`failover.max_held_bytes: 64MiB -> 1MiB`,
+		`backup["hourly"]: added`,
+		`backup["nightly"].every: 26h -> 25h30m`,
+		`backup["weekly"]: removed`,
 	}
 	if got := Diff(a, b); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

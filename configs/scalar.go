@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/boltgate/boltgate/internal/durations"
 )
 
 var (
@@ -162,8 +164,10 @@ func atLeast(f field, n int64) error {
 		return nil
 	case f.goType == sizeType:
 		return fmt.Errorf("must be at least %v", Size(*f.min))
-	case f.goType == durationType:
+	case f.goType == durationType && *f.min == 1:
 		return errors.New("must be more than 0")
+	case f.goType == durationType:
+		return fmt.Errorf("must be at least %s", durations.Short(time.Duration(*f.min)))
 	default:
 		return fmt.Errorf("must be at least %d", *f.min)
 	}

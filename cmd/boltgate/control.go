@@ -46,7 +46,7 @@ func newControl(log *logger) control {
 func (d *daemon) openControl(cfg *configs.Config) error {
 	d.control.server = admin.New(admin.World{
 		Current: d.current, Monitor: d.monitor, Pools: d.pools, Gate: d.server, Control: d, Events: d.control.events, Log: d.log.Logger, Version: versionText(),
-		Certificates: d.control.certs.ends,
+		Certificates: d.control.certs.ends, Backups: d.backups.States,
 	})
 	d.control.server.Listen = d.line.listeners.Listen // a successor goes on with the address
 	return d.applyControl(cfg)

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/boltgate/boltgate/backup"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/configs"
 	"github.com/boltgate/boltgate/discovery"
@@ -100,6 +101,7 @@ type daemon struct {
 	pools    *pool.Set
 	server   *proxy.Server
 	spans    *otlp.Exporter
+	backups  *backup.Watch
 	line     line
 	control  control
 	dial     func(ctx context.Context, network, address string) (net.Conn, error) // to members; nil as cfg says
@@ -125,6 +127,7 @@ func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.C
 	var running sync.WaitGroup
 	running.Go(func() { d.monitor.Run(checks) }) //nolint:errcheck // it ends with its context
 	running.Go(func() { d.finder.Run(checks) })
+	go d.backups.Run(checks) // not waited for: a folder of a network that hangs would keep the gate from ending
 	log.Info("boltgate serves", "version", versionText(), "frontends", len(cfg.Frontends), "members", len(cfg.Cluster.Members), "names", len(cfg.Cluster.Discover.DNS)+len(cfg.Cluster.Discover.SRV))
 	d.enter(ctx)
 	err = d.followUntil(ctx, hangups)
@@ -152,6 +155,7 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	d.monitor = health.New(healthOptions(cfg, d.members, nil, tls), d.current, log.Logger)
 	d.pools = pool.NewSet(poolOptions(cfg, tls), log.Logger)
 	d.spans = otlp.New(versionText(), log.Logger)
+	d.backups = backup.New(log.Logger)
 	d.server = proxy.New(d.serverOptions(cfg), d.current, d.pools, log.Logger)
 	d.server.Listen = d.line.listeners.Listen
 	err = d.line.inherit(d.server)
@@ -172,6 +176,7 @@ func newDaemon(cfg *configs.Config, load func() (*configs.Config, error), log lo
 	d.tlsFiles.inForce(cfg)
 	limitCollector(cfg)
 	d.spans.Apply(cfg.Log.OTLP)
+	d.backups.Update(backupJobs(cfg))
 	return d, nil
 }
 
@@ -262,6 +267,7 @@ func (d *daemon) reload() error {
 	d.setMembers()
 	d.log.apply(cfg.Log)
 	d.spans.Apply(cfg.Log.OTLP)
+	d.backups.Update(backupJobs(cfg))
 	d.log.Info("configuration reloaded", "changed", strings.Join(configs.Diff(before, cfg), " "))
 	if cfg.Log.Format != before.Log.Format {
 		d.log.Warn("log.format changes at the next start", "from", before.Log.Format, "to", cfg.Log.Format)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/boltgate/boltgate/backup"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/configs"
 	"github.com/boltgate/boltgate/cypher"
@@ -35,6 +36,14 @@ func healthOptions(cfg *configs.Config, members *roster, candidates []*cluster.M
 		Interval: c.Interval, FastInterval: c.FastInterval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall,
 		User: c.User, Password: c.Password.Value(), Method: c.Method, TLS: tls, Addresses: addressesOf(cfg), Learn: learns(cfg), Candidates: candidates,
 	}
+}
+
+func backupJobs(cfg *configs.Config) []backup.Job {
+	var all []backup.Job
+	for name, j := range cfg.Backup {
+		all = append(all, backup.Job{Name: name, Files: j.Watch, Every: j.Every})
+	}
+	return all
 }
 
 // never is what 0 means for limits that can be switched off.
