@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// notBuilt is one key that is known but not built, or not built for all of its values.
+// notBuilt is one key that is not built for all of its values.
 type notBuilt struct {
 	key  string   // dotted; [] stands for any list position
-	only []string // the values that are taken already; none: only an empty value is
+	only []string // the values that are taken already
 }
 
 // unbuilt is the switchboard. A frontend's own routing is looked up as routing.
@@ -39,21 +39,10 @@ func findUnbuilt(path string) *notBuilt {
 	return nil
 }
 
-// refuseUnbuilt faults a mapping or list that is not built and not empty, and tells whether it is to be left alone.
-func (d *decoder) refuseUnbuilt(path string, n *node) bool {
-	if findUnbuilt(path) == nil {
-		return false
-	}
-	if n.kind == kindScalar || len(n.items) > 0 || len(n.entries) > 0 {
-		d.fault(n, path, "not built yet")
-	}
-	return true
-}
-
-// refuseUnbuiltValue faults a value that is right but not built.
-func (d *decoder) refuseUnbuiltValue(path string, n *node, f field, v reflect.Value) {
+// refuseUnbuilt faults a value that is right but not built.
+func (d *decoder) refuseUnbuilt(path string, n *node, f field, v reflect.Value) {
 	entry := findUnbuilt(path)
-	if entry == nil || entry.only == nil && v.IsZero() {
+	if entry == nil {
 		return
 	}
 	for _, text := range entry.only {
@@ -61,10 +50,6 @@ func (d *decoder) refuseUnbuiltValue(path string, n *node, f field, v reflect.Va
 		if parse(text, "", f, taken) == nil && taken.Equal(v) {
 			return
 		}
-	}
-	if entry.only == nil {
-		d.fault(n, path, "not built yet")
-		return
 	}
 	d.fault(n, path, "not built yet; until then it takes only %s (found %s)", strings.Join(entry.only, ", "), n.words(f))
 }

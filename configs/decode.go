@@ -143,9 +143,6 @@ func (d *decoder) value(path string, n *node, f field, v reflect.Value) {
 	if f.container() && n.kind == kindNull {
 		return
 	}
-	if f.container() && d.refuseUnbuilt(path, n) {
-		return
-	}
 	switch {
 	case !f.container():
 		d.scalar(path, n, f, v)

@@ -63,8 +63,7 @@ func schemaKeys(path string, t reflect.Type) (keys []string) {
 		if element.Kind() == reflect.Slice {
 			element, at = element.Elem(), at+"[]"
 		}
-		if f.container() && element.Kind() == reflect.Struct && element != prefixType && f.goType != reflect.TypeFor[Routing]() && !emptyByDefault[element] &&
-			findUnbuilt(strings.TrimSuffix(at, "[]")) == nil || at == "routing" {
+		if f.container() && element.Kind() == reflect.Struct && element != prefixType && f.goType != reflect.TypeFor[Routing]() && !emptyByDefault[element] || at == "routing" {
 			keys = append(keys, schemaKeys(at, element)...)
 			continue
 		}

@@ -40,7 +40,7 @@ func (d *decoder) scalar(path string, n *node, f field, v reflect.Value) {
 	if f.path && text != "" {
 		v.SetString(n.file.resolve(text))
 	}
-	d.refuseUnbuiltValue(path, n, f, v)
+	d.refuseUnbuilt(path, n, f, v)
 }
 
 // text returns the text of a scalar with its variables put in. The tag is "" when there were some: then the text alone says what it is.
@@ -88,7 +88,7 @@ func (d *decoder) fromFile(path string, beside, named *node, f field, v reflect.
 		d.fault(named, at, "%v (found the text of the file)", err)
 		return
 	}
-	d.refuseUnbuiltValue(path, named, f, v)
+	d.refuseUnbuilt(path, named, f, v)
 }
 
 const maxValueFile = 64 << 10 // bytes of a file that holds one value
