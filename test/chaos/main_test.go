@@ -28,12 +28,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// ci is how many rounds `make chaos CHAOS=ci` goes through: five of each fault, and fewer of what is not about a stall. Left out are partitions of HA, in
-// which nobody serves (docs/reliability.md).
+// ci is how many rounds `make chaos CHAOS=ci` goes through: five of each fault, and fewer of what is not about a stall.
 var ci = map[string]int{
 	"causal/kill-leader": 5, "causal/kill-follower": 5, "causal/freeze-leader": 5, "causal/restart-all": 5, "causal/commits": 1, "causal/batch": 2,
 	"ha/kill-leader": 5, "ha/kill-follower": 5, "ha/freeze-leader": 5, "ha/restart-all": 5, "ha/batch": 1,
-	"partitions/causal": 5, "partitions/ha": 0,
+	"partitions/causal": 5, "partitions/ha": 5,
 }
 
 // rounds is how often something is to be gone through: BOLTGATE_CHAOS; without it these tests are skipped, for they take most of an hour.

@@ -63,9 +63,6 @@ func TestPartitions(t *testing.T) {
 	for _, lab := range all {
 		t.Run(lab.Name, func(t *testing.T) {
 			n := rounds(t, "partitions/"+lab.Name)
-			if n == 0 {
-				t.Skip("none of these in this run")
-			}
 			w := layNetwork(t, lab.Cores+lab.Replicas)
 			c := labs.Start(t, lab, w.hosts...)
 			c.WaitReady()
