@@ -1,11 +1,8 @@
 package proxy
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -101,9 +98,7 @@ func TestACommitOverHTTPAtAReplacedLeaderIsInDoubt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, gateOptions{standin: standin.Options{Seed: 1}}, func(t *testing.T, g *gate) {
-				g.kept = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-					return g.network.Dial(ctx, network, g.address)
-				}}}
+				g.overMemory()
 				path := c.path
 				if c.before != "" {
 					path = g.web("POST", "/db/neo4j/tx", c.before, "Access-Mode", "WRITE").header.Get("Location") + c.path

@@ -76,9 +76,18 @@ func misleads(code string) bool {
 	return strings.HasPrefix(code, "Neo.TransientError.") && !mutant.Is(mutant.DoubtIsRetryable)
 }
 
-// doubted tells of the request; code is what the member said.
+// doubtMessage is what the client of such a commit is told of what its member said.
+func doubtMessage(member, code string) string {
+	return "member " + member + " said " + code + " at the commit; whether the transaction was committed is unknown. Look before you try again."
+}
+
+// doubted tells of the request, once: one that its member doubts may break off behind that. code is what the member said.
 func (c *httpConn) doubted(member, code string) {
 	w := c.w
+	if w.unit.doubted {
+		return
+	}
+	w.unit.doubted = true
 	c.srv.doubted(Doubt{
 		Member: member, DB: w.unit.intent.DB, User: c.userName(), Client: c.remote, Protocol: "http", Explicit: w.path.kind == routeInside, Code: code,
 	})

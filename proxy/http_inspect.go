@@ -27,6 +27,7 @@ func (c *httpConn) inspects() bool {
 type answerLook struct {
 	walk    jsonWalk
 	decided bool
+	begun   bool // a result has
 	row     bool
 	reading bool // the code
 	code    []byte
@@ -41,6 +42,7 @@ func (l *answerLook) look(p []byte) {
 			l.decided = len(l.code) > 256
 		}
 		p = p[n:]
+		l.begun = l.begun || ev == jsonValue && l.walk.result()
 		switch {
 		case ev == jsonValue && l.walk.row():
 			l.row, l.decided = true, true
@@ -94,12 +96,12 @@ func (c *httpConn) inspect(lease *pool.Lease, n int) (ended bool, err error) {
 		}
 	}
 	if w.path.kind != routeStatements {
-		if look.row || !c.endsTransaction(string(look.code)) {
+		if look.row || c.doubts(string(look.code), look.begun) || !c.endsTransaction(string(look.code)) {
 			return false, nil
 		}
 		return true, c.tellRefused(lease, string(look.code), body.over() && !w.ans.close)
 	}
-	if look.row || !c.elsewhere(lease.Member, string(look.code)) {
+	if look.row || c.doubts(string(look.code), look.begun) || !c.elsewhere(lease.Member, string(look.code)) {
 		if u := &w.unit; !u.denied {
 			return false, nil
 		}
@@ -157,11 +159,7 @@ func (c *httpConn) elsewhere(m *cluster.Member, code string) bool {
 		u.tried = u.tried[:0]
 		return true
 	}
-	version := bolt.V3
-	if w.path.db != (span{}) {
-		version = bolt.V4_0
-	}
-	if !aboutTheMember(code) || code == bolt.CodeAuthExpired || rule(code, version, stepRun) != nothingDone {
+	if !aboutTheMember(code) || code == bolt.CodeAuthExpired || rule(code, c.version(), stepRun) != nothingDone {
 		return false
 	}
 	if code == bolt.CodeDatabaseUnavailable && stoppedByOperator(c.srv.current.View(), u.intent.DB) {

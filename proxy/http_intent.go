@@ -58,6 +58,7 @@ type httpUnit struct {
 	writing   *marks                  // of the user whose write this is, until its end is noted
 	waited    time.Duration           // for members, in all tries
 	answered  bool                    // bytes of a final answer are on their way to the client
+	doubted   bool                    // it was told of as in doubt
 
 	txID    string    // of the explicit transaction that it began, as its member knows it
 	txStays bool      // the transaction is open behind the answer,

@@ -296,8 +296,8 @@ func (c *httpConn) deliver(lease *pool.Lease, n int) error {
 	}
 	c.noteLogin()
 	c.noteAnswer(lease, n)
-	if c.rewrites() {
-		return c.deliverRewritten(lease, n)
+	if watch := c.watches(lease, n); c.rewrites() || watch {
+		return c.deliverRewritten(lease, n, watch)
 	}
 	first := w.aFrom + n
 	took, err := w.body.take(w.answer[first:w.aTo])
@@ -491,6 +491,9 @@ func (c *httpConn) garbage(lease *pool.Lease, cause error) error {
 	c.srv.current.Report(m.Name, u.intent.DB, cluster.Broken)
 	if u.answered {
 		c.closing = true
+		if c.commits() {
+			c.doubted(m.Name, "")
+		}
 		return fmt.Errorf("proxy: member %s: the body of its answer is malformed: %w", m.Name, cause)
 	}
 	u.tries++

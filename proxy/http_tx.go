@@ -153,9 +153,20 @@ type bodyEdit struct {
 	walk    jsonWalk
 	held    []byte // the string that is being read, with its quotes
 	holding bool
-	isURL   bool
-	isTime  bool
+	what    editedString
+	doubtEdit
 }
+
+// editedString is what the string that is held is.
+type editedString uint8
+
+const (
+	aURL editedString = iota
+	aTime
+	anID
+	aCode
+	aMessage
+)
 
 // append appends p, edited, to dst.
 func (e *bodyEdit) append(dst, p []byte) []byte {
@@ -180,7 +191,13 @@ func (e *bodyEdit) append(dst, p []byte) []byte {
 	return dst
 }
 
-// flush gives up on the string that is held, or ends the body.
+// last ends the body.
+func (e *bodyEdit) last(dst []byte) []byte {
+	e.ended(e.c)
+	return e.flush(dst)
+}
+
+// flush gives up on the string that is held.
 func (e *bodyEdit) flush(dst []byte) []byte {
 	dst = append(dst, e.held...)
 	e.held, e.holding = e.held[:0], false
@@ -189,14 +206,26 @@ func (e *bodyEdit) flush(dst []byte) []byte {
 
 // begin looks at a value that begins with c.
 func (e *bodyEdit) begin(c byte) {
+	e.begun = e.begun || e.watch && e.walk.result()
 	if c != '"' || e.holding {
 		return
 	}
-	e.isURL = e.walk.at(kCommit) || e.walk.at(kInfo, kCommit)
-	e.isTime = e.walk.at(kTransaction, kExpires) || e.walk.at(kInfo, kTransaction, kExpires)
-	if e.isURL || e.isTime || e.c.w.path.query && e.walk.at(kTransaction, kID) {
-		e.holding, e.walk.tellEnd = true, true
+	inTx := e.c.w.path.kind != routeStatements
+	switch {
+	case inTx && (e.walk.at(kCommit) || e.walk.at(kInfo, kCommit)):
+		e.what = aURL
+	case inTx && (e.walk.at(kTransaction, kExpires) || e.walk.at(kInfo, kTransaction, kExpires)):
+		e.what = aTime
+	case inTx && e.c.w.path.query && e.walk.at(kTransaction, kID):
+		e.what = anID
+	case e.watch && e.walk.errorCode():
+		e.what = aCode
+	case e.told != "" && e.walk.ofError(kMessage):
+		e.what = aMessage
+	default:
+		return
 	}
+	e.holding, e.walk.tellEnd = true, true
 }
 
 // end rewrites the string that was held.
@@ -206,13 +235,19 @@ func (e *bodyEdit) end(dst []byte) []byte {
 	}
 	inside := e.held[1 : len(e.held)-1]
 	dst = append(dst, '"')
-	switch {
-	case e.isURL:
+	switch e.what {
+	case aURL:
 		dst = e.c.appendTxURL(dst, inside, e.member)
-	case e.isTime:
+	case aTime:
 		e.c.w.unit.stays(inside, time.Now())
 		dst = append(dst, inside...)
-	default:
+	case aCode:
+		dst = append(dst, e.code(e.c, inside)...)
+	case aMessage:
+		text := appendQuoted(nil, "boltgate: "+doubtMessage(e.name, e.told))
+		dst = append(dst, text[1:len(text)-1]...)
+		e.told = ""
+	case anID:
 		e.c.w.unit.txID = string(inside)
 		dst = append(append(append(dst, e.member...), '-'), inside...)
 	}
@@ -221,10 +256,10 @@ func (e *bodyEdit) end(dst []byte) []byte {
 	return dst
 }
 
-// deliverRewritten passes on an answer whose body is edited.
-func (c *httpConn) deliverRewritten(lease *pool.Lease, n int) error {
-	edit := &bodyEdit{c: c, member: lease.Member.ID()}
-	return c.deliverEdited(lease, c.w.aFrom+n, edit.append, edit.flush)
+// deliverRewritten passes on an answer whose body is edited; watch says that it may tell of a doubt.
+func (c *httpConn) deliverRewritten(lease *pool.Lease, n int, watch bool) error {
+	edit := &bodyEdit{c: c, member: lease.Member.ID(), doubtEdit: doubtEdit{watch: watch, name: lease.Member.Name}}
+	return c.deliverEdited(lease, c.w.aFrom+n, edit.append, edit.last)
 }
 
 // deliverDecoded passes a chunked answer on to a client of HTTP/1.0, without its framing.

@@ -21,11 +21,13 @@ const (
 	kValues
 	kResults
 	kExpires
+	kHeader
+	kMessage
 )
 
 var jsonKeys = [...]string{
 	kCommit: "commit", kTransaction: "transaction", kInfo: "info", kID: "id", kErrors: "errors", kCode: "code", kData: "data",
-	kValues: "values", kResults: "results", kExpires: "expires",
+	kValues: "values", kResults: "results", kExpires: "expires", kHeader: "header", kMessage: "message",
 }
 
 func keyOf(b []byte) jsonKey {
@@ -258,8 +260,14 @@ func (w *jsonWalk) row() bool {
 	return d >= 2 && d <= watchedDepth && w.keys[d] == kElement && (w.keys[d-1] == kData || w.keys[d-1] == kValues)
 }
 
+// result tells whether the value at hand begins a result, in any of the formats.
+func (w *jsonWalk) result() bool { return w.at(kResults, kElement) || w.at(kData) || w.at(kHeader) }
+
 // errorCode tells whether the value at hand is the code of an error.
-func (w *jsonWalk) errorCode() bool {
+func (w *jsonWalk) errorCode() bool { return w.ofError(kCode) }
+
+// ofError tells whether the value at hand stands under this key of an error.
+func (w *jsonWalk) ofError(k jsonKey) bool {
 	d := w.depth
-	return d >= 3 && d <= watchedDepth && w.keys[d] == kCode && w.keys[d-1] == kElement && w.keys[d-2] == kErrors
+	return d >= 3 && d <= watchedDepth && w.keys[d] == k && w.keys[d-1] == kElement && w.keys[d-2] == kErrors
 }

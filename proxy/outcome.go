@@ -177,8 +177,7 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 	case s.deniedAfterAll(f):
 		s.insteadOf(size, bolt.CodeForbidden, forbidden("a member took it for a write ("+f.Code+")"))
 	case doubt && misleads(f.Code):
-		s.insteadOf(size, bolt.CodeCommitFailed, "boltgate: member "+s.lease.Member.Name+" said "+f.Code+
-			" at the commit; whether the transaction was committed is unknown. Look before you try again.")
+		s.insteadOf(size, bolt.CodeCommitFailed, "boltgate: "+doubtMessage(s.lease.Member.Name, f.Code))
 	case wrongMember && !s.passedOn(o, f):
 		s.insteadOf(size, bolt.CodeLeaderSwitch,
 			"boltgate: the member was not the right one any more ("+s.lease.Member.Name+" said "+f.Code+")"+spent(u.denied)+"; please try again")
