@@ -145,10 +145,16 @@ func (c *httpConn) judge() because {
 	if w.req.has(fAccessMode) { // one that we do not know
 		return becauseDeclared
 	}
-	if stays := c.staysAtLeader(); stays != becauseNothing {
+	stays := c.staysAtLeader()
+	if stays == becauseRefusedBefore {
 		return stays
 	}
-	u.intent.Mode, u.judged, u.moved = routing.Read, !u.safe, w.set.Access != AccessRead
+	u.intent.Mode, u.judged = routing.Read, !u.safe
+	if stays != becauseNothing { // still a read: when that leader is lost nothing is in doubt
+		u.intent.AtLeader = true
+		return stays
+	}
+	u.moved = w.set.Access != AccessRead
 	return by
 }
 

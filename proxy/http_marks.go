@@ -22,7 +22,7 @@ func (c *httpConn) beginWrite() {
 	c.memory() // what its session has seen begins before this
 }
 
-// onlyReads tells whether what we took for a write only reads: a bookmark of ours was refused.
+// onlyReads tells whether what goes as a write only reads: its client declared it, or it concerns one member.
 func (u *httpUnit) onlyReads(r httpRoute) bool {
 	if r.kind != routeStatements || !u.held {
 		return false

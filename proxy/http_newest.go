@@ -45,10 +45,11 @@ func (c *httpConn) rememberNewest(ctx context.Context) error {
 	return nil
 }
 
-// toLeader sends what we took for a read to the leader, as the client wrote it.
+// toLeader sends what we took for a read to the leader, without bookmarks of ours. It stays a read, and is told to be one where members take
+// that: when that leader is lost nothing is in doubt.
 func (c *httpConn) toLeader() {
 	u := &c.w.unit
-	u.judged, u.moved, u.intent.Mode, u.because = false, false, routing.Write, becauseCausality
+	u.moved, u.intent.AtLeader, u.because = false, true, becauseCausality
 	u.own, u.intent.Marks, u.tried = nil, nil, u.tried[:0]
 	u.intent.Since = time.Time{}
 }
