@@ -21,7 +21,7 @@ func (s *boltSession) place() {
 	if u.declared && !u.explicit && mayNamePlace(u.query) {
 		u.classify()
 	}
-	u.intent.AtLeader = u.verdict.OneMember
+	u.intent.AtLeader = u.intent.AtLeader || u.verdict.OneMember
 	if !s.manyDatabases() {
 		return
 	}

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/standin"
 )
 
@@ -19,6 +21,32 @@ func TestAReadingTransactionIsNotInDoubt(t *testing.T) {
 			w.expect("FAILURE("+bolt.CodeLeaderSwitch+")", commitTx(v)...)
 			w.expect("SUCCESS()", bolt.Reset)
 		}
+	}
+}
+
+// TestAReadKeptAtTheLeaderIsNotInDoubt: without bookmarks, and with other gates writing, a read that nobody declared has to be at the leader. It
+// is a read all the same.
+func TestAReadKeptAtTheLeaderIsNotInDoubt(t *testing.T) {
+	for _, v := range []bolt.Version{bolt.V1, bolt.V2} {
+		var asked ran
+		inBubble(t, gateOptions{
+			standin:  standin.Options{Generation: cluster.Causal, ServerVersion: "3.4.18", Seed: 1, OnQuery: asked.note},
+			frontend: func(f *Frontend) { f.Causality = CausalityCluster },
+		}, func(t *testing.T, g *gate) {
+			w := g.logged(v)
+			leader := g.cluster.Leader("")
+			w.row("MATCH (n) RETURN n", m{"mark": "at home"}, nil)
+			w.expect("FAILURE("+bolt.CodeLeaderSwitch+") IGNORED", run(v, "MATCH (n) RETURN n", m{"mark": "lost", "close": "run"}, nil), pull(v))
+			for _, mark := range []string{"at home", "lost"} {
+				if by := slices.Compact(slices.Sorted(slices.Values(asked.of(mark)))); len(by) != 1 || by[0] != leader {
+					t.Errorf("Bolt %v: %s was asked of %v; want %s alone", v, mark, by, leader)
+				}
+			}
+			if n := g.server.Counts().InDoubt; n != 0 {
+				t.Errorf("Bolt %v: %d reads are in doubt", v, n)
+			}
+			asked.list = nil
+		})
 	}
 }
 

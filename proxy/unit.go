@@ -229,8 +229,15 @@ func (s *boltSession) decide(o opening) {
 	case f.Access == AccessRead:
 		u.intent.Mode, u.judged, u.because = routing.Read, true, becauseText
 	default:
-		if u.because = s.staysAtLeader(); u.because == becauseNothing {
-			u.intent.Mode, u.judged, u.moved, u.because = routing.Read, true, true, becauseText
+		u.because = s.staysAtLeader()
+		if u.because == becauseRefusedBefore {
+			break
+		}
+		u.intent.Mode, u.judged = routing.Read, true // at the leader, too: when that is lost nothing is in doubt
+		if u.because == becauseNothing {
+			u.moved, u.because = true, becauseText
+		} else {
+			u.intent.AtLeader = true
 		}
 	}
 }
