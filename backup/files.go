@@ -12,22 +12,35 @@ import (
 
 // This file owns the look into folders.
 
-// newest is the latest modification time of the files and folders that match pattern, the zero time when there are none. Empty files do not count,
-// for they are begun and no more, nor does what says that it is from after now: it would put off the alarm for as long. The error
-// is the first folder that could not be read; what others hold counts all the same.
-func newest(pattern string, now time.Time) (time.Time, error) {
+// settled is how long ago a backup was changed last. What is younger may be half written; so may what says that it is from after now, which would also put
+// off the alarm for as long.
+const settled = time.Minute
+
+// found is what a look into folders found.
+type found struct {
+	last    time.Time // when the newest backup was changed last; zero: there is none
+	written bool      // there is something that may be being written
+}
+
+// newest looks at the files and folders that match pattern. Empty files are no backups, for they are begun and no more. The error is the first
+// folder that could not be read; what others hold counts all the same.
+func newest(pattern string, now time.Time) (found, error) {
 	names, err := match(filepath.Clean(pattern))
-	var last time.Time
+	var f found
 	for _, name := range names {
 		info, gone := os.Stat(name)
-		if gone != nil || info.Mode().IsRegular() && info.Size() == 0 {
+		if gone != nil {
 			continue
 		}
-		if at := info.ModTime(); at.After(last) && !at.After(now) {
-			last = at
+		switch at := info.ModTime(); {
+		case at.After(now.Add(-settled)):
+			f.written = true
+		case info.Mode().IsRegular() && info.Size() == 0:
+		case at.After(f.last):
+			f.last = at
 		}
 	}
-	return last, err
+	return f, err
 }
 
 // match is filepath.Glob that says which folder it could not read: taken for an empty one, it would look as if no backup had ever been made.

@@ -4,6 +4,7 @@ package backup
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -16,6 +17,9 @@ import (
 
 const lookEvery = time.Minute
 
+// errSilent is noted of a look that goes on, each minute.
+var errSilent = errors.New("the folder does not answer")
+
 // Job is a backup that somebody else makes.
 type Job struct {
 	Name  string        // unique
@@ -26,9 +30,9 @@ type Job struct {
 // State is what is known of a job.
 type State struct {
 	Job     string
-	Last    time.Time // when it last ended well; zero: none was found
-	Due     time.Time // when it is overdue: Every after Last or, where none was found, after the watch began
-	Problem string    // why its folder could not be read at the last look, which leaves Last as it was; "" it could
+	Last    time.Time // when it last ended well, by what is there now; zero: none was found
+	Due     time.Time // when it is overdue: Every after Last or, where nothing is there any more, after what was; before the first after the watch began
+	Problem string    // why its folder could not be read at the last look, or that it does not answer; Last stays as it was then. "" it could
 }
 
 // Overdue tells whether the next backup should have been there.
@@ -37,7 +41,9 @@ func (s State) Overdue(now time.Time) bool { return now.After(s.Due) }
 // Watch looks at the jobs' files each minute and keeps what it saw. Its methods may be called from any goroutine.
 type Watch struct {
 	log     *slog.Logger
-	changed chan struct{} // holds one when Run is to look before its minute is over
+	look    func(files string, now time.Time) (found, error) // newest, but in tests
+	changed chan struct{}                                    // holds one when Run is to look before its minute is over
+	looked  chan outcome                                     // to Run, from the looks that it began
 
 	mu   sync.Mutex
 	jobs []*job // guarded by mu; by name. A slice that was put here never changes
@@ -46,23 +52,31 @@ type Watch struct {
 // job is a Job with what looks came to. One whose Files changed is another.
 type job struct {
 	name, files string
-	began       time.Time // of the watch
+	looking     time.Time // since when a look is under way; zero: none is. Owned by Run
 
-	every time.Duration // guarded by Watch.mu, as are those below
+	every time.Duration // guarded by Watch.mu, as is seen
 	seen
 }
 
-// seen is what the looks at a job came to; the zero value before the first.
+// seen is what the looks at a job came to.
 type seen struct {
 	ever    bool      // its folder could be read once: what comes up from then on was made while we watched
 	last    time.Time // as in State
+	since   time.Time // what Due counts from: last as long as there is one, and then what it was; in the beginning when the watch began
 	problem string    // as in State
 	overdue bool      // and that was told
 }
 
+// outcome is what a look at a job came to.
+type outcome struct {
+	job   *job
+	found found
+	err   error
+}
+
 // New returns a Watch without jobs. What happens to them goes to log.
 func New(log *slog.Logger) *Watch {
-	return &Watch{log: log, changed: make(chan struct{}, 1)}
+	return &Watch{log: log, look: newest, changed: make(chan struct{}, 1), looked: make(chan outcome)}
 }
 
 // Update puts jobs in place of those before and has Run look at once. What is known of a job stays, as long as it has the same name and files.
@@ -71,7 +85,7 @@ func (w *Watch) Update(jobs []Job) {
 	defer w.mu.Unlock()
 	next := make([]*job, 0, len(jobs))
 	for _, n := range jobs {
-		j := &job{name: n.Name, files: n.Files, began: time.Now()}
+		j := &job{name: n.Name, files: n.Files, seen: seen{since: time.Now()}} // a new job does not alarm at once
 		if i := slices.IndexFunc(w.jobs, func(old *job) bool { return old.name == n.Name && old.files == n.Files }); i >= 0 {
 			j = w.jobs[i]
 		}
@@ -98,75 +112,105 @@ func (w *Watch) States() []State {
 }
 
 // Run looks at the files after each Update and every minute, until ctx ends. A look into a folder of a network that hangs lasts as long as
-// that does, also beyond ctx; nothing else waits for it.
+// that does, also beyond ctx; nothing waits for it, neither Run nor the looks at other jobs.
 func (w *Watch) Run(ctx context.Context) {
 	minutes := time.NewTicker(lookEvery)
 	defer minutes.Stop()
 	for {
 		select {
 		case <-minutes.C:
+			w.lookAtAll(ctx)
 		case <-w.changed:
+			w.lookAtAll(ctx)
+		case o := <-w.looked:
+			o.job.looking = time.Time{}
+			w.note(o)
 		case <-ctx.Done():
 			return
-		}
-		w.mu.Lock()
-		jobs := w.jobs
-		w.mu.Unlock()
-		for _, j := range jobs {
-			now := time.Now()
-			found, err := newest(j.files, now)
-			w.note(j, found, err, now)
 		}
 	}
 }
 
-// note keeps what a look at j found, and tells what is new.
-func (w *Watch) note(j *job, found time.Time, err error, now time.Time) {
+// lookAtAll begins a look at each job. One at which a look is under way gets no second one, which would hang as well.
+func (w *Watch) lookAtAll(ctx context.Context) {
+	w.mu.Lock()
+	jobs := w.jobs
+	w.mu.Unlock()
+	now := time.Now()
+	for _, j := range jobs {
+		switch {
+		case j.looking.IsZero():
+			j.looking = now
+			go w.lookAt(ctx, j, now)
+		case now.Sub(j.looking) >= lookEvery:
+			w.note(outcome{job: j, err: errSilent})
+		}
+	}
+}
+
+func (w *Watch) lookAt(ctx context.Context, j *job, now time.Time) {
+	found, err := w.look(j.files, now)
+	select {
+	case w.looked <- outcome{job: j, found: found, err: err}:
+	case <-ctx.Done():
+	}
+}
+
+// note keeps what a look came to, and tells what is new.
+func (w *Watch) note(o outcome) {
+	j := o.job
 	w.mu.Lock()
 	if !slices.Contains(w.jobs, j) { // a reload came between
 		w.mu.Unlock()
 		return
 	}
 	before := j.seen
-	j.seen = before.next(found, err)
-	state, every := j.state(), j.every
-	j.overdue = state.Overdue(now)
-	after := j.seen
+	j.seen = before.next(o.found, o.err)
+	j.overdue = j.state().Overdue(time.Now())
+	after, every := j.seen, j.every
 	w.mu.Unlock()
 
-	if after.problem != "" && after.problem != before.problem {
-		w.log.Warn("backup folder cannot be read", "job", j.name, "files", j.files, "error", err,
+	switch {
+	case after.problem == "" || after.problem == before.problem:
+	case o.err == errSilent:
+		w.log.Warn("backup folder does not answer", "job", j.name, "files", j.files,
+			"advice", "look at the file server and the mount, or change watch of the job; until then no newer backup is seen")
+	default:
+		w.log.Warn("backup folder cannot be read", "job", j.name, "files", j.files, "error", o.err,
 			"advice", "make or mount the folder, let the gate's user read it, or change watch of the job; until then no newer backup is seen")
 	}
 	if before.ever && after.last.After(before.last) {
 		w.log.Info("backup made", "job", j.name, "last", spell(after.last))
+	}
+	if after.last.IsZero() && !before.last.IsZero() {
+		w.log.Warn("backups are gone", "job", j.name, "files", j.files, "last", spell(before.last),
+			"advice", "see what deleted or moved them, and whether the folder is still mounted; when the job is due stays as it was")
 	}
 	if after.overdue && !before.overdue {
 		w.log.Warn("backup overdue", "job", j.name, "last", spell(after.last), "every", durations.Short(every))
 	}
 }
 
-// next is what is seen after a look that found a backup, or the zero time for none. Where a folder could not be read, what was known before
-// may be in it still.
-func (s seen) next(found time.Time, err error) seen {
+// next is what is seen after a look. Where a folder could not be read what was known before may be in it still, and what is being written may take the
+// place of it: then only a newer one counts.
+func (s seen) next(f found, err error) seen {
+	s.problem = ""
 	if err != nil {
 		s.problem = err.Error()
-		if found.After(s.last) {
-			s.last = found
-		}
-		return s
 	}
-	s.ever, s.problem, s.last = true, "", found
+	s.ever = s.ever || err == nil
+	if err == nil && !f.written || f.last.After(s.last) {
+		s.last = f.last
+	}
+	if !s.last.IsZero() {
+		s.since = s.last
+	}
 	return s
 }
 
 // state is what is known of the job. The caller holds the Watch's mu.
 func (j *job) state() State {
-	since := j.last
-	if since.IsZero() {
-		since = j.began // a new job does not alarm at once
-	}
-	return State{Job: j.name, Last: j.last, Due: since.Add(j.every), Problem: j.problem}
+	return State{Job: j.name, Last: j.last, Due: j.since.Add(j.every), Problem: j.problem}
 }
 
 func spell(last time.Time) string {

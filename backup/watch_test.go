@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,6 +93,16 @@ func (w *world) date(name string, ago time.Duration) {
 	}
 }
 
+func (w *world) remove(name string) {
+	w.t.Helper()
+	if err := os.Remove(filepath.Join(w.dir, name)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// ago is a time as events spell it.
+func ago(d time.Duration) string { return spell(time.Now().Add(-d).Local()) }
+
 func (w *world) after(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -114,16 +126,23 @@ func (w *world) wantStates(want ...string) {
 	}
 }
 
-// wantEvents compares the events since the last time that it was asked.
+// wantEvents compares the events since the last time that it was asked, by job: those of one are in order, whose look ends first is nobody's matter.
 func (w *world) wantEvents(want ...string) {
 	w.t.Helper()
 	got := make([]string, 0, len(want))
 	for _, e := range w.events.all[w.told:] {
 		got = append(got, strings.ReplaceAll(e, w.dir, "DIR"))
 	}
+	slices.SortStableFunc(got, func(a, b string) int { return cmp.Compare(jobOf(a), jobOf(b)) })
 	if w.told = len(w.events.all); !slices.Equal(got, want) {
 		w.t.Errorf("got %q; want %q", got, want)
 	}
+}
+
+func jobOf(event string) string {
+	_, rest, _ := strings.Cut(event, " job=")
+	job, _, _ := strings.Cut(rest, " ")
+	return job
 }
 
 func TestAJobWithoutABackupIsDueAfterTheWatchBegan(t *testing.T) {
@@ -149,7 +168,7 @@ func TestABackupThatExistsIsNotForgivenByARestart(t *testing.T) {
 		w.put("b.backup", "x", 27*time.Hour)
 		w.watch("nightly *.backup 26h")
 		w.wantStates("nightly -27 -1")
-		w.wantEvents("WARN backup overdue job=nightly last=" + time.Now().Add(-27*time.Hour).Local().Format(time.RFC3339) + " every=26h")
+		w.wantEvents("WARN backup overdue job=nightly last=" + ago(27*time.Hour) + " every=26h")
 	})
 }
 
@@ -160,14 +179,14 @@ func TestANewerBackupIsTold(t *testing.T) {
 		w.wantEvents() // it was there before
 		w.after(2 * time.Hour)
 		w.put("b.backup", "x", 0)
-		made := time.Now().Local().Format(time.RFC3339)
+		made := ago(0)
 		w.after(lookEvery)
 		w.wantStates("nightly 2 28")
 		w.wantEvents("INFO backup made job=nightly last=" + made)
 		w.after(26*time.Hour + lookEvery)
 		w.wantEvents("WARN backup overdue job=nightly last=" + made + " every=26h")
 		w.put("c.backup", "x", 0)
-		made = time.Now().Local().Format(time.RFC3339)
+		made = ago(0)
 		w.after(27*time.Hour + lookEvery)
 		w.wantEvents("INFO backup made job=nightly last="+made, "WARN backup overdue job=nightly last="+made+" every=26h")
 	})
@@ -178,7 +197,7 @@ func TestTheFirstBackupOfANewJobIsTold(t *testing.T) {
 		w.watch("nightly *.backup 26h")
 		w.put("a.backup", "x", 0)
 		w.after(lookEvery)
-		w.wantEvents("INFO backup made job=nightly last=" + time.Now().Add(-lookEvery).Local().Format(time.RFC3339))
+		w.wantEvents("INFO backup made job=nightly last=" + ago(lookEvery))
 	})
 }
 
@@ -189,6 +208,7 @@ func TestWhatCountsAsABackup(t *testing.T) {
 	}{
 		"an empty file does not":            {func(w *world) { w.put("a.backup", "", time.Hour) }, "job - 24"},
 		"another name does not":             {func(w *world) { w.put("a.backup.part", "x", time.Hour) }, "job - 24"},
+		"one changed a moment ago does not": {func(w *world) { w.put("a.backup", "x", time.Minute-time.Second) }, "job - 24"},
 		"one from the future does not":      {func(w *world) { w.put("a.backup", "x", -time.Hour) }, "job - 24"},
 		"a folder does":                     {func(w *world) { w.put("a.backup/data", "", 0); w.date("a.backup", time.Hour) }, "job -1 23"},
 		"a file below a folder does not":    {func(w *world) { w.put("old/a.backup", "x", time.Hour) }, "job - 24"},
@@ -218,40 +238,182 @@ func TestFoldersMayMatchToo(t *testing.T) {
 
 func TestAFolderThatCannotBeReadIsToldOnceAndKeepsWhatIsKnown(t *testing.T) {
 	bubble(t, func(w *world) {
-		w.put("disk/a.backup", "x", 0)
+		w.put("disk/a.backup", "x", time.Hour)
 		w.watch("nightly disk/*.backup 26h", "other gone/*.backup 26h")
 		w.wantEvents("WARN backup folder cannot be read job=other error=open DIR/gone: no such file or directory")
 		if err := os.Rename(filepath.Join(w.dir, "disk"), filepath.Join(w.dir, "gone")); err != nil {
 			t.Fatal(err)
 		}
 		w.after(time.Hour)
-		w.wantStates("nightly 0 26", "other 0 26")
+		w.wantStates("nightly -1 25", "other -1 25")
 		w.wantEvents("WARN backup folder cannot be read job=nightly error=open DIR/disk: no such file or directory") // and what was in the other was there before
 		if s := w.States(); s[0].Problem == "" || s[1].Problem != "" {
 			t.Errorf("got %+v", s)
 		}
 		w.after(26 * time.Hour)
-		w.wantEvents("WARN backup overdue job=nightly last="+time.Now().Add(-27*time.Hour).Local().Format(time.RFC3339)+" every=26h",
-			"WARN backup overdue job=other last="+time.Now().Add(-27*time.Hour).Local().Format(time.RFC3339)+" every=26h")
+		w.wantEvents("WARN backup overdue job=nightly last="+ago(28*time.Hour)+" every=26h",
+			"WARN backup overdue job=other last="+ago(28*time.Hour)+" every=26h")
 	})
 }
 
 func TestAReloadKeepsWhatItDoesNotChange(t *testing.T) {
 	bubble(t, func(w *world) {
-		w.put("a.backup", "x", 0)
+		w.put("a.backup", "x", time.Hour)
 		w.watch("nightly *.backup 26h", "weekly *.full 200h")
 		w.after(time.Hour)
 		w.watch("nightly *.backup 20h", "hourly *.log 2h")
-		w.wantStates("hourly - 3", "nightly 0 20")
+		w.wantStates("hourly - 3", "nightly -1 19")
 		w.after(time.Hour)
-		w.put("b.backup", "x", 0)
-		made := time.Now().Local().Format(time.RFC3339)
-		w.watch("hourly *.full 2h", "nightly *.backup 30m") // it was hourly in name only: other files, another watch
-		w.wantStates("hourly - 4", "nightly 2 2.5")
+		w.put("b.backup", "x", 30*time.Minute)
+		made := ago(30 * time.Minute)
+		w.watch("hourly *.full 2h", "nightly *.backup 1h") // it was hourly in name only: other files, another watch
+		w.wantStates("hourly - 4", "nightly 1.5 2.5")
 		w.wantEvents("INFO backup made job=nightly last=" + made)
 		w.watch()
 		w.wantStates()
 		w.after(100 * time.Hour)
 		w.wantEvents()
+	})
+}
+
+func TestWhatIsBeingWrittenDoesNotCount(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.put("a.backup", "x", 27*time.Hour)
+		w.watch("nightly *.backup 26h")
+		w.wantEvents("WARN backup overdue job=nightly last=" + ago(27*time.Hour) + " every=26h")
+		for range 10 {
+			w.put("b.backup", "half", 0)
+			w.after(30 * time.Second)
+		}
+		w.wantStates("nightly -27 -1")
+		w.wantEvents()
+		made := ago(30 * time.Second)
+		w.after(lookEvery)
+		w.wantEvents("INFO backup made job=nightly last=" + made)
+	})
+}
+
+func TestABackupThatIsWrittenOverIsNotGone(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.put("monthly.backup", "x", 300*time.Hour)
+		w.put("full.backup", "x", 25*time.Hour)
+		w.watch("full full.backup 26h", "newest *.backup 26h")
+		for _, text := range []string{"", "", "half", "half"} {
+			w.put("full.backup", text, 0)
+			w.after(30 * time.Second)
+		}
+		w.wantStates("full -25 1", "newest -25 1")
+		w.wantEvents()
+		made := ago(30 * time.Second)
+		w.after(lookEvery)
+		w.wantEvents("INFO backup made job=full last="+made, "INFO backup made job=newest last="+made)
+	})
+}
+
+func TestBackupsThatAreGoneClearNoAlarmAndPutNoneOff(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.put("late/a.backup", "x", 27*time.Hour)
+		w.put("soon/a.backup", "x", time.Hour)
+		w.watch("late late/*.backup 26h", "soon soon/*.backup 26h")
+		w.wantEvents("WARN backup overdue job=late last=" + ago(27*time.Hour) + " every=26h")
+		late, soon := ago(27*time.Hour), ago(time.Hour)
+		w.remove("late/a.backup")
+		w.remove("soon/a.backup")
+		w.after(time.Hour)
+		w.wantStates("late - -1", "soon - 25")
+		w.wantEvents("WARN backups are gone job=late last="+late, "WARN backups are gone job=soon last="+soon)
+		w.after(24*time.Hour + lookEvery)
+		w.wantEvents("WARN backup overdue job=soon last=none was found every=26h")
+		w.put("late/b.backup", "x", time.Hour)
+		made := ago(time.Hour)
+		w.after(lookEvery)
+		w.wantEvents("INFO backup made job=late last=" + made)
+	})
+}
+
+func TestWithoutTheNewestTheOneBeforeItCounts(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.put("a.backup", "x", 30*time.Hour)
+		w.put("b.backup", "x", time.Hour)
+		w.watch("nightly *.backup 26h")
+		older := ago(30 * time.Hour)
+		w.remove("b.backup")
+		w.after(lookEvery)
+		w.wantStates("nightly -30 -4")
+		w.wantEvents("WARN backup overdue job=nightly last=" + older + " every=26h")
+		w.remove("a.backup")
+		w.after(lookEvery)
+		w.wantStates("nightly - -4") // by the newest that was ever there it would not be overdue any more
+		w.wantEvents("WARN backups are gone job=nightly last=" + older)
+	})
+}
+
+// hang has looks at files of that folder not end until answer is closed, and counts them.
+func (w *world) hang(folder string) (answer chan struct{}, looks *atomic.Int32) {
+	answer, looks = make(chan struct{}), new(atomic.Int32)
+	w.look = func(files string, now time.Time) (found, error) {
+		if filepath.Dir(files) == filepath.Join(w.dir, folder) {
+			looks.Add(1)
+			<-answer
+		}
+		return newest(files, now)
+	}
+	return answer, looks
+}
+
+func TestAFolderThatHangsHoldsUpNoOtherJobAndNoAlarm(t *testing.T) {
+	bubble(t, func(w *world) {
+		answer, looks := w.hang("mount")
+		w.put("disk/a.backup", "x", time.Hour)
+		w.put("mount/a.backup", "x", time.Hour)
+		w.watch("hangs mount/*.backup 26h", "other disk/*.backup 26h")
+		w.wantStates("hangs - 26", "other -1 25")
+		w.watch("hangs mount/*.backup 24h", "other disk/*.backup 26h") // it is no minute yet
+		w.wantEvents()
+		w.after(lookEvery)
+		w.wantEvents("WARN backup folder does not answer job=hangs")
+		if s := w.States(); s[0].Problem != errSilent.Error() || s[1].Problem != "" {
+			t.Errorf("got %+v", s)
+		}
+		w.put("disk/b.backup", "x", lookEvery)
+		made := ago(lookEvery)
+		w.after(24 * time.Hour)
+		w.wantEvents("WARN backup overdue job=hangs last=none was found every=24h", "INFO backup made job=other last="+made)
+		w.after(4 * time.Hour)
+		w.wantEvents("WARN backup overdue job=other last=" + made + " every=26h")
+		if n := looks.Load(); n != 1 {
+			t.Errorf("%d looks hang; want 1", n)
+		}
+		close(answer)
+		synctest.Wait()
+		if s := w.States()[0]; s.Last.IsZero() || s.Problem != "" {
+			t.Errorf("got %+v", s)
+		}
+		w.after(lookEvery)
+		w.wantEvents()
+		if n := looks.Load(); n != 2 {
+			t.Errorf("%d looks; want a second one after the first ended", n)
+		}
+	})
+}
+
+func TestAFolderThatHangsDoesNotKeepRunFromEnding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, dir: t.TempDir()}
+		w.Watch = New(slog.New(&w.events))
+		answer, looks := w.hang("mount")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			w.Run(ctx)
+			close(ended)
+		}()
+		w.watch("hangs mount/*.backup 24h")
+		cancel()
+		<-ended
+		if n := looks.Load(); n != 1 {
+			t.Errorf("%d looks hang; want 1", n)
+		}
+		close(answer) // that look ends too: else the bubble says so
 	})
 }

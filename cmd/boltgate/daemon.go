@@ -127,7 +127,7 @@ func runDaemon(ctx context.Context, cfg *configs.Config, load func() (*configs.C
 	var running sync.WaitGroup
 	running.Go(func() { d.monitor.Run(checks) }) //nolint:errcheck // it ends with its context
 	running.Go(func() { d.finder.Run(checks) })
-	go d.backups.Run(checks) // not waited for: a folder of a network that hangs would keep the gate from ending
+	running.Go(func() { d.backups.Run(checks) })
 	log.Info("boltgate serves", "version", versionText(), "frontends", len(cfg.Frontends), "members", len(cfg.Cluster.Members), "names", len(cfg.Cluster.Discover.DNS)+len(cfg.Cluster.Discover.SRV))
 	d.enter(ctx)
 	err = d.followUntil(ctx, hangups)
