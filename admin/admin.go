@@ -121,7 +121,7 @@ type World struct {
 	Log     *slog.Logger
 	Version string
 
-	Certificates func() map[string]time.Time // when those of our own end, by what they are of; asked at each scrape
+	Certificates func() map[string]time.Time // when those of our own end, by what they are of; the zero time: it cannot be read. Asked every few seconds
 	Backups      func() []backup.State       // of the jobs that are watched, by name
 }
 
@@ -134,6 +134,7 @@ type Server struct {
 	guard   guard
 	sampler sampler
 	history history
+	alarms  *alarms
 	all     http.Handler
 	probes  http.Handler
 
@@ -155,8 +156,11 @@ type state struct {
 
 func (s *state) open() bool { return len(s.logins)+len(s.tokens) == 0 }
 
-// New returns a Server that listens nowhere; Apply changes that, and Close ends it.
+// New returns a Server that listens nowhere, and tells alarms; Apply changes that, and Close ends both.
 func New(w World) *Server {
+	if w.Certificates == nil {
+		w.Certificates = func() map[string]time.Time { return nil }
+	}
 	s := &Server{world: w, started: time.Now(), Listen: net.Listen}
 	s.state.Store(new(state))
 	s.guard.init()
@@ -164,6 +168,7 @@ func New(w World) *Server {
 	s.all, s.probes = s.routes(), s.probeRoutes()
 	s.hooks = newWebhooks(w.Events, w.Log)
 	s.keepHistory()
+	s.alarms = watchAlarms(w)
 	return s
 }
 
@@ -228,6 +233,7 @@ func (s *Server) ProbesAddress() net.Addr {
 // Close closes every listener and connection.
 func (s *Server) Close() {
 	s.history.stop()
+	s.alarms.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.replace(&s.here, nil)

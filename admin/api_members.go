@@ -73,12 +73,18 @@ func (s *Server) member(v *cluster.View, m *cluster.Status) MemberInfo {
 		}
 	}
 	slices.Sort(info.Leads)
-	for db, p := range m.Progress {
-		if p.Known() {
-			info.Lag[db] = p.Lag
+	for db := range m.Progress {
+		if behind, known := lagOf(m, db); known {
+			info.Lag[db] = behind
 		}
 	}
 	return info
+}
+
+// lagOf is how many transactions m is behind the leader of db. Of who is down that is not known: what it told last grows old.
+func lagOf(m *cluster.Status, db string) (behind int64, known bool) {
+	p := m.Progress[db]
+	return p.Lag, p.Known() && m.Up
 }
 
 func checkInfo(c health.Checks) CheckInfo {

@@ -107,8 +107,8 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		c.collectMember(out, m, dbs[:min(len(dbs), maxLabelled)])
 	}
 	c.collectFrontends(out)
-	if c.world.Certificates != nil {
-		for of, ends := range c.world.Certificates() {
+	for of, ends := range c.world.Certificates() {
+		if !ends.IsZero() {
 			gauge(mCertificate, float64(ends.Unix()), of)
 		}
 	}
@@ -170,8 +170,8 @@ func (c collector) collectMember(out chan<- prometheus.Metric, m *cluster.Status
 		if role, ok := m.Roles[db.Name]; ok {
 			send(mRole, prometheus.GaugeValue, 1, db.Name, role.String())
 		}
-		if p, ok := m.Progress[db.Name]; ok && p.Known() {
-			send(mLag, prometheus.GaugeValue, float64(p.Lag), db.Name)
+		if behind, known := lagOf(m, db.Name); known {
+			send(mLag, prometheus.GaugeValue, float64(behind), db.Name)
 		}
 	}
 	p, n := c.world.Pools.Stats(m.Name), c.world.Pools.Counters(m.Name)

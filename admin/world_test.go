@@ -26,7 +26,7 @@ import (
 // fakeGate is what the operator's side is told of clients and pools.
 type fakeGate struct {
 	mu       sync.Mutex
-	stats    map[string]pool.Stats
+	stats    map[string]pool.Stats    // guarded by mu once looks are taken
 	counters map[string]pool.Counters // guarded by mu once samples are taken
 	fronts   map[string]proxy.FrontendStats
 	clients  []proxy.Client
@@ -35,6 +35,7 @@ type fakeGate struct {
 	slow     []proxy.SlowQuery
 	counts   *proxy.Counts // nil: some of each
 	checks   map[string]health.Checks
+	ends     time.Time // guarded by mu: when the certificate does
 }
 
 func (f *fakeGate) Checks(member string) health.Checks { return f.checks[member] }
@@ -43,7 +44,18 @@ func (f *fakeGate) Queries() *querystats.Table     { return f.queries }
 func (f *fakeGate) SlowQueries() []proxy.SlowQuery { return f.slow }
 
 func (f *fakeGate) Transactions(*cluster.Member) int { return 0 }
-func (f *fakeGate) Stats(member string) pool.Stats   { return f.stats[member] }
+
+func (f *fakeGate) Stats(member string) pool.Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stats[member]
+}
+
+func (f *fakeGate) certificates() map[string]time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return map[string]time.Time{"frontend main": f.ends}
+}
 
 func (f *fakeGate) Counters(member string) pool.Counters {
 	f.mu.Lock()
@@ -120,10 +132,10 @@ type testWorld struct {
 }
 
 func newTestWorld(t testing.TB, o Options) *testWorld {
-	w := &testWorld{t: t, current: new(cluster.Current), gate: &fakeGate{queries: querystats.New()}, control: new(fakeControl), events: new(Events)}
+	w := &testWorld{t: t, current: new(cluster.Current), gate: &fakeGate{queries: querystats.New(), ends: time.Unix(4_100_000_000, 0)}, control: new(fakeControl), events: new(Events)}
 	w.Server = New(World{Current: w.current, Monitor: w.gate, Pools: w.gate, Gate: w.gate, Control: w.control, Events: w.events,
 		Log: slog.New(w.events.Tee(slog.DiscardHandler)), Version: "test",
-		Certificates: func() map[string]time.Time { return map[string]time.Time{"frontend main": time.Unix(1_800_000_000, 0)} },
+		Certificates: w.gate.certificates,
 		Backups: func() []backup.State {
 			return []backup.State{{Job: "nightly", Last: time.Unix(1_700_000_000, 0), Due: time.Unix(1_700_093_600, 0)}, {Job: "weekly", Due: time.Unix(4_000_000_000, 0), Problem: "open /backups: permission denied"}}
 		}})
@@ -147,7 +159,6 @@ func (w *testWorld) cluster() *testWorld {
 	b.Progress = map[string]cluster.Progress{"neo4j": {Tx: 90, Lag: 10}}
 	c.Condition = cluster.Drain
 	d.Up, d.LastError, d.Roles, d.Tags = false, "connection refused", nil, []string{"zone-b"}
-	w.current.Publish(&cluster.View{Generation: cluster.Autonomous, Default: "neo4j", Members: []*cluster.Status{a, b, c, d}})
 	passed := health.Checks{At: time.Now().Add(-400 * time.Millisecond), Took: 3200 * time.Microsecond, Result: health.Passed}
 	w.gate.checks = map[string]health.Checks{"a": passed, "b": passed, "c": passed,
 		"d": {At: time.Now(), Took: 200 * time.Microsecond, Result: health.Unreachable, Failed: 3, Falls: 1, Down: time.Hour}}
@@ -170,6 +181,7 @@ func (w *testWorld) cluster() *testWorld {
 	w.gate.queries.Add(shape, 0, 20*time.Millisecond, 7, true)
 	w.gate.slow = []proxy.SlowQuery{{At: time.Now(), Text: "MATCH (s:`<i>`) RETURN s", Took: 1500 * time.Millisecond, Session: "boltgate-1", User: "ann", Member: "a", Database: "neo4j", Read: true}}
 	w.gate.clients = []proxy.Client{client(3, proxy.ClientIdle, ""), client(1, proxy.ClientWorking, "a"), client(10, proxy.ClientTransaction, "b"), client(4, proxy.ClientWaiting, "")}
+	w.current.Publish(&cluster.View{Generation: cluster.Autonomous, Default: "neo4j", Members: []*cluster.Status{a, b, c, d}})
 	return w
 }
 

@@ -1,6 +1,6 @@
 package main
 
-// This file owns when our own certificates end, for the metric.
+// This file owns when our own certificates end, for the metric and the alarm.
 
 import (
 	"sync/atomic"
@@ -29,7 +29,7 @@ func (o *ownCerts) follow(cfg *configs.Config) {
 	o.files.Store(&files)
 }
 
-// ends reads the files, as they are now; one that cannot be read is left out, and of several the first end counts.
+// ends reads the files, as they are now. Of several the first end counts; the zero time says that none can be read.
 func (o *ownCerts) ends() map[string]time.Time {
 	all := map[string]time.Time{}
 	files := o.files.Load()
@@ -37,6 +37,7 @@ func (o *ownCerts) ends() map[string]time.Time {
 		return all
 	}
 	for of, names := range *files {
+		all[of] = time.Time{}
 		for _, name := range names {
 			leaf, first := doctor.ReadCert(name), all[of]
 			if leaf != nil && (first.IsZero() || leaf.NotAfter.Before(first)) {

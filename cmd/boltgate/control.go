@@ -49,7 +49,11 @@ func (d *daemon) openControl(cfg *configs.Config) error {
 		Certificates: d.control.certs.ends, Backups: d.backups.States,
 	})
 	d.control.server.Listen = d.line.listeners.Listen // a successor goes on with the address
-	return d.applyControl(cfg)
+	err := d.applyControl(cfg)
+	if err != nil {
+		d.control.server.Close()
+	}
+	return err
 }
 
 func (d *daemon) applyControl(cfg *configs.Config) error {

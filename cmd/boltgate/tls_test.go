@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"os"
@@ -151,6 +152,33 @@ func TestCertificatesByNameAndOfClients(t *testing.T) {
 	server, _ := serverTLS(&both)
 	if _, err := shake(server, old); err == nil {
 		t.Error("TLS 1.1 came in")
+	}
+}
+
+func TestOfSeveralCertificatesTheFirstEndCountsAndOfNoneThereIsNoEnd(t *testing.T) {
+	a := newAuthority(t)
+	late := a.cert.NotAfter
+	for name, ends := range map[string]time.Time{"late": late, "early": late.Add(-time.Hour)} {
+		template := a.template(name)
+		template.NotAfter = ends
+		der, err := x509.CreateCertificate(rand.Reader, template, a.cert, a.key.Public(), a.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.write(name+".pem", "CERTIFICATE", der)
+	}
+	front := func(name string, certs ...string) configs.Frontend {
+		return configs.Frontend{Name: name, TLS: configs.FrontendTLS{Cert: certs}}
+	}
+	none := a.file("none.pem")
+	var certs ownCerts
+	if got := certs.ends(); len(got) != 0 {
+		t.Errorf("before a configuration is known: got %v", got)
+	}
+	certs.follow(&configs.Config{Frontends: []configs.Frontend{front("two", a.file("late.pem"), a.file("early.pem")), front("one", none, a.file("late.pem")), front("none", none), front("plain")}})
+	want := map[string]time.Time{"frontend two": late.Add(-time.Hour), "frontend one": late, "frontend none": {}}
+	if got := certs.ends(); !maps.EqualFunc(got, want, time.Time.Equal) {
+		t.Errorf("got %v; want %v", got, want)
 	}
 }
 
