@@ -58,7 +58,7 @@ func (s *Server) members() []MemberInfo {
 func (s *Server) member(v *cluster.View, m *cluster.Status) MemberInfo {
 	p, c := s.world.Pools.Stats(m.Name), s.world.Pools.Counters(m.Name)
 	info := MemberInfo{
-		Name: m.Name, Bolt: m.Bolt, HTTP: m.HTTP, Condition: m.Condition.String(), Up: m.Up, Since: m.Since, Agent: m.Agent,
+		Name: m.Name, Bolt: m.Bolt, HTTP: m.HTTP, Condition: m.Condition.String(), Asked: m.Asked, Up: m.Up, Since: m.Since, Agent: m.Agent,
 		Weight: max(m.Weight, 1), Tags: append([]string{}, m.Tags...), LastError: m.LastError, Roles: map[string]string{}, Lag: map[string]int64{},
 		Leads: []string{}, InFlight: p.InFlight, Queued: p.Queued, Connections: p.Open, Idle: p.Idle,
 		Transactions: s.world.Gate.Transactions(m.Member), Slots: s.world.Pools.Slots(m.Member), Units: c.Units(), Broken: c.Broken, BytesIn: c.In, BytesOut: c.Out,

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/boltgate/boltgate/backup"
@@ -191,4 +192,34 @@ func TestThePageOfManyMembersIsQuick(t *testing.T) {
 	if best > limit {
 		t.Errorf("the page took %v; want %v", best, limit)
 	}
+}
+
+// TestThePageSaysSinceWhenAStateHolds: what the checks found and what the operator asked are of different ages.
+func TestThePageSaysSinceWhenAStateHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTestWorld(t, Options{})
+		now := time.Now()
+		v := &cluster.View{Default: "neo4j"}
+		for _, s := range []cluster.Status{
+			{Condition: cluster.Ready, Up: true}, {Condition: cluster.Ready}, {Condition: cluster.Drain, Up: true}, {Condition: cluster.Drain}, {Condition: cluster.Maint},
+		} {
+			s.Member, s.Asked, s.Since = &cluster.Member{Name: fmt.Sprint(s.Condition, " ", s.Up)}, now.Add(-time.Minute), now.Add(-72*time.Hour)
+			v.Members = append(v.Members, &s)
+		}
+		w.current.Publish(v)
+		text := w.do("GET", "/", "").Body.String()
+		got := regexp.MustCompile(`<b>(\w+ \w+)</b>.*?<span class="state \w+">(\w+)</span><small> for ([\w ]+)<`).FindAllStringSubmatch(text, -1)
+		var states []string
+		for _, m := range got {
+			states = append(states, m[1]+": "+m[2]+" for "+m[3])
+		}
+		want := []string{"ready true: up for 3 days", "ready false: down for 3 days", "drain true: drain for 1m 0s", "drain false: down for 3 days", "maint false: maint for 1m 0s"}
+		if !slices.Equal(states, want) {
+			t.Errorf("got %q; want %q", states, want)
+		}
+		info := get[MemberInfo](w, "/api/v1/members/"+url.PathEscape("drain true"))
+		if !info.Asked.Equal(now.Add(-time.Minute)) || !info.Since.Equal(now.Add(-72*time.Hour)) {
+			t.Errorf("the API says drained since %v, up since %v", info.Asked, info.Since)
+		}
+	})
 }

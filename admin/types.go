@@ -42,7 +42,8 @@ type MemberInfo struct {
 	Name         string            `json:"name"`
 	Bolt         string            `json:"bolt"`
 	HTTP         string            `json:"http"`
-	Condition    string            `json:"condition"` // ready, drain, maint
+	Condition    string            `json:"condition"`       // ready, drain, maint
+	Asked        time.Time         `json:"condition_since"` // as far as this process of the gate knows
 	Up           bool              `json:"up"`
 	Since        time.Time         `json:"since"` // of up
 	Roles        map[string]string `json:"roles"` // by database; "" is every database; also of one that is drained

@@ -118,14 +118,14 @@ func membersView(d *pageData) g.Node {
 
 // memberCells are a member's cells, in the order of membersView's columns.
 func memberCells(d *pageData, m *MemberInfo) []g.Node {
-	state := stateWord(m)
+	state, since := stateOf(m)
 	address := m.Bolt
 	if address == "" {
 		address = m.HTTP
 	}
 	cells := []g.Node{
 		g.Group{h.B(g.Text(m.Name)), h.Small(g.Text(" "+address), g.If(m.Agent != "", g.Group{h.Br(), g.Text(m.Agent)}))},
-		g.Group{h.Span(h.Class("state "+state), g.Text(state)), h.Small(g.Text(" for "+shortTime(time.Since(m.Since))), checkView(m))},
+		g.Group{h.Span(h.Class("state "+state), g.Text(state)), h.Small(g.Text(" for "+shortTime(time.Since(since))), checkView(m))},
 	}
 	for _, db := range d.Databases {
 		role, lag := m.Roles[db.Name], m.Lag[db.Name]
@@ -284,16 +284,17 @@ func firstLine(text string) string {
 	return cut(first, 120)
 }
 
-func stateWord(m *MemberInfo) string {
+// stateOf is the one word that says most of how a member is, and since when it holds.
+func stateOf(m *MemberInfo) (word string, since time.Time) {
 	switch {
 	case m.Condition == "maint":
-		return "maint"
+		return "maint", m.Asked
 	case !m.Up:
-		return "down"
+		return "down", m.Since
 	case m.Condition == "drain":
-		return "drain"
+		return "drain", m.Asked
 	}
-	return "up"
+	return "up", m.Since
 }
 
 // actions are what may be asked of a member.

@@ -157,7 +157,7 @@ func (w *testWorld) cluster() *testWorld {
 	c := up("c", map[string]cluster.Role{"neo4j": cluster.Follower, "system": cluster.Follower, "sales": cluster.Unknown})
 	d := up("d", map[string]cluster.Role{"neo4j": cluster.Replica})
 	b.Progress = map[string]cluster.Progress{"neo4j": {Tx: 90, Lag: 10}}
-	c.Condition = cluster.Drain
+	c.Condition, c.Asked = cluster.Drain, time.Now().Add(-5*time.Minute)
 	d.Up, d.LastError, d.Roles, d.Tags = false, "connection refused", nil, []string{"zone-b"}
 	passed := health.Checks{At: time.Now().Add(-400 * time.Millisecond), Took: 3200 * time.Microsecond, Result: health.Passed}
 	w.gate.checks = map[string]health.Checks{"a": passed, "b": passed, "c": passed,

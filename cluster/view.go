@@ -16,6 +16,7 @@ const AnyDatabase = ""
 type Status struct {
 	*Member
 	Condition Condition
+	Asked     time.Time           // since when Condition holds, as far as this process knows
 	Up        bool                // by the checks, after rise and fall
 	Since     time.Time           // of Up
 	Silent    time.Time           // down, and since then its process says nothing to anybody: what waits for it waits in vain; else zero

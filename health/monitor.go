@@ -50,6 +50,7 @@ type Monitor struct {
 type memberState struct {
 	member    *cluster.Member
 	condition cluster.Condition
+	asked     time.Time // since when condition holds
 	streak    streak
 	silence   silence
 	conduct   conduct
@@ -160,10 +161,13 @@ func (m *Monitor) takeOver(ctx context.Context, members []*cluster.Member, befor
 	for _, member := range members {
 		s := before[member.Name]
 		if s == nil || s.member.Bolt != member.Bolt || s.member.HTTP != member.HTTP {
-			s = &memberState{since: time.Now(), refuted: make(map[string]time.Time)}
+			s = &memberState{asked: time.Now(), since: time.Now(), refuted: make(map[string]time.Time)}
 			m.record.forget(member.Name)
 		}
-		s.member, s.condition = member, m.o.Conditions[member.Name]
+		s.member = member
+		if asked := m.o.Conditions[member.Name]; asked != s.condition {
+			s.condition, s.asked = asked, time.Now()
+		}
 		states = append(states, s)
 		m.start(ctx, s, known)
 	}

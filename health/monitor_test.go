@@ -175,7 +175,8 @@ func TestAHungMemberDelaysNobodyAndIsDownInTime(t *testing.T) {
 func TestMaintStopsChecksAndDrainDoesNot(t *testing.T) {
 	members := haCluster()
 	run(t, Options{}, members, func(r *rig) {
-		r.after(0)
+		began := time.Now()
+		r.after(time.Minute)
 		o := *r.monitor.o
 		o.Conditions = map[string]cluster.Condition{"s2": cluster.Maint, "s3": cluster.Drain}
 		r.monitor.Update(o)
@@ -184,14 +185,24 @@ func TestMaintStopsChecksAndDrainDoesNot(t *testing.T) {
 		if !v.Member("s3").Up || v.Member("s3").Roles[""] != cluster.Follower {
 			r.Errorf("a drained member: got up %v, roles %v", v.Member("s3").Up, v.Member("s3").Roles)
 		}
+		asked := time.Now().Add(-time.Second)
+		for member, want := range map[string]time.Time{"s1": began, "s2": asked, "s3": asked} {
+			if got := v.Member(member).Asked; !got.Equal(want) {
+				r.Errorf("%s is %v since %v, want %v", member, v.Member(member).Condition, got, want)
+			}
+		}
 		dials := r.net.dials("s2:7687")
 		r.after(time.Minute)
 		if got := r.net.dials("s2:7687"); got != dials {
 			r.Errorf("a member in maint was dialled %d times", got-dials)
 		}
-		o.Conditions = nil
+		o.Conditions = map[string]cluster.Condition{"s3": cluster.Drain}
 		r.monitor.Update(o)
-		r.want(r.after(0), "", "s1=leader s2=follower s3=follower")
+		v = r.after(0)
+		r.want(v, "", "s1=leader s2=follower s3=unknown")
+		if s2, s3 := v.Member("s2").Asked, v.Member("s3").Asked; !s2.Equal(time.Now()) || !s3.Equal(asked) {
+			r.Errorf("s2 is ready since %v and s3 drained since %v, want since now and since %v", s2, s3, asked)
+		}
 	})
 }
 

@@ -37,7 +37,7 @@ func (m *Monitor) view() *cluster.View {
 	var lists [][]procedure
 	for _, s := range m.members {
 		status := &cluster.Status{
-			Member: s.member, Condition: s.condition, Up: s.streak.Up, Since: s.since,
+			Member: s.member, Condition: s.condition, Asked: s.asked, Up: s.streak.Up, Since: s.since,
 			Silent: s.silentSince(m.o), Roles: roles[s.member.Name], Versions: s.id.versions, UTC: s.id.utc, Agent: m.agent(s), LastError: s.lastError,
 		}
 		status.UTC = status.UTC || s.id.agent == "" && utcByVersion(status.Agent)
