@@ -33,7 +33,7 @@ func TestTopQueries(t *testing.T) {
 	if got := get[[]SlowInfo](w, "/api/v1/queries/slow"); len(got) != 1 || got[0].Took != 1500 || got[0].Access != "read" || got[0].Member != "a" {
 		t.Errorf("got %+v", got)
 	}
-	if got := get[SessionsInfo](w, "/api/v1/queries").Sessions[0].Query; got != "MATCH (n:Q {x: ?}) RETURN n" {
+	if got := get[SessionsInfo](w, "/api/v1/queries").Sessions[0].Query; got != "MATCH (r:`<u>` {x: ?}) RETURN r" {
 		t.Errorf("the oldest work runs %q", got)
 	}
 }

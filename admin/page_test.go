@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -66,6 +67,55 @@ func TestThePageShowsTheClusterAndNothingOfClientsAsHTML(t *testing.T) {
 	w.want(200, "prefers-color-scheme: dark", "GET", "/page/page.css", "")
 	w.want(200, "EventSource", "GET", "/page/page.js", "")
 	w.want(404, "", "GET", "/page/page.html", "")
+}
+
+// TestThePageShowsTextsOfQueriesAsText: those that took time, those that run and those that were slow, when it is loaded and when it is live.
+func TestThePageShowsTextsOfQueriesAsText(t *testing.T) {
+	w := newTestWorld(t, Options{}).cluster()
+	long := strings.Repeat(`<b onclick="x">`, 20) // is a summary that opens
+	w.gate.queries.Add(w.gate.queries.ID([]byte("MATCH (l:`"+long+"`) RETURN l")), 0, time.Hour, 1, false)
+	for where, page := range w.pages() {
+		for _, want := range []string{"MATCH (n:`&lt;b&gt;`) RETURN n", "MATCH (s:`&lt;i&gt;`) RETURN s", "MATCH (r:`&lt;u&gt;` {x: ?}) RETURN r", "MATCH (l:`&lt;b onclick"} {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s lacks %q", where, want)
+			}
+		}
+		for _, markup := range []string{"`<b>`", "`<i>`", "`<u>`", "<b onclick"} {
+			if strings.Contains(page, markup) {
+				t.Errorf("%s has %q as markup", where, markup)
+			}
+		}
+	}
+}
+
+// TestThePageCutsEnormousTexts to what is kept of them, on two lines until it is opened.
+func TestThePageCutsEnormousTexts(t *testing.T) {
+	w := newTestWorld(t, Options{}).cluster()
+	before := w.pages()
+	id := w.gate.queries.ID([]byte("MATCH (enormous) WHERE true" + strings.Repeat(" OR n.name = n.other", 50_000)))
+	w.gate.queries.Add(id, 0, time.Hour, 1, false)
+	w.gate.slow[0].Text, w.gate.clients[2].Query = w.gate.queries.Text(id), w.gate.queries.Text(id)
+	summary := regexp.MustCompile("<summary><code>(MATCH \\(enormous[^<]*)</code>")
+	for where, page := range w.pages() {
+		if more := len(page) - len(before[where]); more > 3*2*querystats.MaxText {
+			t.Errorf("%s has become %d bytes longer", where, more)
+		}
+		found := summary.FindAllStringSubmatch(page, -1)
+		if len(found) != 3 {
+			t.Errorf("%s shows it %d times; want 3", where, len(found))
+		}
+		for _, m := range found {
+			if len([]rune(m[1])) > 120 || !strings.HasSuffix(m[1], "…") {
+				t.Errorf("%s shows at once %q", where, m[1])
+			}
+		}
+	}
+}
+
+// pages are the page as it is loaded, and what replaces its live part.
+func (w *testWorld) pages() map[string]string {
+	w.t.Helper()
+	return map[string]string{"the page": w.do("GET", "/", "").Body.String(), "the live part": decode[string](w.t, bytes.NewReader(w.livePiece(who{role: Operator})))}
 }
 
 func TestThePageShowsBackupsWhereThereAreJobs(t *testing.T) {

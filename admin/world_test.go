@@ -172,7 +172,7 @@ func (w *testWorld) cluster() *testWorld {
 	client := func(n int, state, member string) proxy.Client {
 		c := proxy.Client{ID: fmt.Sprint("boltgate-", n), Frontend: "main", Address: "10.0.0.9:5000", Protocol: "bolt 5.4", User: "<b>ann</b>", Agent: "neo4j-go/5", State: state, Member: member}
 		if member != "" {
-			c.Query = "MATCH (n:Q {x: ?}) RETURN n"
+			c.Query = "MATCH (r:`<u>` {x: ?}) RETURN r"
 			c.Work = pool.Work{Began: time.Now().Add(-time.Duration(n) * time.Second), DB: "neo4j", Read: n > 1}
 		}
 		return c

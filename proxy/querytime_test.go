@@ -252,6 +252,36 @@ func TestSlowQueriesSayTheirDataWhenAsked(t *testing.T) {
 	})
 }
 
+// TestEnormousTextsAreCut, wherever operators see them: in the line, among the slow queries, and while they run.
+func TestEnormousTextsAreCut(t *testing.T) {
+	log := new(accessLog)
+	o := Options{Slow: 200 * time.Millisecond, SlowData: true}
+	inBubble(t, gateOptions{standin: standin.Options{Seed: 1}, server: o, log: log.logger()}, func(t *testing.T, g *gate) {
+		w := g.logged(bolt.V5_8)
+		for i, size := range []int{3000, 10_000, 300_000} { // more than slowText, than querystats.MaxLook, than keptForSlow
+			log.text()
+			text := "MATCH (n) /*standin delay=300ms*/ WHERE true" + strings.Repeat(" OR n.größe = n.name", size/20) + " RETURN n"
+			w.send(run(w.v, text, nil, m{"mode": "r"}), pull(w.v))
+			time.Sleep(100 * time.Millisecond)
+			running := g.server.Clients()[0].Query
+			w.answers(2)
+			synctest.Wait()
+			slow, line := g.server.SlowQueries(), log.text()
+			if len(slow) != i+1 || strings.Count(line, "slow query") != 1 {
+				t.Fatalf("of %d bytes: %d were kept as slow; logged: %.2000s", size, len(slow), line)
+			}
+			for where, got := range map[string]string{"the slow query": slow[0].Text, "the running query": running} {
+				if len(got) > querystats.MaxText || !strings.HasPrefix(got, "MATCH (n) WHERE true OR") || !strings.HasSuffix(got, "…") {
+					t.Errorf("of %d bytes %s has %d: %.2000s", size, where, len(got), got)
+				}
+			}
+			if len(line) > 4000 || !strings.Contains(line, `"text":"MATCH (n) /*standin delay`) {
+				t.Errorf("of %d bytes the line has %d: %.5000s", size, len(line), line)
+			}
+		}
+	})
+}
+
 func TestTheSlowLogIsBounded(t *testing.T) {
 	var l slowLog
 	now, written := time.Now(), 0
