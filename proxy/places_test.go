@@ -240,3 +240,62 @@ func TestPriorityAtAMember(t *testing.T) {
 		t.Errorf("got %q; want %q", order, want)
 	}
 }
+
+// TestAFrontendsPriority puts its clients in front in every line; the user's is added.
+func TestAFrontendsPriority(t *testing.T) {
+	v := bolt.V5_4
+	for line, limits := range map[string]Limits{
+		"a member's":   {},
+		"a database's": {PerDatabase: 1, DatabaseQueue: 10},
+	} {
+		var mu sync.Mutex
+		var order []string
+		o := gateOptions{
+			standin: standin.Options{Members: 1, Users: twoUsers.Users, OnQuery: func(q standin.Query) {
+				if _, who, ok := strings.Cut(q.Text, "turn of "); ok {
+					mu.Lock()
+					defer mu.Unlock()
+					order = append(order, strings.Trim(who, "'"))
+				}
+			}},
+			server: Options{Limits: limits},
+		}
+		o.server.Limits.Users = map[string]UserLimits{"ann": {Priority: 7}}
+		o.pool.MaxPerMember = 1
+		inBubble(t, o, func(t *testing.T, g *gate) {
+			main := g.server.fronts["main"].settings.Load()
+			low, high := *main, *main
+			low.Name, low.Bind, low.Priority = "low", []string{"low:7687"}, -5
+			high.Name, high.Bind, high.Priority = "high", []string{"high:7687"}, 5
+			if err := g.server.Apply(o.server, []*Frontend{main, &low, &high}); err != nil {
+				t.Fatal(err)
+			}
+			var clients []*wire
+			names := []string{"neo4j at low", "neo4j at gate", "neo4j at high", "ann at low"}
+			for _, name := range names {
+				user, address, _ := strings.Cut(name, " at ")
+				conn, err := g.network.Dial(t.Context(), "tcp", address+":7687")
+				if err != nil {
+					t.Fatal(err)
+				}
+				w := wireOn(t, conn, v)
+				conn.SetDeadline(time.Time{}) //nolint:errcheck // in a bubble a wait without end is found
+				w.logOn(user, twoUsers.Users[user])
+				clients = append(clients, w)
+			}
+			busy := g.logged(v)
+			busy.ask(beginTx(v, nil)...)
+			for i, w := range clients {
+				w.send(run(v, "RETURN 'turn of "+names[i]+"'", nil, m{"db": "neo4j"}), pull(v))
+				synctest.Wait() // it is in line
+			}
+			busy.ask(rollbackTx(v)...)
+			for _, w := range clients {
+				w.answers(2)
+			}
+		})
+		if want := []string{"neo4j at high", "ann at low", "neo4j at gate", "neo4j at low"}; !slices.Equal(order, want) {
+			t.Errorf("in %s line: got %q; want %q", line, order, want)
+		}
+	}
+}

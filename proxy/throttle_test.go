@@ -56,6 +56,43 @@ func TestRefusedAddressesAreForgiven(t *testing.T) {
 	})
 }
 
+// TestWrongLoginsOverBoltAreSlowed: each that a member refuses puts off the next one of the same address, whoever that is, until a good one.
+func TestWrongLoginsOverBoltAreSlowed(t *testing.T) {
+	for _, v := range []bolt.Version{bolt.V3, bolt.V5_8} { // in HELLO, in LOGON
+		o := gateOptions{standin: twoUsers}
+		o.standin.Versions = []bolt.Version{v}
+		inBubble(t, o, func(t *testing.T, g *gate) {
+			for i, try := range []struct {
+				from, user, password string
+				in                   bool
+				after                time.Duration
+			}{
+				{"192.0.2.1", "ann", "guess", false, 0},
+				{"192.0.2.1", "ann", "another", false, firstDelay},
+				{"192.0.2.1", "nobody", "guess", false, 2 * firstDelay},
+				{"192.0.2.9", "ann", "secret", true, 0},
+				{"192.0.2.1", standin.DefaultUser, standin.DefaultPassword, true, 4 * firstDelay},
+				{"192.0.2.1", "ann", "guess", false, 0},
+				{"192.0.2.1", "ann", "guess", false, firstDelay},
+			} {
+				conn, err := g.network.DialFrom(t.Context(), try.from, g.address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w, begun := wireOn(t, conn, v), time.Now()
+				list := w.ask(logonMessages(v, try.user, try.password)...)
+				took := time.Since(begun)
+				if in := list[len(list)-1].tag == bolt.TagSuccess; in != try.in || took < try.after || took >= try.after+firstDelay {
+					t.Errorf("%v, log-on %d as %s: got %v after %v; want in %v after %v", v, i, try.user, show(list), took, try.in, try.after)
+				}
+			}
+			if got := g.server.Counts().Limited["login"]; got != 4 {
+				t.Errorf("%d log-ons were counted as slowed; want 4", got)
+			}
+		})
+	}
+}
+
 // TestWrongLoginsOverHTTPAreSlowed: what a member says of them counts for the address, for Bolt as well.
 func TestWrongLoginsOverHTTPAreSlowed(t *testing.T) {
 	for _, path := range []string{"/db/neo4j/tx/commit", "/db/neo4j/query/v2"} {
