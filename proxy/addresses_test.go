@@ -170,3 +170,46 @@ func TestADriverWaitsForAPlaceOfItsAddress(t *testing.T) {
 		t.Error("nothing was refused: the test shows nothing")
 	}
 }
+
+// TestWhoIsLetIn: allow and deny are about the next connection, whatever it speaks; who is not let in is told nothing.
+func TestWhoIsLetIn(t *testing.T) {
+	all, nine := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.0.2.9/32")
+	inBubble(t, gateOptions{}, func(t *testing.T, g *gate) {
+		before := g.logged(bolt.V5_8)
+		isIn := func(from string, first []byte) bool {
+			conn, err := g.network.DialFrom(t.Context(), from, g.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.Write(first) //nolint:errcheck // shows below
+			n, _ := conn.Read(make([]byte, 4))
+			return n > 0
+		}
+		for _, tt := range []struct {
+			name        string
+			allow, deny []netip.Prefix
+			one, nine   bool // whether 192.0.2.1 and 192.0.2.9 are let in
+		}{
+			{"nothing is said", nil, nil, true, true},
+			{"one is denied", nil, []netip.Prefix{nine}, true, false},
+			{"all are denied", nil, []netip.Prefix{all}, false, false},
+			{"one is allowed", []netip.Prefix{nine}, nil, false, true},
+			{"one is denied of those that are allowed", []netip.Prefix{all}, []netip.Prefix{nine}, true, false},
+			{"one is allowed of those that are denied", []netip.Prefix{nine}, []netip.Prefix{all}, false, false},
+		} {
+			refused := g.server.Frontends()["main"].Refused
+			g.change(func(f *Frontend) { f.Allow, f.Deny = tt.allow, tt.deny })
+			for protocol, first := range map[string][]byte{"Bolt": handshakeOf(bolt.V5_8), "HTTP": []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")} {
+				if one, other := isIn("192.0.2.1", first), isIn("192.0.2.9", first); one != tt.one || other != tt.nine {
+					t.Errorf("%s: over %s 192.0.2.1 is let in: %v, and 192.0.2.9: %v; want %v, %v", tt.name, protocol, one, other, tt.one, tt.nine)
+				}
+				refused += map[bool]uint64{false: 1}[tt.one] + map[bool]uint64{false: 1}[tt.nine]
+			}
+			if got := g.server.Frontends()["main"].Refused; got != refused {
+				t.Errorf("%s: %d refusals are counted; want %d", tt.name, got, refused)
+			}
+		}
+		before.row(oneRow, nil, nil)
+	})
+}
