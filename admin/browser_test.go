@@ -187,9 +187,23 @@ func TestABrowserDrawsTheHour(t *testing.T) {
 	}
 	chrome.Until(t, ctx, `document.querySelector("#live-state").textContent === "live"`)
 	chrome.Until(t, ctx, `Number(document.querySelector("#members td[data-label='Units/s']").textContent) > 0`)
+	// how bright each is: what the page, a tile and a table lie on, and what is written on them
+	bright := func(selector, property string) int {
+		return chrome.Eval[int](t, ctx, fmt.Sprintf(`getComputedStyle(document.querySelector(%q)).%s.match(/\d+/g).slice(0, 3).reduce((sum, n) => sum + Number(n), 0)`, selector, property))
+	}
+	for _, selector := range []string{"body", ".tile", "#members .wide"} {
+		if back, text := bright(selector, "backgroundColor"), bright(selector, "color"); back < 600 || text > 200 {
+			t.Errorf("where light is liked, %s is %d on %d", selector, text, back)
+		}
+	}
 	chrome.Screenshot(t, ctx, "page-light")
 	chrome.Do(t, ctx, "dark", chrome.View(1440, 900, true))
 	chrome.Until(t, ctx, `document.querySelectorAll("#plots canvas").length === 4`)
+	for _, selector := range []string{"body", ".tile", "#members .wide"} {
+		if back, text := bright(selector, "backgroundColor"), bright(selector, "color"); back > 200 || text < 600 {
+			t.Errorf("where dark is liked, %s is %d on %d", selector, text, back)
+		}
+	}
 	chrome.Screenshot(t, ctx, "page-dark")
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/pool"
 )
 
@@ -44,6 +45,29 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	golden(t, "metrics.golden", strings.Join(ours, "\n")+"\n")
+}
+
+// TestMetricsTellAFewDatabasesApart: of more the first by name are there, whatever label of theirs it is.
+func TestMetricsTellAFewDatabasesApart(t *testing.T) {
+	w := newTestWorld(t, Options{})
+	const databases = maxLabelled + 50
+	roles, progress := map[string]cluster.Role{}, map[string]cluster.Progress{}
+	for i := range databases {
+		name := fmt.Sprintf("db%04d", i)
+		roles[name], progress[name] = cluster.Leader, cluster.Progress{Tx: 9, Lag: 1}
+	}
+	w.current.Publish(&cluster.View{Members: []*cluster.Status{{Member: &cluster.Member{Name: "a"}, Up: true, Roles: roles, Progress: progress}}})
+	text := w.do("GET", "/metrics", "").Body.String()
+	for _, name := range []string{"database_has_leader", "member_role", "member_lag_transactions"} {
+		if n := strings.Count(text, "\nboltgate_"+name+"{"); n != maxLabelled {
+			t.Errorf("%s has %d series; want %d", name, n, maxLabelled)
+		}
+	}
+	for i, want := range map[int]bool{0: true, maxLabelled - 1: true, maxLabelled: false, databases - 1: false} {
+		if label := fmt.Sprintf(`database="db%04d"`, i); strings.Contains(text, label) != want {
+			t.Errorf("%s is there: %v; want %v", label, !want, want)
+		}
+	}
 }
 
 func TestWhoMayReadMetrics(t *testing.T) {

@@ -218,6 +218,41 @@ func TestActionsFromThePage(t *testing.T) {
 	}
 }
 
+// TestActionsFromThePageLeaveAnAuditLine, with who and from where, also those that were not carried out.
+func TestActionsFromThePageLeaveAnAuditLine(t *testing.T) {
+	w := newTestWorld(t, withLogins(t)).cluster()
+	ada := basic("ada", "lovelace")
+	csrf := w.csrfOf(ada)
+	act := func(form url.Values) {
+		form.Set("csrf", csrf)
+		w.post("/act", form, ada)
+	}
+	drain := url.Values{"action": {"drain"}, "member": {"a"}, "was": {"ready"}}
+	weight := url.Values{"action": {"weight"}, "member": {"a"}, "was": {"1"}, "weight": {"7"}}
+	act(drain)
+	act(weight)
+	act(url.Values{"action": {"kill"}, "session": {"boltgate-1"}})
+	w.control.err = &Refusal{"it leads neo4j"}
+	act(drain)
+	act(weight)
+	act(url.Values{"action": {"kill"}, "session": {"boltgate-77"}})
+	var got []string
+	for _, e := range w.events.Since(0) {
+		got = append(got, fmt.Sprint(e.Level, ": ", e.Event, " ", e.Fields))
+	}
+	want := []string{
+		"info: operator's drain map[by:ada from:127.0.0.1:5000 member:a]",
+		"info: operator's weight map[by:ada from:127.0.0.1:5000 member:a weight:7]",
+		"info: operator's kill map[by:ada from:127.0.0.1:5000 session:boltgate-1]",
+		"warn: operator's drain refused map[by:ada error:it leads neo4j from:127.0.0.1:5000 member:a]",
+		"warn: operator's weight refused map[by:ada error:it leads neo4j from:127.0.0.1:5000 member:a weight:7]",
+		"warn: operator's kill refused map[by:ada error:" + errNoSession.Error() + " from:127.0.0.1:5000 session:boltgate-77]",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 func TestThePageOfManyMembersIsQuick(t *testing.T) {
 	w := newTestWorld(t, Options{}).cluster()
 	v := &cluster.View{Default: "neo4j"}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -27,5 +28,18 @@ func TestUnitsOfWorkAreCountedByFrontendAndMember(t *testing.T) {
 	if writes := c.Writes[pool.Bolt].Count() - before.Writes[pool.Bolt].Count(); writes != 4 || c.Writes[pool.HTTPUnits].Count() != 1 ||
 		c.Failures["Neo.ClientError.Statement.SyntaxError"] != 1 || c.Writes[pool.Bolt].Sum <= 0 || c.Writes[pool.Bolt].Sum > patience {
 		t.Errorf("the leader: %d Bolt writes, %+v", writes, c)
+	}
+}
+
+func TestFailuresOfAFrontendAreCountedByFewCodes(t *testing.T) {
+	var f frontStats
+	const codes = 5 * maxCodes
+	for range 2 {
+		for i := range codes {
+			f.failed(fmt.Sprint("Neo.ClientError.", i))
+		}
+	}
+	if first := f.failures["Neo.ClientError.0"]; len(f.failures) != maxCodes+1 || first != 2 || f.failures["other"] != 2*(codes-maxCodes) {
+		t.Errorf("got %d codes, the first %d times: %v", len(f.failures), first, f.failures)
 	}
 }
