@@ -53,8 +53,8 @@ func (d *testDaemon) awaitRoles(c *standin.Cluster) {
 	}
 }
 
-// TestADrainDropsNobody has a transaction open on a member while that is drained: it commits there, and new reads go elsewhere.
-func TestADrainDropsNobody(t *testing.T) {
+// startOperated starts a daemon with an address for operators, before a cluster of three; idle is a member that leads nothing.
+func startOperated(t *testing.T) (d *testDaemon, idle string) {
 	d, c := newTestDaemonWith(t, standin.Options{Generation: cluster.Autonomous, Seed: 1})
 	address := loopback.Reserve(t)
 	d.more = "admin: {bind: \"" + address + "\"}\n"
@@ -62,6 +62,17 @@ func TestADrainDropsNobody(t *testing.T) {
 	d.start()
 	d.awaitRoles(c)
 	t.Setenv("BOLTGATE_ADMIN", address)
+	for _, m := range d.members {
+		if m.Name != c.Leader("neo4j") && m.Name != c.Leader("system") {
+			idle = m.Name
+		}
+	}
+	return d, idle
+}
+
+// TestADrainDropsNobody has a transaction open on a member while that is drained: it commits there, and new reads go elsewhere.
+func TestADrainDropsNobody(t *testing.T) {
+	d, _ := startOperated(t)
 	session := d.dial(d.address)
 	beginRead := bolt.AppendMessage(nil, bolt.TagBegin, map[string]any{"mode": "r", "db": "neo4j"})
 	if _, err := session.Ask(beginRead); err != nil {
