@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"github.com/boltgate/boltgate/backup"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/health"
 	"github.com/boltgate/boltgate/pool"
@@ -31,6 +32,10 @@ func shop(t *testing.T, o Options) *testWorld {
 	w.gate.checks = map[string]health.Checks{}
 	for i, name := range []string{"s1", "s2", "s3", "r1"} {
 		w.gate.checks[name] = health.Checks{At: time.Now(), Took: time.Duration(2+i) * 1100 * time.Microsecond, Result: health.Passed}
+	}
+	w.world.Backups = func() []backup.State {
+		last := time.Now().Add(-9 * time.Hour)
+		return []backup.State{{Job: "nightly", Last: last, Due: last.Add(26 * time.Hour)}}
 	}
 	w.shopRoles("s2", "s2")
 	w.shopQueries()
@@ -59,6 +64,20 @@ func (w *testWorld) shopRoles(shop, system string) {
 	v.Members = append(v.Members, &cluster.Status{Member: &cluster.Member{Name: "r1", Bolt: "10.0.1.1:7687", Weight: 1, Tags: []string{"zone-b"}}, Up: true, Agent: "Neo4j/5.26.0",
 		Since: time.Now().Add(-23 * time.Minute), Roles: map[string]cluster.Role{"shop": cluster.Replica}, Progress: map[string]cluster.Progress{"shop": {Tx: 900, Lag: 3}}})
 	w.current.Publish(v)
+}
+
+// shopDrains publishes that a member is drained from now on; its counters stand still then.
+func (w *testWorld) shopDrains(name string) {
+	v := w.current.View()
+	next := &cluster.View{Generation: v.Generation, Default: v.Default}
+	for _, m := range v.Members {
+		if one := *m; one.Name == name {
+			one.Condition, one.Asked = cluster.Drain, time.Now()
+			m = &one
+		}
+		next.Members = append(next.Members, m)
+	}
+	w.current.Publish(next)
 }
 
 func (w *testWorld) shopQueries() {
@@ -137,6 +156,9 @@ func (w *testWorld) shopGoesOn() {
 		dice := rand.New(rand.NewPCG(5, 6))
 		for w.t.Context().Err() == nil {
 			for i, m := range []string{"s1", "s2", "s3", "r1"} {
+				if w.current.View().Member(m).Condition != cluster.Ready {
+					continue
+				}
 				w.gate.mu.Lock()
 				c := w.gate.counters[m]
 				for b, n := range []int{20, 25, 12, 8, 4, 2, 1} {
@@ -165,7 +187,11 @@ func TestABrowserLogsInAndSeesChangesLive(t *testing.T) {
 	}
 	chrome.Until(t, ctx, leader("s2")+` && !`+leader("s3"))
 	w.shopRoles("s3", "s3")
+	w.world.Log.Info("role changed", "member", "s3", "db", "shop", "from", "follower", "to", "leader")
 	chrome.Until(t, ctx, leader("s3")+` && !`+leader("s2"))
+	chrome.Until(t, ctx, `document.querySelector("#events li").innerText.includes("s3")`)
+	chrome.Until(t, ctx, `document.querySelector("#plots-note").textContent.startsWith("3 elections")`) // that of the hour before, and one of each database
+	chrome.Screenshot(t, ctx, "page-role-change")
 	if text := chrome.Eval[string](t, ctx, "document.body.innerText"); !strings.Contains(text, "ada, operator") {
 		t.Error("the page does not say who looks")
 	}
@@ -228,6 +254,12 @@ func TestABrowserDrainsAMemberAndKillsASession(t *testing.T) {
 	chrome.Do(t, ctx, "drain", chromedp.Click(`//section[@id="members"]//tr[.//b="s3"]//button[@value="drain"]`, chromedp.BySearch))
 	chrome.Until(t, ctx, `document.readyState === "complete" && !!document.querySelector("#members")`)
 	await(t, func() bool { return w.control.has("drain s3") })
+	w.shopDrains("s3")
+	chrome.Until(t, ctx, `[...document.querySelectorAll("#members tbody tr")].some(r => r.querySelector("b").textContent === "s3" && r.querySelector(".state.drain"))`)
+	chrome.Until(t, ctx, `document.querySelector("#events li").innerText.includes("operator's drain")`)
+	chrome.Until(t, ctx, `document.querySelectorAll("#plots canvas").length === 4 && document.querySelector("#live-state").textContent === "live"`)
+	chrome.Until(t, ctx, `Number(document.querySelector("#members td[data-label='Units/s']").textContent) > 0`)
+	chrome.Screenshot(t, ctx, "page-drained")
 	weight := `//section[@id="members"]//tr[.//b="s1"]//details[@class="weight"]`
 	chrome.Do(t, ctx, "weight", chromedp.Click(weight+`/summary`, chromedp.BySearch), chromedp.SetValue(weight+`//input[@name="weight"]`, "12", chromedp.BySearch))
 	chrome.Until(t, ctx, `document.querySelector("#live-state").textContent === "live"`)
