@@ -164,7 +164,7 @@ func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, turn Turn) e
 	w := &waiter{granted: make(chan struct{}), id: id, priority: turn.Priority, bound: turn.bound}
 	if !p.stand(w) {
 		p.mu.Unlock()
-		return ErrFull
+		return errLine
 	}
 	p.grant() // those before may wait for a Bolt connection, and this one not
 	starves := len(p.kept) > 0 && !w.ok
@@ -191,7 +191,7 @@ func (p *memberPool) waitForSlot(ctx context.Context, id *Identity, turn Turn) e
 	case w.moved:
 		return ErrMoved
 	case w.pushed:
-		return ErrFull
+		return errLine
 	}
 	return ErrClosed
 }

@@ -56,11 +56,14 @@ func (o Options) withDefaults() Options {
 
 // Errors of Acquire. A *bolt.Failure is the member's refusal of the log-on.
 var (
-	ErrFull   = errors.New("pool: too many wait for this member")
+	ErrFull   = errors.New("pool: the line is full") // wrapped by what says which line
 	ErrClosed = errors.New("pool: the gate shuts down")
 	ErrMoved  = errors.New("pool: the member takes no new work any more; pick another")
 	ErrDial   = errors.New("pool: no connection to the member") // wraps dial, TLS and handshake errors
 )
+
+// errLine is the ErrFull of a member's line.
+var errLine = fmt.Errorf("%w: pool.max_queued units of work wait for this member", ErrFull)
 
 // Key says which connections are alike: any of them may serve a unit of work that asks for this key.
 type Key struct {

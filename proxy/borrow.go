@@ -20,6 +20,8 @@ var (
 	errHeldFull  = errors.New("proxy: too much work waits for a leader already")
 	errHoldTime  = errors.New("proxy: no member could be found within failover.hold")
 	errQueueTime = errors.New("proxy: timeouts.queue passed")
+	errSlotTime  = fmt.Errorf("%w before the member had room (cluster.members[].max_in_flight, pool.max_per_member)", errQueueTime)
+	errLogOnTime = fmt.Errorf("%w while auth.max_in_flight other log-ons went on", errQueueTime)
 	errSpent     = errors.New("proxy: a login that is good for one connection lost that connection")
 )
 
@@ -223,7 +225,9 @@ func (s *boltSession) acquire(ctx context.Context, m *cluster.Status, to goal, v
 	var l *pool.Lease
 	var err error
 	if verify {
-		if err := s.srv.auths.enter(ctx, inLine); err != nil {
+		if err := s.srv.auths.enter(ctx, inLine); err == errSlotTime {
+			return nil, errLogOnTime
+		} else if err != nil {
 			return nil, err
 		}
 		defer s.srv.auths.leave()
@@ -262,5 +266,5 @@ func (s *boltSession) queueTime(ctx context.Context) (context.Context, context.C
 	if limit <= 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeoutCause(ctx, limit, errQueueTime)
+	return context.WithTimeoutCause(ctx, limit, errSlotTime)
 }

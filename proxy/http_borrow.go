@@ -117,7 +117,7 @@ func (c *httpConn) acquire(ctx context.Context, m *cluster.Member, to goal, inLi
 	defer inLine()
 	if limit := c.w.set.Timeouts.Queue; limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, errQueueTime)
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, errSlotTime)
 		defer cancel()
 	}
 	ctx, done := c.srv.seek(ctx, m, to)

@@ -9,7 +9,7 @@ import (
 	"github.com/boltgate/boltgate/pool"
 )
 
-var errLogOns = fmt.Errorf("%w: as many log-ons as failover.max_held wait for auth.max_in_flight", pool.ErrFull)
+var errLogOns = fmt.Errorf("%w: failover.max_held log-ons wait for auth.max_in_flight", pool.ErrFull)
 
 // limiter lets a number of holders in at once, the others in order, and its limit may change meanwhile.
 type limiter struct {
