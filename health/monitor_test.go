@@ -45,6 +45,23 @@ func TestAMemberIsDownAfterFallChecksAndUpAfterRise(t *testing.T) {
 	})
 }
 
+// TestAMemberThatWasNeverUpIsSaidOnce, and why: it does not change, and who starts a gate with a wrong setting would look at an empty log.
+func TestAMemberThatWasNeverUpIsSaidOnce(t *testing.T) {
+	members := haCluster()
+	members[1].down = true
+	run(t, Options{}, members, func(r *rig) {
+		r.want(r.after(time.Minute), "", "s1=leader s2=down s3=follower")
+		if got, why := r.logs.with("member not up"), r.logs.with(`"member not up" member=s2 error=`); got != 1 || why != 1 {
+			r.Errorf("lines: got %d, of which %d say why; want one", got, why)
+		}
+		r.cut(r.members[1], false)
+		r.want(r.after(4*time.Second), "", "s1=leader s2=follower s3=follower")
+		if got := r.logs.with("member changed"); got != 3 {
+			r.Errorf("lines of changes: got %d, want three that came up: %q", got, r.logs.lines)
+		}
+	})
+}
+
 func TestAReportStartsChecksOfAllMembersAtOnce(t *testing.T) {
 	run(t, Options{Interval: time.Hour}, haCluster(), func(r *rig) {
 		r.after(time.Minute)

@@ -275,12 +275,15 @@ func (m *Monitor) logStatus(was, now *cluster.Status, at time.Time) {
 	if s := m.state(now.Name); s != nil && s.conduct.flapping {
 		tell = m.log.Debug
 	}
-	if was.Up != now.Up {
+	switch {
+	case was.Up != now.Up:
 		args := []any{"member", now.Name, "from", upWord(was.Up), "to", upWord(now.Up), "after", at.Sub(was.Since).Round(time.Millisecond)}
 		if now.LastError != "" {
 			args = append(args, "error", now.LastError)
 		}
 		tell("member changed", args...)
+	case !now.Up && was.LastError == "" && now.LastError != "": // at the start: it was never up, so that nothing changes
+		tell("member not up", "member", now.Name, "error", now.LastError)
 	}
 	databases := make(map[string]bool, len(now.Roles))
 	for _, roles := range [...]map[string]cluster.Role{was.Roles, now.Roles} {

@@ -57,8 +57,12 @@ func (a *authority) newKey() *ecdsa.PrivateKey {
 
 func (a *authority) template(name string) *x509.Certificate {
 	a.n++
+	var addresses []net.IP
+	if ip := net.ParseIP(name); ip != nil {
+		addresses = append(addresses, ip)
+	}
 	return &x509.Certificate{
-		SerialNumber: big.NewInt(a.n), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: time.Unix(0, 0), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(a.n), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: addresses, NotBefore: time.Unix(0, 0), NotAfter: time.Now().Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, KeyUsage: x509.KeyUsageDigitalSignature,
 	}
 }
