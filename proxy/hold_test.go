@@ -24,8 +24,11 @@ import (
 // This file holds what waits for a leader to its order and its bounds.
 
 // webWrite is a write over HTTP, as bytes.
-func webWrite(mark string) string {
-	body := `{"statements":[{"statement":"CREATE (n) RETURN n","parameters":{"mark":"` + mark + `"}}]}`
+func webWrite(mark string) string { return webText("CREATE (n) RETURN n", `"mark":"`+mark+`"`) }
+
+// webText is a text with parameters over HTTP, as bytes.
+func webText(text, params string) string {
+	body := `{"statements":[{"statement":"` + text + `","parameters":{` + params + `}}]}`
 	return "POST /db/neo4j/tx/commit HTTP/1.1\r\nHost: gate\r\nAuthorization: Basic bmVvNGo6c3RhbmRpbg==\r\nContent-Type: application/json\r\n" +
 		"Content-Length: " + lengthOf(body) + "\r\n\r\n" + body
 }
