@@ -125,6 +125,41 @@ func TestWhatIsNotReplayed(t *testing.T) {
 	}
 }
 
+// TestAnswersAreReadAgainUpToALimit: longer ones end the replay, and their client hears of the limit.
+func TestAnswersAreReadAgainUpToALimit(t *testing.T) {
+	v := bolt.V5_8
+	const size = 100_000
+	for name, test := range map[string]struct {
+		rows      int
+		end, want string
+	}{
+		"just as long as may be": {replayAnswers/size - 1, "done", "SUCCESS("},
+		"longer":                 {replayAnswers/size + 1, "differs", "FAILURE(" + bolt.CodeLeaderSwitch + ")"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inReplay(t, standin.Options{}, func(t *testing.T, g *gate) {
+				w := g.logged(v)
+				w.ask(beginTx(v, nil)...)
+				if n := records(w.ask(run(v, steady, m{"rows": test.rows, "bytes": size}, nil), pull(v))); n != test.rows {
+					t.Fatalf("%d rows came; want %d", n, test.rows)
+				}
+				synctest.Wait()
+				g.kill(g.cluster.Leader(""))
+				list := w.ask(run(v, steady, nil, nil), pull(v))
+				if got := show(list); !strings.HasPrefix(got, test.want) {
+					t.Errorf("got %s %v; want %s", got, list[0].value, test.want)
+				}
+				if text := fmt.Sprint(list[0].value); strings.Contains(text, fmt.Sprintf("more than %d bytes", replayAnswers)) != (test.end == "differs") {
+					t.Errorf("the client was told %s", text)
+				}
+				if c := g.server.Counts().Replays; c[test.end] != 1 {
+					t.Errorf("counted %v; want one that %s", c, test.end)
+				}
+			})
+		})
+	}
+}
+
 // TestACommitThatWasSentIsNeverReplayed: it is in doubt, with failover.replay as without.
 func TestACommitThatWasSentIsNeverReplayed(t *testing.T) {
 	v := bolt.V5_8

@@ -202,6 +202,47 @@ func TestATimeoutOfTheClientsOwnHolds(t *testing.T) {
 	}
 }
 
+// TestATimeoutOfTheClientsOwnHoldsOverHTTP: a read is sent again only while something is left of its max-execution-time.
+func TestATimeoutOfTheClientsOwnHoldsOverHTTP(t *testing.T) {
+	for name, test := range map[string]struct {
+		limit  string
+		status int
+		took   time.Duration
+		runs   int
+	}{
+		"something is left": {"Max-Execution-Time: 60000\r\n", 200, 13 * time.Second, 2},
+		"nothing is left":   {"Max-Execution-Time: 2000\r\n", 503, 3 * time.Second, 1},
+		"none":              {"", 200, 13 * time.Second, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seen ran
+			inBubble(t, gateOptions{standin: standin.Options{Seed: 1, OnQuery: seen.note}, health: slowChecks}, func(t *testing.T, g *gate) {
+				h, began := g.plainConn(), time.Now()
+				request := strings.Replace(webText("MATCH (n) RETURN n", `"mark":"x","delay":"10s"`), "Host: gate\r\n", "Host: gate\r\n"+test.limit, 1)
+				if _, err := io.WriteString(h, request); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(3 * time.Second)
+				g.kill(seen.of("x")[0])
+				answer, err := http.ReadResponse(bufio.NewReader(h), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(answer.Body)
+				if err != nil || answer.StatusCode != test.status || answer.StatusCode == 503 && !strings.Contains(string(body), bolt.CodeLeaderSwitch) {
+					t.Errorf("got %s %s %v; want %d", answer.Status, body, err, test.status)
+				}
+				if took := time.Since(began); took < test.took-100*time.Millisecond || took > test.took+100*time.Millisecond {
+					t.Errorf("it took %v; want %v", took, test.took)
+				}
+				if got := seen.of("x"); len(got) != test.runs {
+					t.Errorf("it was run by %v; want %d members", got, test.runs)
+				}
+			})
+		})
+	}
+}
+
 func TestDoubtIsToldOnce(t *testing.T) {
 	var log bytes.Buffer
 	var mu sync.Mutex
