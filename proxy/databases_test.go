@@ -359,6 +359,86 @@ func TestServerSideRouting(t *testing.T) {
 	}
 }
 
+// TestOnlyWorkThatNeedsItIsRoutedByTheServers: a member that may route hides what the gate sent to the wrong one.
+func TestOnlyWorkThatNeedsItIsRoutedByTheServers(t *testing.T) {
+	o, seen := several(), new(record)
+	o.OnQuery = seen.note
+	inSeveral(t, gateOptions{standin: o}, func(t *testing.T, g *gate) {
+		g.logged(bolt.V5_8).row("CREATE ALIAS far FOR DATABASE x AT 'neo4j://elsewhere' USER u PASSWORD 'p'", nil, nil)
+		g.await(func(v *cluster.View) bool { return v.Composites["all"] })
+		for _, v := range []bolt.Version{bolt.V4_0, bolt.V4_1, bolt.V4_4, bolt.V5_8} {
+			for _, side := range []ServerSide{ServerSideWhenNeeded, ServerSideAlways, ServerSideNever} {
+				g.change(func(f *Frontend) { f.ServerSide = side })
+				w := g.logged(v)
+				for _, tt := range []struct {
+					name, text string
+					extra      m
+					needed     bool
+				}{
+					{"a write", aWrite, nil, false},
+					{"a judged read", oneRow, nil, false},
+					{"a declared read of a database", oneRow, m{"mode": "r", "db": "stock"}, false},
+					{"a command", "SHOW DATABASES", nil, false},
+					{"an alias", aWrite, m{"db": "sales"}, false},
+					{"an alias of another cluster's database: members reach it", aWrite, m{"db": "far"}, false},
+					{"USE", "USE orders " + aWrite, nil, true},
+					{"USE of the same database", "USE orders " + aWrite, m{"db": "orders"}, true},
+					{"USE of an alias", "USE sales " + aWrite, nil, true},
+					{"USE of an alias of another cluster's database", "USE far " + aWrite, nil, true},
+					{"USE in a judged read", "USE orders " + oneRow, nil, true},
+					{"USE in a declared read", "USE stock " + oneRow, m{"mode": "r"}, true},
+					{"a composite database", oneRow, m{"db": "all"}, true},
+					{"the same, declared a read", oneRow, m{"mode": "r", "db": "All"}, true},
+					{"USE of a composite database", "USE all " + oneRow, nil, true},
+					{"a part of it", aWrite, m{"db": "all.orders"}, true},
+					{"USE of a part of it", "USE all.orders " + aWrite, m{"db": "all"}, true},
+				} {
+					want := v >= bolt.V4_1 && (side == ServerSideAlways || side == ServerSideWhenNeeded && tt.needed)
+					ask := map[string][][]byte{"by itself": {run(v, tt.text+ours, nil, tt.extra), pull(v)}}
+					if !strings.HasPrefix(tt.text, "USE") && tt.name != "a command" { // inside one, only a refusal tells: TestServerSideRouting
+						ask["in a transaction"] = join(beginTx(v, tt.extra), [][]byte{run(v, tt.text+ours, nil, nil), pull(v)}, commitTx(v))
+					}
+					for how, requests := range ask {
+						before := seen.count()
+						if _, err := firstRow(w.ask(requests...)); err != nil || seen.count() != before+1 {
+							t.Fatalf("Bolt %v, server_side %v, %s %s: %v, run %d times", v, side, tt.name, how, err, seen.count()-before)
+						}
+						if q := seen.newest(); q.Routed != want {
+							t.Errorf("Bolt %v, server_side %v, %s %s: routed %v; want %v", v, side, tt.name, how, q.Routed, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestAnotherMembersDatabaseIsReachedByTheServers: one that no check has seen is not where the gate asks for it.
+func TestAnotherMembersDatabaseIsReachedByTheServers(t *testing.T) {
+	o, seen := several(), new(record)
+	o.OnQuery = seen.note
+	o.Hosting["new"] = []string{"s3"} // s1 leads system
+	inSeveral(t, gateOptions{standin: o}, func(t *testing.T, g *gate) {
+		w := g.logged(bolt.V5_8)
+		if err := g.cluster.CreateDatabase("new"); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if row := w.row(aWrite+ours, nil, m{"db": "new"}); row["db"] != "new" || row["member"] != "s3" {
+				t.Errorf("got %v; want new at s3", row)
+			}
+			if q := seen.newest(); q.Member == "s3" || !q.Routed {
+				t.Errorf("it was asked of %s, routed %v; want another member that may route", q.Member, q.Routed)
+			}
+		}
+		g.await(func(v *cluster.View) bool { return v.Leader("new") != nil })
+		time.Sleep(nameFor) // in the bubble
+		if row := w.row(aWrite+ours, nil, m{"db": "new"}); row["member"] != "s3" || seen.newest().Member != "s3" || seen.newest().Routed {
+			t.Errorf("once it is known: %v, asked %+v; want s3 itself", row, seen.newest())
+		}
+	})
+}
+
 // TestOneMemberFrontends: what such a frontend says is what its member says, whatever its role.
 func TestOneMemberFrontends(t *testing.T) {
 	inSeveral(t, gateOptions{frontend: func(f *Frontend) { f.Policy.Member = "s2" }}, func(t *testing.T, g *gate) {
@@ -425,11 +505,14 @@ func (r *record) count() int {
 }
 
 // last is the member that ran the newest of them.
-func (r *record) last() string {
+func (r *record) last() string { return r.newest().Runs }
+
+// newest is the zero Query while there is none.
+func (r *record) newest() (q standin.Query) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.seen) == 0 {
-		return ""
+	if len(r.seen) > 0 {
+		q = r.seen[len(r.seen)-1]
 	}
-	return r.seen[len(r.seen)-1].Runs
+	return q
 }

@@ -65,7 +65,7 @@ func (t *transaction) run(text string, params map[string]any, done <-chan struct
 	ask := parseDirectives(text, params, t.m.name)
 	list = stripPrefix(list)
 	if hook := t.m.c.opt.OnQuery; hook != nil {
-		hook(Query{t.m.name, t.exec.name, t.user, t.db, t.mode, t.v, text, ask.mark})
+		hook(Query{t.m.name, t.exec.name, t.user, t.db, t.mode, t.v, t.routed, text, ask.mark})
 	}
 	if f := t.check(text, list); f != nil {
 		return nil, f

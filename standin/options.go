@@ -85,6 +85,7 @@ type Query struct {
 	DB     string
 	Mode   string       // "r" or "w", as the client said
 	Bolt   bolt.Version // 0: HTTP
+	Routed bool         // its connection wants server-side routing, as all HTTP does
 	Text   string
 	Mark   any
 }
