@@ -26,6 +26,15 @@ type learned struct {
 // startLearned starts a daemon that knows one member of a stand-in cluster; more is added to its configuration.
 func startLearned(t *testing.T, o standin.Options, more func([]*cluster.Member) string) *learned {
 	t.Helper()
+	w := newLearned(t, o)
+	w.knows(w.others[0], more(w.members))
+	w.start()
+	return w
+}
+
+// newLearned does not start the daemon yet.
+func newLearned(t *testing.T, o standin.Options) *learned {
+	t.Helper()
 	d, c := newTestDaemonWith(t, o)
 	w := &learned{discovered: &discovered{testDaemon: d}, c: c, leader: c.WaitLeader("", 30*time.Second)}
 	for _, m := range c.Members() {
@@ -33,8 +42,6 @@ func startLearned(t *testing.T, o standin.Options, more func([]*cluster.Member) 
 			w.others = append(w.others, m.Name)
 		}
 	}
-	w.knows(w.others[0], more(w.members))
-	w.start()
 	return w
 }
 
@@ -113,6 +120,25 @@ func TestTheRestOfAClusterIsLearnedFromOneMember(t *testing.T) {
 	}
 }
 
+// TestMembersAreLearnedWithoutTheRightToSeeServers: the addresses in SHOW DATABASES stand in for SHOW SERVERS. They are Bolt's alone.
+func TestMembersAreLearnedWithoutTheRightToSeeServers(t *testing.T) {
+	w := newLearned(t, standin.Options{ServerVersion: "5.26.30", Seed: 1, Replicas: 1})
+	w.c.LimitUser(standin.DefaultUser)
+	w.knows(w.others[0], "")
+	w.start()
+	w.awaitMembers(append(w.others[1:], w.leader)...)
+	c := w.dial(w.address)
+	w.worksBy(func(text string, write bool) string {
+		res, err := c.Query(text, nil, map[string]any{"mode": map[bool]string{false: "r", true: "w"}[write]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(res.Rows[0][0])
+	})
+	w.stop()
+	w.end()
+}
+
 // works checks that writes are done by the leader, and reads by all others, over HTTP, which every generation speaks.
 func (w *learned) works() {
 	w.t.Helper()
@@ -120,11 +146,19 @@ func (w *learned) works() {
 	if !w.c.MultiDatabase() {
 		path = "/db/data/transaction/commit"
 	}
+	w.worksBy(func(text string, write bool) string {
+		return w.who(path, text, map[bool]string{false: "0", true: "1"}[write])
+	})
+}
+
+// worksBy does so by who, which does a statement and returns who did it.
+func (w *learned) worksBy(who func(text string, write bool) string) {
+	w.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		got := map[string]bool{}
 		for range 12 {
-			got["read "+w.who(path, "MATCH (n) RETURN n", "0")] = true
-			got["write "+w.who(path, "CREATE (n) RETURN n", "1")] = true
+			got["read "+who("MATCH (n) RETURN n", false)] = true
+			got["write "+who("CREATE (n) RETURN n", true)] = true
 		}
 		want := map[string]bool{"write " + w.leader: true}
 		for _, name := range w.others {
