@@ -284,6 +284,43 @@ func TestADeclaredReadGoesToAMemberThatHasItsBookmark(t *testing.T) {
 	}
 }
 
+// TestTheFirstReadGoesToTheMemberThatChecksFoundCaughtUp: no answer has told yet how far any reader is.
+func TestTheFirstReadGoesToTheMemberThatChecksFoundCaughtUp(t *testing.T) {
+	for _, declared := range []bool{true, false} {
+		for _, first := range []string{"s2", "s3", "s4"} {
+			t.Run(fmt.Sprintf("%s, declared %v", first, declared), func(t *testing.T) { firstReadGoesTo(t, first, declared) })
+		}
+	}
+}
+
+func firstReadGoesTo(t *testing.T, first string, declared bool) {
+	o := gateOptions{standin: standin.Options{Members: 4, Seed: 1, BookmarkWait: 2 * time.Hour}, frontend: func(f *Frontend) { f.CausalityWait = time.Hour }}
+	var reads watched
+	reads.into(&o.standin)
+	inBubble(t, o, func(t *testing.T, g *gate) {
+		g.leaders(map[string]string{"neo4j": "s1"})
+		for _, name := range []string{"s2", "s3", "s4"} {
+			if name != first {
+				g.cluster.SetLag(name, time.Hour) //nolint:errcheck // it is there
+			}
+		}
+		w := g.logged(bolt.V5_8)
+		list := w.ask(run(w.v, aMark, m{"mark": "a"}, nil), pull(w.v))
+		extra := m{}
+		if declared {
+			extra = m{"mode": "r", "bookmarks": []any{list[len(list)-1].meta()["bookmark"]}}
+		}
+		g.await(func(v *cluster.View) bool {
+			return v.Member(first).ProgressOf("neo4j").Tx == g.cluster.Applied("", "s1")
+		})
+		began := time.Now()
+		row := w.row(theCount, m{"mark": "a"}, extra)
+		if took := time.Since(began); row["n"] != int64(1) || reads.by[first] != 1 || len(reads.by) > 1 || took > time.Second {
+			t.Errorf("got %v by %v after %v; want %s at once, which has the transaction", row, reads.by, took, first)
+		}
+	})
+}
+
 func TestARefusedBookmarkOfOursIsNotForTheClient(t *testing.T) {
 	o := gateOptions{standin: lagging(cluster.Autonomous, "", 0), frontend: func(f *Frontend) { f.CausalityWait = 50 * time.Millisecond }}
 	o.standin.BookmarkWait = 200 * time.Millisecond
