@@ -55,6 +55,8 @@ var builtinProcedures = []struct {
 		apoc.mongo. aggregate count find
 		apoc.mongodb. count find first get get.byObjectId
 		apoc.neighbors. athop athop.count byhop byhop.count tohop tohop.count
+		apoc.nlp. aws.entities.stream aws.keyPhrases.stream aws.sentiment.stream azure.entities.stream azure.keyPhrases.stream
+		azure.sentiment.stream gcp.classify.stream gcp.entities.stream
 		apoc.node. relationship.exists
 		apoc.nodes. collapse cycles get group isDense rels
 		apoc.number. format format.lang format.pattern format.pattern.lang parseFloat parseFloat.lang parseFloat.pattern
@@ -132,6 +134,8 @@ var builtinProcedures = []struct {
 		apoc.lock. all nodes rels
 		apoc.merge. node node.eager nodeWithStats nodeWithStats.eager relationship relationship.eager relationshipWithStats
 		relationshipWithStats.eager
+		apoc.nlp. aws.entities.graph aws.keyPhrases.graph aws.sentiment.graph azure.entities.graph azure.keyPhrases.graph
+		azure.sentiment.graph gcp.classify.graph gcp.entities.graph
 		apoc.node. match
 		apoc.nodes. link
 		apoc.refactor. categorize cloneNodes cloneNodesWithRelationships cloneSubgraph cloneSubgraphFromPaths collapseNode

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -92,5 +93,16 @@ func TestThePageWantsEveryCell(t *testing.T) {
 	text, err := m.page()
 	if err != nil || !strings.Contains(text, "| Go v5.28.4 | fails | Bolt 5.8 |") {
 		t.Fatalf("%v\n%s", err, text)
+	}
+}
+
+func TestAListOfProceduresIsHeldAgainstTheTable(t *testing.T) {
+	got := holdAgainstTable(map[string]string{
+		"db.labels": "READ", "db.createLabel": "WRITE", "dbms.killQuery": "DBMS", "db.checkpoint": "READ",
+		"db.indexes": "SCHEMA", "db.propertyKeys": "WRITE", "dbms.components": "DBMS", "my.look": "READ", "my.change": "WRITE",
+	})
+	want := tableFindings{missed: []string{"db.indexes", "db.propertyKeys"}, dbms: []string{"dbms.components"}, unknown: []string{"my.change", "my.look"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q; want %q", got, want)
 	}
 }
