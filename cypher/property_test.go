@@ -2,6 +2,7 @@ package cypher
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -71,9 +72,74 @@ func checkBlanks(t *testing.T, query string) {
 	same("a line comment behind", query+"\n// SET n.x = 1 ' ` \" /*")
 	same("white space behind", query+"\n \t\u3000")
 	same("a comment before", "// MERGE ' \" ` /*\n/* // DELETE ' \" ` */\u2028"+query)
-	if !strings.ContainsAny(query, "'\"`/\\") {
-		same("white space and comments inside", strings.ReplaceAll(query, " ", "\n\u00a0 /* SET ' */\t// x '\r"))
+	var inside strings.Builder
+	at := 0
+	for _, end := range tokenEnds(query) {
+		inside.WriteString(query[at:end])
+		inside.WriteString("\n\u00a0 /* SET ' ` \" */\t// x ' ` \" /*\r")
+		at = end
 	}
+	same("white space and comments behind each token", inside.String()+query[at:])
+}
+
+// tokenEnds are the offsets at which a token ends in each way of reading the text, as the scan cuts it.
+func tokenEnds(query string) (ends []int) {
+	ends = endsOf(query)
+	for _, pairs := range []bool{true, false} {
+		if u := unescape(query, pairs); !u.bad {
+			there := map[int]bool{}
+			for _, end := range endsOf(u.text) {
+				there[u.offset(end)] = true
+			}
+			ends = slices.DeleteFunc(ends, func(end int) bool { return !there[end] })
+		}
+	}
+	return ends
+}
+
+// endsOf are the ends of the tokens of a text that has no escapes, blanks and comments left out. What must not be taken apart is one token
+// here: a parameter, a name with doubled back-ticks, backslashes with the word behind them, a number with what is glued to it, and
+// what may be the value of an option, which stands behind a =.
+func endsOf(text string) (ends []int) {
+	l := lexer{text: text, began: true}
+	for i := l.skipBlank(0); i < len(text); i = l.skipBlank(i) {
+		l.pos = atKeyword
+		glued := l.last == '='
+		for text[i] == '$' && i+1 < len(text) && (parts[text[i+1]] || text[i+1] == '`' || text[i+1] >= utf8.RuneSelf) {
+			i++
+		}
+		l.last = text[i]
+		switch c := text[i]; {
+		case c == '\\':
+			for i < len(text) && text[i] == '\\' {
+				i++
+			}
+			i = l.identEnd(i)
+		case c == '`':
+			for i < len(text) && text[i] == '`' {
+				i = l.tick(i)
+			}
+		case isDigit(c), glued && (parts[c] || c == '.'):
+			for i < len(text) && (parts[text[i]] || text[i] == '.' || text[i] >= utf8.RuneSelf) {
+				if isDigit(text[i]) {
+					i = l.number(i)
+				} else {
+					i++
+				}
+			}
+		case parts[c]:
+			i = l.identEnd(i)
+		case c < utf8.RuneSelf:
+			i = l.other(i, c)
+		default:
+			r, n := utf8.DecodeRuneInString(text[i:])
+			if i += n; isPart(r) {
+				i = l.identEnd(i)
+			}
+		}
+		ends = append(ends, i)
+	}
+	return ends
 }
 
 // hasOpenToken says that a text does not end outside strings, names and comments in each way of reading it.
