@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -235,10 +236,37 @@ func TestLongTexts(t *testing.T) {
 		{"a long name", "RETURN a", "é", "", "read"},
 		{"many brackets", "RETURN ", "[{", "", "read"},
 	} {
-		text := tc.head + strings.Repeat(tc.unit, size/len(tc.unit)) + tc.tail
-		v := ClassifyString(text, nil)
+		text := func(size int) string { return tc.head + strings.Repeat(tc.unit, size/len(tc.unit)) + tc.tail }
+		if n := slowdown(text(size/640), text(size/64)); n > tooSlow {
+			t.Fatalf("%s: ten times the length takes %.0f times as long", tc.name, 10*n)
+		}
+		v := ClassifyString(text(size), nil)
 		if got := v.flags(); got != tc.want {
 			t.Errorf("%s: got %s at %d (%s); want %s", tc.name, got, v.Start, v.Reason, tc.want)
 		}
 	}
+}
+
+// tooSlow is how many times as long as ten short texts one of ten times their length may take: far from 1, for machines have other
+// things to do, and from the 10 of a text that is read anew for each of its parts.
+const tooSlow = 4
+
+// slowdown is what the long text takes for what ten short ones take, each at its best: the same work where time grows with length
+// alone, so that a busy machine interrupts both alike.
+func slowdown(short, long string) (n float64) {
+	timed := func(times int, text string) time.Duration {
+		began := time.Now()
+		for range times {
+			ClassifyString(text, nil)
+		}
+		return time.Since(began)
+	}
+	ten, one := timed(10, short), timed(1, long)
+	for range 100 {
+		if n = float64(one) / float64(ten); n <= tooSlow {
+			break
+		}
+		ten, one = min(ten, timed(10, short)), min(one, timed(1, long))
+	}
+	return n
 }
