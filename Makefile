@@ -8,7 +8,7 @@ UNITS     = $(shell $(GO) list ./... | grep -v /test/e2e)
 
 export CGO_ENABLED = 0
 
-.PHONY: chaos soak simulate profile bench-quick build demo test test-unit test-servers check lint race fuzz cross bench docs clean
+.PHONY: chaos contenders soak simulate profile bench-quick build demo test test-unit test-servers check lint race fuzz cross bench docs clean
 
 build: ## the program, into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/boltgate ./cmd/boltgate
@@ -28,6 +28,10 @@ CHAOS ?= 5
 
 chaos: ## real clusters through faults, CHAOS rounds of each (ci: what CI runs), with every value accounted for; wants Java and Maven, and root for partitions
 	BOLTGATE_CHAOS=$(CHAOS) $(GO) test -timeout $(if $(filter ci,$(CHAOS)),65m,8h) -count 1 -v -run '^(TestChaos|TestPartitions)$$' ./test/chaos
+
+contenders: CHAOS = 1
+contenders: ## the leader killed with boltgate, the driver alone and HAProxy in between, CHAOS rounds of each (1), for docs/reliability.md; wants Java, Maven and HAProxy
+	BOLTGATE_CHAOS=$(CHAOS) $(GO) test -timeout 2h -count 1 -v -run '^TestContenders$$' ./test/chaos
 
 simulate: ## the simulator through 2,000 seeds, then the bugs that are planted to try it
 	BOLTGATE_SEEDS=2000 $(GO) test -timeout 2h -count 1 -run TestTheRulesHold ./test/sim
