@@ -75,7 +75,7 @@ func batch(t *testing.T, c *labs.Cluster, gate *contender, text string) (midway 
 		t.Fatalf("%v; the batch ended with %v", errors.Join(killErr, err), told)
 	}
 	stored := tally(t, c, "MATCH (n:Batch {run: $run}) RETURN n.id AS id, count(*) AS n", run)
-	if !inDoubt(told) {
+	if !gate.inDoubt(told) {
 		t.Errorf("the batch ended with %v; want that it is in doubt", told)
 	}
 	twice := 0

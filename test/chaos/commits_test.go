@@ -166,9 +166,10 @@ func (r *commitRound) hold(t *testing.T) {
 			case o.Mark == r.dying(p):
 				r.holdDying(t, o, n)
 			}
-			if o.Error == "" {
+			switch o.Error {
+			case "":
 				acked++
-			} else {
+			case bolt.CodeCommitFailed:
 				doubt++
 			}
 		}
@@ -197,7 +198,7 @@ type commitTable struct {
 	rows map[string]*commitRow
 }
 
-type commitRow struct{ rounds, acked, doubt, done, retried, lost, twice int }
+type commitRow struct{ rounds, acked, errors, doubt, done, retried, lost, twice int }
 
 func (b *commitTable) add(lab string, r *commitRound) {
 	b.mu.Lock()
@@ -223,9 +224,11 @@ func (row *commitRow) count(o drivers.Outcome, stored int) {
 	row.retried += max(0, o.Attempts-1)
 	row.twice += max(0, stored-1)
 	switch {
-	case o.Error != "":
+	case o.Error == bolt.CodeCommitFailed:
 		row.doubt++
 		row.done += min(stored, 1)
+	case o.Error != "":
+		row.errors++
 	case stored == 0:
 		row.lost++
 		fallthrough
@@ -242,10 +245,10 @@ func (b *commitTable) String() string {
 		return ""
 	}
 	var s strings.Builder
-	s.WriteString("| cluster | killed while COMMIT is in flight, | driver | rounds | acknowledged | in doubt | of these done | tried again by the driver | lost | twice |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	s.WriteString("| cluster | killed while COMMIT is in flight, | driver | rounds | acknowledged | errors | in doubt | of these done | tried again by the driver | lost | twice |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, key := range b.keys {
 		r := b.rows[key]
-		fmt.Fprintf(&s, "%s %d | %d | %d | %d | %d | %d | %d |\n", key, r.rounds, r.acked, r.doubt, r.done, r.retried, r.lost, r.twice)
+		fmt.Fprintf(&s, "%s %d | %d | %d | %d | %d | %d | %d | %d |\n", key, r.rounds, r.acked, r.errors, r.doubt, r.done, r.retried, r.lost, r.twice)
 	}
 	return s.String()
 }

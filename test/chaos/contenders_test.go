@@ -33,9 +33,10 @@ func (to target) close() {
 
 // contender makes targets; each round has drivers of its own.
 type contender struct {
-	name   string
-	target func(t *testing.T) target
-	log    func() string // what it has to say for itself; nil: nothing
+	name    string
+	target  func(t *testing.T) target
+	inDoubt func(error) bool // which failure of a write leaves open whether it was done
+	log     func() string    // what it has to say for itself; nil: nothing
 }
 
 // drive makes a driver with its default settings.
@@ -53,10 +54,10 @@ func throughGate(t *testing.T, c *labs.Cluster) *contender {
 	t.Helper()
 	g := gates.Start(t, defaults(c))
 	awaitGate(t, c, g)
-	return &contender{"boltgate", func(t *testing.T) target {
+	return &contender{name: "boltgate", inDoubt: toldInDoubt, log: g.Log, target: func(t *testing.T) target {
 		driver := drive(t, "neo4j://"+g.Address, c)
 		return target{driver, driver}
-	}, g.Log}
+	}}
 }
 
 // defaults is a configuration that says what has to be said and nothing else.
@@ -104,7 +105,7 @@ func awaitWrites(t *testing.T, driver neo4j.DriverWithContext) {
 
 // alone is the driver with nothing in between: it is told a member that does not lead, and finds the others by its routing table.
 func alone(c *labs.Cluster) *contender {
-	return &contender{name: "the driver alone", target: func(t *testing.T) target {
+	return &contender{name: "the driver alone", inDoubt: assumedInDoubt, target: func(t *testing.T) target {
 		driver := drive(t, "neo4j://"+c.Others(c.Leader())[0].Bolt, c)
 		return target{driver, driver}
 	}}
@@ -127,7 +128,7 @@ func throughHAProxy(t *testing.T, c *labs.Cluster) *contender {
 		cmd.Wait()         //nolint:errcheck // by our hand
 	})
 	awaitWrites(t, drive(t, "bolt://"+writes, c))
-	return &contender{name: "HAProxy", target: func(t *testing.T) target {
+	return &contender{name: "HAProxy", inDoubt: assumedInDoubt, target: func(t *testing.T) target {
 		return target{drive(t, "bolt://"+writes, c), drive(t, "bolt://"+reads, c)}
 	}}
 }

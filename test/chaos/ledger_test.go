@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ import (
 type account struct {
 	writes, reads int      // done
 	errors        []op     // that workers saw, other than in doubt, and reads that failed
-	doubt         int      // writes of which they were told, or have to assume, that nobody knows
+	doubt         int      // writes of which nobody knows, by what the contender promises of those
 	doubtDone     int      // of these, how many are there
 	lost          []string // acknowledged, and not there
 	twice         []string // there more than once
@@ -38,14 +39,13 @@ type stall struct {
 	last   op // the operation whose end ended it; the zero op when none did
 }
 
-// balance holds ops to what is stored, by value how often. Stalls are those between from and to.
-func balance(ops []op, stored map[string]int, from, to time.Time) account {
+// balance holds ops to what is stored, by value how often; inDoubt is the contender's. Stalls are those between from and to.
+func balance(ops []op, stored map[string]int, from, to time.Time, inDoubt func(error) bool) account {
 	a := account{most: make(map[string]int), stall: make(map[kind]stall)}
 	for _, o := range ops {
-		switch o.kind {
-		case write, writeTx, lateWrite:
-			a.wrote(o, stored[o.id])
-		default:
+		if o.kind.writes() {
+			a.wrote(o, stored[o.id], inDoubt)
+		} else {
 			a.read(o)
 		}
 	}
@@ -53,7 +53,7 @@ func balance(ops []op, stored map[string]int, from, to time.Time) account {
 	return a
 }
 
-func (a *account) wrote(o op, stored int) {
+func (a *account) wrote(o op, stored int, inDoubt func(error) bool) {
 	if stored > 1 {
 		a.twice = append(a.twice, o.id)
 	}
@@ -113,20 +113,25 @@ func (a *account) stalls(ops []op, from, to time.Time) {
 	}
 }
 
-// What the gate passes on although it leaves a write in doubt: a leader of too few members says the first at a commit, also when it may have been
-// replicated, and a HA master that was thawed the second, when it finds that another leads.
-const (
-	replicationFailure = "Neo.TransientError.Cluster.ReplicationFailure"
-	unknownError       = "Neo.DatabaseError.General.UnknownError"
-)
+// toldInDoubt tells whether a write's failure says that nobody knows whether it was done, as the gate promises to say it: by this code alone. A
+// connection that breaks is no such word, for no write of the workers has rows, a part of which could have been delivered.
+func toldInDoubt(err error) bool {
+	failure, ok := errors.AsType[*neo4j.Neo4jError](err)
+	return ok && failure.Code == bolt.CodeCommitFailed
+}
 
-// inDoubt tells whether a write's failure leaves open whether it was done: the gate or the member says so, and a driver whose connection broke
-// has to assume it.
-func inDoubt(err error) bool {
+// assumedInDoubt tells whether a write's failure leaves open whether it was done where nobody promises anything: a driver whose connection broke
+// has to assume it. A leader of too few members says ReplicationFailure at a commit, also when it may have been replicated.
+func assumedInDoubt(err error) bool {
 	if failure, ok := errors.AsType[*neo4j.Neo4jError](err); ok {
-		return failure.Code == bolt.CodeCommitFailed || failure.Code == replicationFailure || failure.Code == unknownError && strings.Contains(failure.Msg, "lock session on master")
+		return failure.Code == bolt.CodeCommitFailed || failure.Code == "Neo.TransientError.Cluster.ReplicationFailure" || noLockSession(failure)
 	}
 	return neo4j.IsConnectivityError(err)
+}
+
+// noLockSession tells whether a failure is what a HA master that was thawed says when it finds that another leads.
+func noLockSession(failure *neo4j.Neo4jError) bool {
+	return failure.Code == bolt.CodeUnknown && strings.Contains(failure.Msg, "lock session on master")
 }
 
 // tally asks the leader itself how often each value of a run is there.
@@ -153,6 +158,7 @@ func tally(t *testing.T, c *labs.Cluster, text, run string) map[string]int {
 func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 	doubt := &neo4j.Neo4jError{Code: bolt.CodeCommitFailed}
+	hinted := &neo4j.Neo4jError{Code: "Neo.TransientError.Cluster.ReplicationFailure"}
 	refused := &neo4j.Neo4jError{Code: "Neo.TransientError.Transaction.LeaderSwitch"}
 	ops := []op{
 		{kind: write, worker: "w1", id: "kept", done: at(100)},
@@ -161,15 +167,16 @@ func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
 		{kind: write, worker: "w1", id: "twice", done: at(3000)},
 		{kind: write, worker: "w1", id: "doubt there", done: at(110), err: doubt},
 		{kind: writeTx, worker: "w3", id: "doubt gone", done: at(100), err: doubt},
-		{kind: writeTx, worker: "w3", id: "not replicated", done: at(160), err: &neo4j.Neo4jError{Code: replicationFailure}},
+		{kind: writeTx, worker: "w3", id: "not replicated", done: at(160), err: hinted},
 		{kind: writeTx, worker: "w3", id: "lied", done: at(150), err: refused},
 		{kind: read, worker: "r1", id: "kept", done: at(50)},
 		{kind: read, worker: "r1", id: "kept", done: at(60), err: refused},
 		{kind: read, worker: "r1", id: "kept", done: at(350)},
 		{kind: readBehind, worker: "r2", id: "kept", done: at(300), stale: true},
+		{kind: readMarked, worker: "r3", id: "kept", done: at(600), stale: true},
 	}
-	a := balance(ops, map[string]int{"kept": 1, "late": 1, "twice": 2, "doubt there": 1, "lied": 1}, at(0), at(3100))
-	if a.writes != 4 || a.reads != 3 || a.doubt != 3 || a.doubtDone != 1 || a.stale != 1 || len(a.errors) != 2 {
+	a := balance(ops, map[string]int{"kept": 1, "late": 1, "twice": 2, "doubt there": 1, "lied": 1}, at(0), at(3100), toldInDoubt)
+	if a.writes != 4 || a.reads != 4 || a.doubt != 2 || a.doubtDone != 1 || a.stale != 2 || len(a.errors) != 3 {
 		t.Errorf("got %+v", a)
 	}
 	for what, got := range map[string][]string{"lost": a.lost, "twice": a.twice, "lied": a.lied} {
@@ -185,6 +192,34 @@ func TestTheLedgerFindsWhatIsWrong(t *testing.T) {
 	}
 	if got := a.stall[read]; got.took != 2750*time.Millisecond {
 		t.Errorf("the reads' stall is %+v; want 2.75 s up to the end", got)
+	}
+	if got := a.stall[readMarked]; got.took != 2500*time.Millisecond {
+		t.Errorf("the bookmarked reads' stall is %+v; want 2.5 s, counted apart", got)
+	}
+}
+
+// TestTheGateIsHeldToItsWord: what a driver alone has to take for a write in doubt is an error that is seen, where the gate is in between.
+func TestTheGateIsHeldToItsWord(t *testing.T) {
+	failed := func(code, message string) error { return &neo4j.Neo4jError{Code: code, Msg: message} }
+	for what, test := range map[string]struct {
+		err            error
+		gate, anything bool
+	}{
+		"the gate's word":                       {failed(bolt.CodeCommitFailed, ""), true, true},
+		"the same, of a driver that wrapped it": {fmt.Errorf("at its commit: %w", failed(bolt.CodeCommitFailed, "")), true, true},
+		"a broken connection":                   {&neo4j.ConnectivityError{}, false, true},
+		"a member's own doubt":                  {failed("Neo.TransientError.Cluster.ReplicationFailure", ""), false, true},
+		"a HA master's that leads no more":      {failed(bolt.CodeUnknown, "Failed to start a new lock session on master (…)"), false, true},
+		"any other error of a member's":         {failed(bolt.CodeUnknown, "a null pointer"), false, false},
+		"what says that nothing was done":       {failed(bolt.CodeLeaderSwitch, ""), false, false},
+		"an operation that hangs":               {errHung, false, false},
+	} {
+		if got := toldInDoubt(test.err); got != test.gate {
+			t.Errorf("through the gate, in doubt by %s: %v", what, got)
+		}
+		if got := assumedInDoubt(test.err); got != test.anything {
+			t.Errorf("through anything else, in doubt by %s: %v", what, got)
+		}
 	}
 }
 

@@ -124,7 +124,7 @@ func once(t *testing.T, c *labs.Cluster, by *contender, f fault) (r round, err e
 	if by.log != nil {
 		r.log = linesBetween(by.log(), r.at, until)
 	}
-	r.account = balance(ops, tally(t, c, "MATCH (n:Chaos {run: $run}) RETURN n.id AS id, count(*) AS n", name), r.at, until)
+	r.account = balance(ops, tally(t, c, "MATCH (n:Chaos {run: $run}) RETURN n.id AS id, count(*) AS n", name), r.at, until, by.inDoubt)
 	if r.ha && f.leader {
 		r.splitLost(ops)
 	}
@@ -139,7 +139,7 @@ const pushTime = 5 * time.Second
 func (r *round) splitLost(ops []op) {
 	done := make(map[string]time.Time, len(ops))
 	for _, o := range ops {
-		if o.kind != read && o.kind != readBehind {
+		if o.kind.writes() {
 			done[o.id] = o.done
 		}
 	}

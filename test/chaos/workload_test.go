@@ -18,12 +18,18 @@ import (
 type kind string
 
 const (
-	write      kind = "write"         // one auto-commit CREATE
-	writeTx    kind = "managed write" // the same in a transaction function
-	read       kind = "read"          // an auto-commit read without bookmarks
-	readBehind kind = "causal read"   // a transaction function that reads what was just acknowledged, with its bookmark
-	lateWrite  kind = "late write"    // as write, by a worker that begins after the fault
+	write      kind = "write"           // one auto-commit CREATE
+	writeTx    kind = "managed write"   // the same in a transaction function
+	read       kind = "read"            // an auto-commit read without bookmarks
+	readBehind kind = "causal read"     // a transaction function that reads what was just acknowledged, with its bookmark
+	readMarked kind = "bookmarked read" // the same in an auto-commit read, which no driver tries again
+	lateWrite  kind = "late write"      // as write, by a worker that begins after the fault
 )
+
+func (k kind) writes() bool { return k == write || k == writeTx || k == lateWrite }
+
+// marked tells whether it reads with the bookmark of what it has to see.
+func (k kind) marked() bool { return k == readBehind || k == readMarked }
 
 // crew is how many workers there are of a kind.
 type crew struct {
@@ -32,7 +38,7 @@ type crew struct {
 }
 
 var (
-	workers     = []crew{{write, 4}, {writeTx, 2}, {read, 4}, {readBehind, 2}}
+	workers     = []crew{{write, 4}, {writeTx, 2}, {read, 4}, {readBehind, 2}, {readMarked, 2}}
 	lateWorkers = []crew{{lateWrite, 2}}
 )
 
@@ -111,11 +117,10 @@ func (w *workload) work(k kind, name string) {
 		case <-time.After(between):
 		}
 		o := op{kind: k, worker: name, begun: time.Now()}
-		switch k {
-		case write, writeTx, lateWrite:
+		if k.writes() {
 			o.id = fmt.Sprintf("%s %s %d", w.run, name, n)
 			w.write(&o)
-		default:
+		} else {
 			v, ok := w.pick(k)
 			if !ok {
 				continue
@@ -134,7 +139,7 @@ func (w *workload) note(o op) {
 	w.ops = append(w.ops, o)
 }
 
-// pick is what a reader reads: the causal one the newest value, the other any.
+// pick is what a reader reads: one with a bookmark the newest value, the others any.
 func (w *workload) pick(k kind) (value, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -142,7 +147,7 @@ func (w *workload) pick(k kind) (value, bool) {
 	if n == 0 {
 		return value{}, false
 	}
-	if k == readBehind {
+	if k.marked() {
 		return w.acked[n-1], true
 	}
 	return w.acked[rand.IntN(n)], true
@@ -203,14 +208,14 @@ func (w *workload) read(o *op, v value) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), opTime, errHung)
 	defer cancel()
 	config := neo4j.SessionConfig{AccessMode: neo4j.AccessModeRead}
-	if o.kind == readBehind {
+	if o.kind.marked() {
 		config.Bookmarks = v.bookmarks
 	}
 	session := w.target.reader.NewSession(ctx, config)
 	defer session.Close(ctx) //nolint:errcheck // as above
 	params := map[string]any{"id": v.id}
 	var rows int
-	if o.kind == read {
+	if o.kind != readBehind {
 		rows, o.err = count(ctx, func() (neo4j.ResultWithContext, error) { return session.Run(ctx, matchText, params) })
 	} else {
 		_, o.err = session.ExecuteRead(ctx, func(tx neo4j.ManagedTransaction) (_ any, err error) {
@@ -218,7 +223,7 @@ func (w *workload) read(o *op, v value) {
 			return nil, o.try(err)
 		})
 	}
-	o.stale = o.err == nil && o.kind == readBehind && len(v.bookmarks) > 0 && rows == 0
+	o.stale = o.err == nil && o.kind.marked() && len(v.bookmarks) > 0 && rows == 0
 	if o.err != nil && ctx.Err() != nil {
 		o.err = context.Cause(ctx)
 	}
