@@ -17,10 +17,7 @@ import (
 	"github.com/boltgate/boltgate/configs"
 )
 
-const (
-	inForceWithin = 5 * time.Second  // a change of condition, from the order to the View that shows it
-	moveWithin    = 30 * time.Second // leaders, off a member that is to be drained
-)
+const inForceWithin = 5 * time.Second // a change of condition, from the order to the View that shows it
 
 // control is what the daemon keeps for its operator.
 type control struct {
@@ -29,10 +26,6 @@ type control struct {
 	orders chan func()   // run by the daemon's goroutine
 	over   chan struct{} // closed when it takes no more orders
 	certs  *ownCerts
-
-	// moveLeaders makes other members lead the databases that this one leads, before it is drained. It returns when it has asked;
-	// whether they do shows in Views. nil: nobody can be asked.
-	moveLeaders func(ctx context.Context, member *cluster.Member, databases []string) error
 }
 
 // newControl makes what is needed before anything else logs; open makes it listen.
@@ -122,10 +115,10 @@ func (d *daemon) SetWeight(ctx context.Context, member string, weight int) error
 }
 
 // SetCondition changes what a member is given: new work goes elsewhere at once, what runs there ends there. Unless forced it
-// first has the databases led elsewhere that the member leads, and refuses when that cannot be.
+// refuses (an admin.Refusal) where work would wait then: of a member that leads, or is the last that is up.
 func (d *daemon) SetCondition(ctx context.Context, member string, to cluster.Condition, force bool) error {
 	if to != cluster.Ready && !force {
-		if err := d.mayLeave(ctx, member); err != nil {
+		if err := d.mayLeave(member); err != nil {
 			return err
 		}
 	}
@@ -151,14 +144,10 @@ func (d *daemon) SetCondition(ctx context.Context, member string, to cluster.Con
 
 // awaitView waits until a View shows what was ordered.
 func (d *daemon) awaitView(ctx context.Context, shows func(*cluster.View) bool) error {
-	return awaitView(ctx, d.current, inForceWithin, shows)
-}
-
-func awaitView(ctx context.Context, current *cluster.Current, within time.Duration, shows func(*cluster.View) bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("it was ordered, but is not in force after %v", within))
+	ctx, cancel := context.WithTimeoutCause(ctx, inForceWithin, fmt.Errorf("it was ordered, but is not in force after %v", inForceWithin))
 	defer cancel()
 	for {
-		v := current.View()
+		v := d.current.View()
 		if shows(v) {
 			return nil
 		}
@@ -170,8 +159,8 @@ func awaitView(ctx context.Context, current *cluster.Current, within time.Durati
 	}
 }
 
-// mayLeave makes sure that work goes on without the member.
-func (d *daemon) mayLeave(ctx context.Context, member string) error {
+// mayLeave makes sure that work goes on without the member. A leader cannot be asked to let another lead (docs/design/2026-11-22-leaders-are-not-moved.md).
+func (d *daemon) mayLeave(member string) error {
 	v := d.current.View()
 	s := v.Member(member)
 	if s == nil {
@@ -189,19 +178,15 @@ func (d *daemon) mayLeave(ctx context.Context, member string) error {
 	if others == 0 {
 		return &admin.Refusal{Why: "no other member takes work now: all of it would wait, and then fail; force it if that is what you want"}
 	}
-	leads := led(v, member)
-	if len(leads) == 0 {
-		return nil
+	if leads := led(s); len(leads) > 0 {
+		return &admin.Refusal{Why: fmt.Sprintf("it leads %s, and cannot be asked to let another lead: writes would wait until another does; "+
+			"force it just before you stop the member, which makes the others elect one", strings.Join(databaseWords(leads), ", "))}
 	}
-	return d.moveOff(ctx, s.Member, leads)
+	return nil
 }
 
 // led are the databases that a member leads.
-func led(v *cluster.View, member string) (all []string) {
-	s := v.Member(member)
-	if s == nil {
-		return nil
-	}
+func led(s *cluster.Status) (all []string) {
 	for db := range s.Roles {
 		if s.Role(db) == cluster.Leader {
 			all = append(all, db)
@@ -209,24 +194,6 @@ func led(v *cluster.View, member string) (all []string) {
 	}
 	slices.Sort(all)
 	return all
-}
-
-// moveOff has others lead what the member leads.
-func (d *daemon) moveOff(ctx context.Context, member *cluster.Member, leads []string) error {
-	why := "it cannot be asked to let another lead"
-	if d.control.moveLeaders != nil {
-		err := d.control.moveLeaders(ctx, member, leads)
-		if err == nil {
-			err = awaitView(ctx, d.current, moveWithin, func(v *cluster.View) bool { return len(led(v, member.Name)) == 0 })
-		}
-		if err == nil {
-			return nil
-		}
-		why = err.Error()
-		leads = led(d.current.View(), member.Name)
-	}
-	return &admin.Refusal{Why: fmt.Sprintf("it leads %s, and %s: writes would wait until another leads; "+
-		"force it just before you stop the member, which makes the others elect one", strings.Join(databaseWords(leads), ", "), why)}
 }
 
 func databaseWords(dbs []string) []string {

@@ -27,7 +27,8 @@ type drainOptions struct {
 func newDrainCommand() *cobra.Command {
 	return newLeaveCommand("drain", "Give a member no new work, and wait until what runs there has ended",
 		`New units of work go to other members at once; transactions that are open on the member end there, and nobody is cut off.
-What the member leads is led by another first, where its version can; else drain refuses, unless it is forced.
+A member that leads is refused, for no version of Neo4j can be asked to let another lead: writes would wait. Force it just before you stop the
+member, which makes the others elect a leader; what waits in the gate goes on then. The last member that is up is refused, too.
 Ends with 0 when nothing runs on the member any more, with 1 when that is not so within --timeout: the member stays drained.`)
 }
 
