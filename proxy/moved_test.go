@@ -54,9 +54,9 @@ func memberOf(conn net.Conn) string {
 // anotherLeads has another member lead, and waits until the gate knows.
 func (g *gate) anotherLeads() (now string) {
 	g.t.Helper()
-	was := g.cluster.Leader("neo4j")
+	was := g.cluster.Leader("")
 	for _, m := range g.cluster.Members() {
-		if m.Name != was && now == "" && g.cluster.Elect("neo4j", m.Name) == nil {
+		if m.Name != was && now == "" && g.cluster.Elect("", m.Name) == nil {
 			now = m.Name
 		}
 	}

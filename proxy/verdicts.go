@@ -45,7 +45,7 @@ type ruling struct {
 	until bolt.Version // to which it holds: 0 (no end), or 3
 	at    step
 	verdict
-	why string // where it is known from
+	why string // where it is known from: a test, or a class of the server's; "the same" begins what the row above says
 }
 
 const (
@@ -59,7 +59,7 @@ var rulings = []ruling{
 	{lost, 0, 0, stepBegin | stepInside, notCommitted, "a server rolls back what a connection leaves open; TestAMemberThatDiesAtAnyByte, TestATransactionThatDiedIsALeaderSwitch"},
 	{lost, 0, 0, stepRun | stepEnds, doubtful, "TestALostCommitIsInDoubt, TestAMemberThatDiesAtAnyByte"},
 
-	{"", 0, 0, stepBegin, nothingDone, "BEGIN runs no text"},
+	{"", 0, 0, stepBegin, nothingDone, "BEGIN runs no text; TestAWriteThatWasRefusedIsNotInDoubt"},
 	{"", 0, 0, stepInside, notCommitted, "a FAILURE fails the whole transaction: TestAFailureGivesTheLeaseBackAtOnce, and the recorded conversations of real servers"},
 
 	{bolt.CodeNotALeader, 0, 0, stepRun, nothingDone, "the leader's role is asked before the first lock (3.x LeaderOnlyLockManager, 4.0+ LeaderCanWrite); TestNotALeaderIsOurBusiness"},
@@ -67,23 +67,23 @@ var rulings = []ruling{
 	{bolt.CodeAccessMode, bolt.V4_0, 0, stepRun, nothingDone, "the same; TestAJudgedReadThatIsAWriteGoesToTheLeader"},
 	{bolt.CodeRouting, bolt.V4_0, 0, stepRun, nothingDone, "the database is looked up before the text is read; TestServerSideRouting"},
 	{bolt.CodeDatabaseUnavailable, bolt.V4_0, 0, stepRun, nothingDone, "the same; TestDatabasesComeAndGo"},
-	{bolt.CodeDatabaseUnavailable, 0, bolt.V3, stepRun, nothingDone, "said before the transaction begins (DatabaseAvailabilityGuard), or of one that the member ends as it shuts down (KernelTransactions.disposeAll) and rolls back (TransactionStateMachine: closeTransaction(ctx, false)); TestAWriteLeavesAMemberThatShutsDown"},
 	{bolt.CodeDatabaseNotFound, bolt.V4_0, 0, stepRun, nothingDone, "the same; TestDatabasesComeAndGo"},
+	{bolt.CodeDatabaseUnavailable, 0, bolt.V3, stepRun, nothingDone, "said before the transaction begins (DatabaseAvailabilityGuard), or of one that the member ends as it shuts down (KernelTransactions.disposeAll) and rolls back (TransactionStateMachine: closeTransaction(ctx, false)); TestAWriteLeavesAMemberThatShutsDown"},
 	{bolt.CodeAuthExpired, bolt.V4_0, 0, stepRun, nothingDone, "the login is looked at before the text is read; TestAuthorizationExpiredCostsTheConnection"},
 	{bolt.CodeBookmarkTimeout, bolt.V4_0, 0, stepRun, nothingDone, "bookmarks are waited for before the transaction begins (TransactionIdTracker); TestAReadLeavesAMemberThatDoesNotCatchUp"},
-	{bolt.CodeStateChanged, 0, bolt.V3, stepRun, nothingDone, "the same before 4.0"},
-	{bolt.CodeInvalidBookmark, 0, 0, stepRun, nothingDone, "bookmarks are read before the transaction begins"},
+	{bolt.CodeStateChanged, 0, bolt.V3, stepRun, nothingDone, "the same before 4.0; or a HA member changes its role, and rolls back what it ran (DelegateInvocationHandler): TestAWriteLeavesAHAMasterThatSwitches"},
+	{bolt.CodeInvalidBookmark, 0, 0, stepRun, nothingDone, "bookmarks are read before a text runs (3.x Bookmark.fromParamsOrNull, 4.x BookmarkParsingException); TestAWriteThatWasRefusedIsNotInDoubt"},
 	{bolt.CodeBookmarkMixture, 0, 0, stepRun, nothingDone, "the same"},
 	{codeReplication, 0, 0, stepAuto | stepCommit, doubtful, "ReplicatedTransactionCommitProcess: also when it may have been replicated (MAYBE_REPLICATED)"},
-	{"", 0, 0, stepRun, notCommitted, "an auto-commit transaction is committed when its result ends, never before RUN is answered; the recorded conversations of real servers"},
+	{"", 0, 0, stepRun, notCommitted, "an auto-commit transaction is committed when its result ends, never before RUN is answered: TestAWriteThatWasRefusedIsNotInDoubt, and the recorded conversations of real servers"},
 
 	{codeLockSession, 0, bolt.V3, stepEnds, notCommitted, "ReplicatedTransactionStateMachine leaves out a transaction of an earlier lock session"},
 	{codeLeaseExpired, bolt.V4_0, 0, stepEnds, notCommitted, "ReplicatedTransactionCommitProcess.validate, before it is replicated; its state machine leaves it out"},
-	{bolt.CodeLeaderSwitch, 0, 0, stepEnds, doubtful, "not said when in a commit it may come"},
+	{bolt.CodeLeaderSwitch, 0, 0, stepEnds, doubtful, "not said when in a commit it may come; TestADoubtOfTheMembersOwnIsNotRetryable"},
 	{bolt.CodeDatabaseUnavailable, 0, 0, stepEnds, doubtful, "the same"},
-	{"Neo.ClientError.", 0, 0, stepEnds, notCommitted, "constraints, roles and timeouts are looked at before the commit; status codes, \"effect on transaction: rollback\""},
-	{"Neo.TransientError.Transaction.", 0, 0, stepEnds, notCommitted, "deadlocks, locks and terminations come before the commit; the same"},
-	{"", 0, 0, stepEnds, doubtful, "an unknown code proves nothing"},
+	{"Neo.ClientError.", 0, 0, stepEnds, notCommitted, "constraints, roles and timeouts are looked at before the commit (KernelTransactionImplementation); status codes, \"effect on transaction: rollback\"; TestAWriteThatWasRefusedIsNotInDoubt"},
+	{"Neo.TransientError.Transaction.", 0, 0, stepEnds, notCommitted, "the same, of deadlocks, locks and terminations"},
+	{"", 0, 0, stepEnds, doubtful, "an unknown code proves nothing; TestADoubtOfTheMembersOwnIsNotRetryable"},
 }
 
 // rule is the verdict on a request of a session of version v (of HTTP: the oldest Bolt of such servers) that was answered with code.
