@@ -11,6 +11,7 @@ import (
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/standin"
 	"github.com/boltgate/boltgate/test/drivers"
+	"github.com/boltgate/boltgate/test/labs"
 )
 
 // This file owns what the official drivers make of a commit in doubt, through the gate and without it; docs/failover.md shows it.
@@ -35,17 +36,15 @@ var doubtRuns = []struct{ work, cut, title string }{
 }
 
 // TestNoDriverRepeatsWhatIsInDoubt: an answer that is lost behind a commit reaches every driver as an error that it does not retry.
-// It runs with BOLTGATE_LONG=1; BOLTGATE_WRITE_DOCS=1 writes the table in docs/failover.md from what it saw.
+// It runs in CI and with BOLTGATE_LONG=1; BOLTGATE_WRITE_DOCS=1 writes the table in docs/failover.md from what it saw.
 func TestNoDriverRepeatsWhatIsInDoubt(t *testing.T) {
-	if !long() && os.Getenv("BOLTGATE_WRITE_DOCS") == "" {
+	if !long() && os.Getenv("CI") == "" && os.Getenv("BOLTGATE_WRITE_DOCS") == "" {
 		t.Skip("drivers of other languages take minutes; BOLTGATE_LONG=1 runs them")
 	}
 	through, direct := [][]string{}, [][]string{}
 	for _, d := range drivers.Doubters() {
 		t.Run(d.Name, func(t *testing.T) {
-			if err := d.Available(); err != nil {
-				t.Skip(err)
-			}
+			labs.Require(t, "driver "+d.Name, d.Available())
 			p, err := d.Install(t.Context())
 			if err != nil {
 				t.Fatal(err)
