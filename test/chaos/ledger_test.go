@@ -26,7 +26,7 @@ type account struct {
 	lost          []string // acknowledged, and not there
 	twice         []string // there more than once
 	lied          []string // failed as not done, and there
-	stale         int      // causal reads that did not see what they had to
+	stale         int      // reads with a bookmark that did not see what they had to
 	most          map[string]int
 	stall         map[kind]stall
 }

@@ -3,6 +3,7 @@
 //
 //	make chaos                                                     5 rounds of each fault on the causal and the HA cluster
 //	make chaos CHAOS=25                                            25 of each
+//	make contenders                                                kill-leader beside the driver alone and HAProxy
 //	BOLTGATE_CHAOS=1 go test -v -run TestChaos/causal/kill-leader ./test/chaos
 //
 // It wants Java and Maven, as test/e2e does, and skips loudly without; docs/reliability.md has the bars and what was measured.

@@ -37,7 +37,7 @@ func (r round) hold(t *testing.T, f fault) {
 		t.Logf("%d writes that the master had acknowledged within %v of the fault went with it: %.400q", len(r.unpushed), pushTime, r.unpushed)
 	}
 	if r.stale > 0 && len(r.unpushed) == 0 { // who was given such a write's bookmark cannot be given the write
-		t.Errorf("%d causal reads did not see what was acknowledged before them", r.stale)
+		t.Errorf("%d reads with a bookmark did not see what was acknowledged before them", r.stale)
 	}
 	seen := slices.DeleteFunc(slices.Clone(r.errors), func(o op) bool { return overHeld(o) || r.ha && passedOn(o) })
 	for _, o := range seen[:min(5, len(seen))] {

@@ -59,7 +59,7 @@ type op struct {
 	err    error
 	tries  int   // how often the driver called its transaction function
 	failed error // with what the newest of these that failed did, seen from inside
-	stale  bool  // a causal read that did not see what was acknowledged before it
+	stale  bool  // a read with a bookmark that did not see what was acknowledged before it
 }
 
 // workload is the workers of one round.
