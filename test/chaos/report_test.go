@@ -39,7 +39,7 @@ func (r round) hold(t *testing.T, f fault) {
 	if r.stale > 0 && len(r.unpushed) == 0 { // who was given such a write's bookmark cannot be given the write
 		t.Errorf("%d reads with a bookmark did not see what was acknowledged before them", r.stale)
 	}
-	seen := slices.DeleteFunc(slices.Clone(r.errors), func(o op) bool { return overHeld(o) || r.ha && passedOn(o) })
+	seen := r.visible()
 	for _, o := range seen[:min(5, len(seen))] {
 		t.Errorf("visible error of %s, of %d, after %.2f s: %v", o.worker, len(seen), o.done.Sub(o.begun).Seconds(), o.err)
 	}
@@ -62,6 +62,11 @@ func (r round) hold(t *testing.T, f fault) {
 	if t.Failed() {
 		t.Logf("what the contender said meanwhile:\n%.20000s", r.log)
 	}
+}
+
+// visible are the errors that no worker may see.
+func (r round) visible() []op {
+	return slices.DeleteFunc(slices.Clone(r.errors), func(o op) bool { return overHeld(o) || r.ha && passedOn(o) })
 }
 
 // overHeld tells whether the gate held an operation for as long as it may, and said so: an election of more than failover.hold shows, as it is
@@ -172,6 +177,33 @@ func (b *table) String() string {
 			election.Seconds(), direct.Seconds(), control.Seconds(), writes.Seconds(), beyond.Seconds(), reads.Seconds(), causal.Seconds(), marked.Seconds())
 	}
 	return s.String()
+}
+
+// TestWhatIsForgiven: a hold that was over, and a HA master's word that it leads no more; what stands behind them is not hidden.
+func TestWhatIsForgiven(t *testing.T) {
+	at := time.Unix(1000, 0)
+	after := func(d time.Duration, code, message string) op {
+		return op{begun: at, done: at.Add(d), err: &neo4j.Neo4jError{Code: code, Msg: message}}
+	}
+	held := after(20*time.Second, bolt.CodeLeaderSwitch, "")
+	passed := after(0, bolt.CodeUnknown, "Failed to start a new lock session on master")
+	for name, test := range map[string]struct {
+		ha   bool
+		op   op
+		seen bool
+	}{
+		"an election longer than failover.hold":      {false, held, false},
+		"LeaderSwitch before that":                   {false, after(19*time.Second, bolt.CodeLeaderSwitch, ""), true},
+		"the word of a HA master that leads no more": {true, passed, false},
+		"the same of anybody else":                   {false, passed, true},
+		"another UnknownError of a HA master":        {true, after(0, bolt.CodeUnknown, "a null pointer"), true},
+		"a broken connection":                        {true, op{err: &neo4j.ConnectivityError{}}, true},
+	} {
+		r := round{ha: test.ha, account: account{errors: []op{held, held, held, held, held, test.op}}}
+		if got := len(r.visible()) > 0; got != test.seen {
+			t.Errorf("%s: visible %v", name, got)
+		}
+	}
 }
 
 // TestTheTables: each row has a cell for each column, and a stall is told beside the time without a leader of its own round.
