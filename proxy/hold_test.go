@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,34 +57,41 @@ func (g *gate) leaderless() (old string) {
 func TestHeldWorkGoesOnInOrder(t *testing.T) {
 	o := gateOptions{standin: standin.Options{Seed: 1}, pool: pool.Options{MaxPerMember: 1}, server: Options{Remember: time.Hour}}
 	inBubble(t, o, func(t *testing.T, g *gate) {
-		const writers = 60
-		var bolts []*wire
+		const each = 20
+		var autos, begins []*wire
 		var webs []net.Conn
-		for range writers / 2 {
-			bolts, webs = append(bolts, g.logged(bolt.V5_8)), append(webs, g.plainConn())
+		for range each {
+			autos, begins, webs = append(autos, g.logged(bolt.V5_8)), append(begins, g.logged(bolt.V5_8)), append(webs, g.plainConn())
 		}
 		g.leaderless()
 		var want []any
-		for i := range writers {
-			mark := fmt.Sprintf("%02d", i)
+		next := func() (mark string) {
+			time.Sleep(5 * time.Millisecond)
+			mark = fmt.Sprintf("%02d", len(want))
 			want = append(want, mark)
-			if i%2 == 0 {
-				bolts[i/2].send(write(bolt.V5_8, mark, nil), pull(bolt.V5_8))
-			} else if _, err := io.WriteString(webs[i/2], webWrite(mark)); err != nil {
+			return mark
+		}
+		for i := range each {
+			autos[i].send(write(bolt.V5_8, next(), nil), pull(bolt.V5_8))
+			begins[i].send(slices.Concat(beginTx(bolt.V5_8, nil), [][]byte{write(bolt.V5_8, next(), nil), pull(bolt.V5_8)}, commitTx(bolt.V5_8))...)
+			if _, err := io.WriteString(webs[i], webWrite(next())); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(5 * time.Millisecond)
 		}
-		if c := g.server.Counts(); c.Held != writers || c.HeldBytes == 0 {
-			t.Errorf("%d units with %d bytes are held; want %d", c.Held, c.HeldBytes, writers)
+		time.Sleep(5 * time.Millisecond)
+		if c := g.server.Counts(); c.Held != 3*each || c.HeldBytes == 0 {
+			t.Errorf("%d units with %d bytes are held; want %d", c.Held, c.HeldBytes, 3*each)
 		}
-		for i := range writers / 2 {
-			if row, err := firstRow(bolts[i].answers(2)); err != nil || row["mark"] != want[2*i] {
-				t.Errorf("%v: %v %v", want[2*i], row, err)
+		for i := range each {
+			if row, err := firstRow(autos[i].answers(2)); err != nil || row["mark"] != want[3*i] {
+				t.Errorf("%v: %v %v", want[3*i], row, err)
+			}
+			if row, err := firstRow(begins[i].answers(4)); err != nil || row["mark"] != want[3*i+1] {
+				t.Errorf("%v: %v %v", want[3*i+1], row, err)
 			}
 			resp, err := http.ReadResponse(bufio.NewReader(webs[i]), nil)
 			if err != nil || resp.StatusCode != 200 {
-				t.Errorf("%v: %v %v", want[2*i+1], resp, err)
+				t.Errorf("%v: %v %v", want[3*i+2], resp, err)
 			}
 		}
 		if got := g.marks(); !slices.Equal(got, want) {
@@ -91,6 +99,59 @@ func TestHeldWorkGoesOnInOrder(t *testing.T) {
 		}
 		if c := g.server.Counts(); c.Held != 0 || c.HeldBytes != 0 {
 			t.Errorf("%d units with %d bytes count as held when none is", c.Held, c.HeldBytes)
+		}
+	})
+}
+
+// TestHeldLogOnsGoOnInOrder: log-ons stand in the line when no member at all is up, each between two writes; then the member takes them one after
+// the other, and what it needs for one is how they are told apart.
+func TestHeldLogOnsGoOnInOrder(t *testing.T) {
+	o := gateOptions{standin: standin.Options{Seed: 1, Generation: cluster.Standalone}, pool: pool.Options{MaxPerMember: 1}, server: Options{AuthInFlight: 1}}
+	inBubble(t, o, func(t *testing.T, g *gate) {
+		const each = 20
+		var writers, newcomers []*wire
+		for range each {
+			writers, newcomers = append(writers, g.logged(bolt.V5_8)), append(newcomers, g.open(bolt.V5_8))
+			newcomers[len(newcomers)-1].ask(logonMessages(bolt.V5_8, "", "")[0])
+		}
+		g.kill("s1")
+		g.await(func(v *cluster.View) bool { return !v.Members[0].Up })
+		var want []any
+		for i := range each {
+			want = append(want, fmt.Sprintf("%02d", i))
+			writers[i].send(write(bolt.V5_8, fmt.Sprintf("%02d", i), nil), pull(bolt.V5_8))
+			time.Sleep(5 * time.Millisecond)
+			newcomers[i].send(logonMessages(bolt.V5_8, standin.DefaultUser, standin.DefaultPassword)[1])
+			time.Sleep(5 * time.Millisecond)
+		}
+		if c := g.server.Counts(); c.Held != 2*each {
+			t.Errorf("%d are held; want %d", c.Held, 2*each)
+		}
+		g.network.Link("gate", "s1:7687").Delay(time.Millisecond)
+		g.restart("s1")
+		at := make([]time.Time, each)
+		var reading sync.WaitGroup
+		for i, w := range newcomers {
+			reading.Go(func() {
+				if a := w.read(); a.tag != bolt.TagSuccess {
+					t.Errorf("log-on %d: %v %v", i, a, a.value)
+				}
+				at[i] = time.Now()
+			})
+		}
+		reading.Wait()
+		for i := range each - 1 {
+			if !at[i].Before(at[i+1]) {
+				t.Errorf("log-on %d was answered at %v, the one behind it at %v", i, at[i], at[i+1])
+			}
+		}
+		for i, w := range writers {
+			if row, err := firstRow(w.answers(2)); err != nil || row["mark"] != want[i] {
+				t.Errorf("%v: %v %v", want[i], row, err)
+			}
+		}
+		if got := g.marks(); !slices.Equal(got, want) {
+			t.Errorf("committed in the order %v", got)
 		}
 	})
 }
