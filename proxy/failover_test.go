@@ -159,6 +159,31 @@ func TestLogOnsWaitForAMember(t *testing.T) {
 	}
 }
 
+// TestALogOnWaitsForItself: how long the session's last unit of work looked for a member is nothing to the log-on behind it.
+func TestALogOnWaitsForItself(t *testing.T) {
+	inBubble(t, gateOptions{standin: standin.Options{Seed: 1}}, func(t *testing.T, g *gate) {
+		w := g.logged(bolt.V5_8)
+		next := "s1"
+		if g.cluster.Leader("") == next {
+			next = "s2"
+		}
+		if err := g.cluster.Elect("", next); err != nil {
+			t.Fatal(err)
+		}
+		w.row(aWrite, nil, nil) // refused by the one that led, and sent to the next
+		time.Sleep(time.Minute)
+		all := []string{"s1", "s2", "s3"}
+		g.kill(all...)
+		g.await(func(v *cluster.View) bool { return v.Leader("") == nil })
+		w.send(message(bolt.TagLogoff), logonMessages(w.v, standin.DefaultUser, standin.DefaultPassword)[1])
+		time.Sleep(8 * time.Second)
+		g.restart(all...)
+		if got := show(w.answers(2)); got != "SUCCESS() SUCCESS()" {
+			t.Errorf("LOGOFF and LOGON: %s", got)
+		}
+	})
+}
+
 // TestNoopsWhileAClientWaits: from 4.3 on a client hears something every 30 s, and only while it waits.
 func TestNoopsWhileAClientWaits(t *testing.T) {
 	for _, v := range []bolt.Version{bolt.V3, bolt.V(4, 2), bolt.V4_3, bolt.V4_4} {

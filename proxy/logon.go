@@ -311,6 +311,7 @@ func (s *boltSession) verify(ctx context.Context) (map[string]any, error) {
 	if err := s.srv.throttle.wait(ctx, s.remote); err != nil {
 		return nil, err
 	}
+	s.unit.reset() // a log-on has its own place in the line, and its own failover.hold
 	in := routing.Intent{Mode: routing.Read, Version: s.version, UTC: s.utc, Now: s.now}
 	if s.identity.Single() { // it stays with this connection, whatever work comes
 		in.Mode = routing.Write
