@@ -283,6 +283,8 @@ func (d *daemon) shutdown(ctx context.Context) error {
 	if d.line.look == nil {
 		d.log.Info("shutting down", "delay", d.cfg.Shutdown.Delay, "timeout", d.cfg.Shutdown.Timeout, "clients", d.server.Sessions())
 		time.Sleep(d.cfg.Shutdown.Delay)
+	} else if n := d.server.Sessions(); n > 0 {
+		d.log.Info("the clients that stayed with this process are ended", "clients", n, "timeout", d.cfg.Shutdown.Timeout)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Shutdown.Timeout)
 	defer cancel()

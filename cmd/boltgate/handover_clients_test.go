@@ -26,6 +26,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/standin"
 	"github.com/boltgate/boltgate/test/loopback"
@@ -66,6 +69,12 @@ func (g *gateProcess) dialTLS(address string) *bolt.Client {
 		g.t.Fatal(err)
 	}
 	g.t.Cleanup(func() { conn.Close() })
+	return g.loggedOn(conn)
+}
+
+// loggedOn is a client on a connection of whatever kind.
+func (g *gateProcess) loggedOn(conn net.Conn) *bolt.Client {
+	g.t.Helper()
 	conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
 	if _, err := bolt.Handshake(conn, bolt.V5_4); err != nil {
 		g.t.Fatal(err)
@@ -75,6 +84,36 @@ func (g *gateProcess) dialTLS(address string) *bolt.Client {
 		g.t.Fatal(err)
 	}
 	return c
+}
+
+// webSocket is a browser's side of a WebSocket as net.Conn. Read fails with a wsutil.ClosedError when the other side says goodbye.
+type webSocket struct {
+	net.Conn
+	rest []byte // of the last frame
+}
+
+func (s *webSocket) Write(p []byte) (int, error) {
+	return len(p), wsutil.WriteClientBinary(s.Conn, p)
+}
+
+func (s *webSocket) Read(p []byte) (n int, err error) {
+	for len(s.rest) == 0 && err == nil {
+		s.rest, err = wsutil.ReadServerBinary(s.Conn)
+	}
+	n = copy(p, s.rest)
+	s.rest = s.rest[n:]
+	return n, err
+}
+
+// dialWebSocket is dial over WebSocket.
+func (g *gateProcess) dialWebSocket(address string) *bolt.Client {
+	g.t.Helper()
+	conn, _, _, err := ws.Dial(g.t.Context(), "ws://"+address)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { conn.Close() })
+	return g.loggedOn(&webSocket{Conn: conn})
 }
 
 // writeThenRead writes over one session and reads over another, and is false when the read does not see the write.
@@ -379,4 +418,112 @@ func TestHTTPInsideTLSComesBackToTheNewProcess(t *testing.T) {
 		t.Error("the new process does not keep its connection")
 	}
 	g.ended()
+}
+
+func TestBoltOverWebSocketStaysAndGoesOn(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, standin.Options{Seed: 1}, "")
+	idle, inTx := g.dialWebSocket(g.address), g.dialWebSocket(g.address)
+	if _, err := inTx.Ask(begin); err != nil {
+		t.Fatal(err)
+	}
+	g.handOver(g.cmd.Process.Pid)
+	if line := g.log.await(t, "clients went to the successor"); !strings.Contains(line, `"clients":0,"stay":2`) {
+		t.Errorf("the old process said %s", line)
+	}
+	if _, err := inTx.Ask(commit); err != nil {
+		t.Errorf("COMMIT of a transaction that was open during the hand-over: %v", err)
+	}
+	for _, c := range []*bolt.Client{idle, inTx} {
+		if _, err := c.Query("CREATE (n) RETURN n", nil, nil); err != nil {
+			t.Errorf("a write after the hand-over: %v", err)
+		}
+		c.Conn.Close()
+	}
+	g.ended()
+}
+
+// TestClientsThatStayedEndWithTheirTime: when shutdown.handover has passed the old process ends as one that gets SIGTERM. Transactions end first; then
+// each client hears the goodbye of its protocol, and what is open over HTTP goes on at the new process.
+func TestClientsThatStayedEndWithTheirTime(t *testing.T) {
+	t.Parallel()
+	d, _ := newTestDaemonWith(t, standin.Options{Seed: 1})
+	secure := loopback.Reserve(t)
+	d.frontend = fmt.Sprintf("  - {name: secure, bind: %q, tls: {%s}}\n", secure, withTLS(t))
+	d.more = "shutdown: {handover: 1s, timeout: 1m}\n"
+	g := startGateOf(t, d)
+	idle, browser, inTx := g.dialTLS(secure), g.dialWebSocket(g.address), g.dialTLS(secure)
+	if _, err := inTx.Ask(begin); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	waiting := postStatement(t, client, "https://"+secure+"/db/neo4j/tx")
+	g.handOver(g.cmd.Process.Pid)
+	g.log.await(t, "the clients that stayed with this process are ended")
+	for _, c := range []*bolt.Client{idle, browser, inTx} {
+		c.Conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
+	}
+	if _, err := inTx.Ask(commit); err != nil {
+		t.Errorf("COMMIT after shutdown.handover, within shutdown.timeout: %v", err)
+	}
+	for name, c := range map[string]*bolt.Client{"that was idle": idle, "whose transaction has ended": inTx} {
+		if _, err := c.Conn.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("a client over TLS %s: %v; want the end that TLS has", name, err)
+		}
+	}
+	_, err := browser.Conn.Read(make([]byte, 1))
+	if closed, ok := errors.AsType[wsutil.ClosedError](err); !ok || closed.Code != ws.StatusNormalClosure {
+		t.Errorf("a client over WebSocket: %v; want a close frame", err)
+	}
+	g.ended()
+	client.CloseIdleConnections() // it may not have looked yet
+	postStatement(t, client, waiting)
+}
+
+// postStatement sends a write over HTTP, which has to succeed, and returns where its transaction is committed if it is open.
+func postStatement(t *testing.T, client *http.Client, url string) (commit string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(`{"statements":[{"statement":"CREATE (n) RETURN n"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.SetBasicAuth(standin.DefaultUser, standin.DefaultPassword)
+	a, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	var said struct {
+		Commit string
+		Errors []any
+	}
+	if err := json.NewDecoder(a.Body).Decode(&said); err != nil || len(said.Errors) > 0 || a.StatusCode >= 300 {
+		t.Fatalf("%s: %d %v, %v", url, a.StatusCode, said.Errors, err)
+	}
+	return said.Commit
+}
+
+// TestClientsThatDoNotEndAreCut: a transaction that does not end keeps the old process no longer than shutdown.timeout.
+func TestClientsThatDoNotEndAreCut(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, standin.Options{Seed: 1}, "shutdown: {handover: 1s, timeout: 1s}\n")
+	inTx := g.dialWebSocket(g.address)
+	if _, err := inTx.Ask(begin); err != nil {
+		t.Fatal(err)
+	}
+	g.handOver(g.cmd.Process.Pid)
+	inTx.Conn.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // shows in use
+	_, err := inTx.Conn.Read(make([]byte, 1))
+	var late net.Error
+	if err == nil || errors.As(err, &late) && late.Timeout() {
+		t.Errorf("the client heard %v; want the end of its connection", err)
+	}
+	g.log.await(t, "1 units of work were cut at the end of shutdown.timeout")
+	if err := g.cmd.Wait(); err == nil {
+		t.Error("the process ended as if all its work had")
+	}
+	if err := g.once(); err != nil {
+		t.Errorf("at the new process: %v", err)
+	}
 }
