@@ -480,30 +480,6 @@ func TestClientsThatStayedEndWithTheirTime(t *testing.T) {
 	postStatement(t, client, waiting)
 }
 
-// postStatement sends a write over HTTP, which has to succeed, and returns where its transaction is committed if it is open.
-func postStatement(t *testing.T, client *http.Client, url string) (commit string) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(`{"statements":[{"statement":"CREATE (n) RETURN n"}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.SetBasicAuth(standin.DefaultUser, standin.DefaultPassword)
-	a, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Body.Close()
-	var said struct {
-		Commit string
-		Errors []any
-	}
-	if err := json.NewDecoder(a.Body).Decode(&said); err != nil || len(said.Errors) > 0 || a.StatusCode >= 300 {
-		t.Fatalf("%s: %d %v, %v", url, a.StatusCode, said.Errors, err)
-	}
-	return said.Commit
-}
-
 // TestClientsThatDoNotEndAreCut: a transaction that does not end keeps the old process no longer than shutdown.timeout.
 func TestClientsThatDoNotEndAreCut(t *testing.T) {
 	t.Parallel()

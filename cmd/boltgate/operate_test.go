@@ -2,8 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,6 +136,95 @@ func TestADrainDropsNobody(t *testing.T) {
 	}
 	d.stop()
 	d.end()
+}
+
+// TestALeaderIsDrainedAndStoppedUnseen is how a leader is taken out: the transaction that is open on it ends there, the writes that come meanwhile wait,
+// over Bolt and HTTP, and go on when the member was stopped and another one leads.
+func TestALeaderIsDrainedAndStoppedUnseen(t *testing.T) {
+	d, c := newTestDaemonWith(t, standin.Options{Generation: cluster.Autonomous, Seed: 1})
+	address := loopback.Reserve(t)
+	d.more = "admin: {bind: \"" + address + "\"}\nfailover: {hold: 5m}\n"
+	d.write(d.address)
+	d.start()
+	d.awaitRoles(c)
+	t.Setenv("BOLTGATE_ADMIN", address)
+	leader := c.Leader("neo4j")
+	inTx, waiting := d.dial(d.address), d.dial(d.address)
+	if _, err := inTx.Ask(begin); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := d.boltgate("drain", leader, "--force", "--wait=false"); code != 0 || !strings.Contains(out, "1 unit of work") {
+		t.Fatalf("drain of the leader: %d, %s", code, out)
+	}
+	var writes sync.WaitGroup
+	writes.Go(func() {
+		if r, err := waiting.Query("CREATE (n) RETURN n", map[string]any{"mark": "held"}, nil); err != nil || r.Rows[0][0] == leader {
+			t.Errorf("a write that waited: %v, %v", r, err)
+		}
+	})
+	writes.Go(func() { postStatement(t, http.DefaultClient, "http://"+d.address+"/db/neo4j/tx/commit") })
+	d.awaitHeld(2)
+	for range 2 {
+		if _, err := inTx.Query("CREATE (n) RETURN n", map[string]any{"mark": "open"}, nil); err != nil {
+			t.Errorf("a write in the transaction that was open: %v", err)
+		}
+	}
+	if _, err := inTx.Ask(commit); err != nil {
+		t.Errorf("COMMIT of the transaction that was open: %v", err)
+	}
+	if code, out := d.boltgate("drain", leader, "--force", "--timeout", "1m"); code != 0 || !strings.Contains(out, "drain; nothing runs on it") {
+		t.Errorf("drain when the transaction has ended: %d, %s", code, out)
+	}
+	d.awaitHeld(2)
+	if err := c.Kill(leader); err != nil {
+		t.Fatal(err)
+	}
+	writes.Wait()
+	var by []string
+	for _, e := range c.Log("neo4j") {
+		by = append(by, fmt.Sprint(e.Leader == leader, e.Marks))
+	}
+	slices.Sort(by)
+	if want := []string{"false [<nil>]", "false [held]", "true [open open]"}; !slices.Equal(by, want) {
+		t.Errorf("committed: %v; want %v", by, want)
+	}
+	d.stop()
+	d.end()
+}
+
+// awaitHeld waits until so many units of work wait for a leader.
+func (d *testDaemon) awaitHeld(want int64) {
+	d.t.Helper()
+	var s admin.StatusInfo
+	for limit := time.Now().Add(time.Minute); s.Held != want; {
+		if _, out := d.boltgate("status", "--json"); json.Unmarshal([]byte(out), &s) != nil || time.Now().After(limit) {
+			d.t.Fatalf("want %d units of work held: %s", want, out)
+		}
+	}
+}
+
+// postStatement sends a write over HTTP, which has to succeed, and returns where its transaction is committed if it is open.
+func postStatement(t *testing.T, client *http.Client, url string) (commit string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(`{"statements":[{"statement":"CREATE (n) RETURN n"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.SetBasicAuth(standin.DefaultUser, standin.DefaultPassword)
+	a, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	var said struct {
+		Commit string
+		Errors []any
+	}
+	if err := json.NewDecoder(a.Body).Decode(&said); err != nil || len(said.Errors) > 0 || a.StatusCode >= 300 {
+		t.Fatalf("%s: %d %v, %v", url, a.StatusCode, said.Errors, err)
+	}
+	return said.Commit
 }
 
 // sessionOf is the id that the gate told the client.
