@@ -131,12 +131,20 @@ func (m *Monitor) compare(s *memberState) {
 			delete(c.lost, db)
 		case p.Tx < had && m.others(s, db, had):
 			c.lost = put(c.lost, db, had)
-			m.log.Warn("a member came back without data that it had: it serves no reads before it has caught up", "member", s.member.Name, "db", db, "had", had, "has", p.Tx)
+			m.log.Warn("a member came back without data that it had: "+lostMeans(s.last.roles[m.key(db, s.last.roles)]), "member", s.member.Name, "db", db, "had", had, "has", p.Tx)
 		case p.Tx < had:
 			m.log.Warn("a database went back, at all members: it was restored, or its data are lost", "member", s.member.Name, "db", db, "had", had, "has", p.Tx)
 		}
 		c.had = put(c.had, db, p.Tx)
 	}
+}
+
+// lostMeans is what becomes of a member that lost data. A leader is left alone: the others take over what it has, and without it nobody could write.
+func lostMeans(r cluster.Role) string {
+	if r == cluster.Leader {
+		return "it leads, so the others lose them as well; stop it if another one shall lead"
+	}
+	return "it serves no reads before it has caught up"
 }
 
 // others tells whether another member that answers has the transaction.

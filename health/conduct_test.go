@@ -141,6 +141,29 @@ func TestAMemberThatLostItsDataServesNoReadsUntilItHasCaughtUp(t *testing.T) {
 	})
 }
 
+// TestALeaderThatLostItsDataLeads, for what it has is what the others will have; when it follows before they have given theirs up it has to catch up.
+func TestALeaderThatLostItsDataLeads(t *testing.T) {
+	const lost, caughtUp = "came back without data that it had: it leads", "caught up with what it had lost"
+	run(t, Options{}, haClusterAt(100), func(r *rig) {
+		r.after(5 * time.Second)
+		r.cut(r.members[0], true)
+		r.members[0].bean(3)
+		r.after(10 * time.Second)
+		r.cut(r.members[0], false)
+		r.want(r.after(5*time.Second), "", "s1=leader s2=follower s3=follower")
+		r.said(1, lost)
+		r.members[0].setHA("slave")
+		r.members[0].bean(3)
+		r.members[1].setHA("master")
+		r.members[1].bean(100)
+		r.want(r.after(5*time.Second), "", "s1=unknown s2=leader s3=follower")
+		r.members[0].bean(100)
+		r.want(r.after(5*time.Second), "", "s1=follower s2=leader s3=follower")
+		r.said(1, caughtUp)
+		r.said(1, "came back without data")
+	})
+}
+
 func TestARestoredDatabaseIsServed(t *testing.T) {
 	run(t, Options{}, haClusterAt(100), func(r *rig) {
 		r.after(5 * time.Second)
