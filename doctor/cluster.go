@@ -82,7 +82,7 @@ func apart(f *facts) (all []Finding) {
 		switch {
 		case strings.HasPrefix(s.text, "a member's database is another one"):
 			all = append(all, Finding{Level: Error, Code: "other-store", Member: s.fields["member"], Key: key,
-				What: fmt.Sprintf("its database %s is another one than the others' (%s, theirs %s): it came back empty, or belongs to another cluster", s.fields["db"], s.fields["id"], s.fields["cluster's"]),
+				What: fmt.Sprintf("%s is another one than the others' (%s, theirs %s): it came back empty, or belongs to another cluster", strings.TrimSpace("its database "+s.fields["db"]), s.fields["id"], s.fields["cluster's"]),
 				Do:   "take it out of cluster.members, or have it join the cluster again with the cluster's store"})
 		case strings.HasPrefix(s.text, "the member is of another generation"), strings.HasPrefix(s.text, "the member belongs to no cluster"):
 			all = append(all, Finding{Level: Error, Code: "other-cluster", Member: s.fields["member"], Key: key, What: s.text, Do: "take it out of cluster.members, or have it join the cluster"})

@@ -116,6 +116,7 @@ var ofMembers = []mistake{
 	{"two HA clusters", standin.Options{Generation: cluster.HA, Seed: 1},
 		withStranger(standin.Options{Generation: cluster.HA, Seed: 2, Listen: onLoopback("127.0.0.7")}), Error, "other-cluster", "", "cluster.members"},
 	{"another store", standin.Options{Seed: 1}, withStranger(standin.Options{Seed: 2}), Error, "other-store", "stranger", "cluster.members[3]"},
+	{"another store of HA", standin.Options{Generation: cluster.HA, Seed: 1}, withStranger(standin.Options{Generation: cluster.HA, Seed: 2}), Error, "other-store", "stranger", "cluster.members[3]"},
 	{"a clock that is ahead", standin.Options{}, func(t *testing.T, c *standin.Cluster, o *Options) { shift(t, o, 1, 10*time.Second) }, Warning, "clocks-apart", "s2", ""},
 	{"a clock that is far behind", standin.Options{}, func(t *testing.T, c *standin.Cluster, o *Options) { shift(t, o, 2, -time.Hour) }, Error, "clocks-apart", "s3", ""},
 	{"our clock is the wrong one", standin.Options{}, func(t *testing.T, c *standin.Cluster, o *Options) {

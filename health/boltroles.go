@@ -148,11 +148,8 @@ func (b *boltRoles) askCausal3(ctx context.Context, a *answer) error {
 	case !isRefusal(err):
 		return err
 	}
-	return nil
+	return b.askStore(ctx, a)
 }
-
-// haBean is the JMX bean of an HA member (HA only; elsewhere the query has no rows).
-const haBean = "CALL dbms.queryJmx('org.neo4j:instance=kernel#0,name=High Availability') YIELD attributes RETURN attributes"
 
 func (b *boltRoles) askHA(ctx context.Context, a *answer) error {
 	res, err := b.query(ctx, haBean, nil)
@@ -160,12 +157,8 @@ func (b *boltRoles) askHA(ctx context.Context, a *answer) error {
 		return err
 	}
 	b.bolt3, a.evidence = cluster.HA, cluster.HA
-	attributes, _ := column(res)(res.Rows[0], "attributes").(map[string]any)
-	haOverBolt(attributes).addTo(a)
-	value := func(name string) any {
-		attribute, _ := attributes[name].(map[string]any)
-		return attribute["value"]
-	}
+	value := beanValues(res)
+	haOverBolt(value).addTo(a)
 	if available, ok := value("Available").(bool); ok && !available {
 		return unavailable{"its JMX bean says Available false"}
 	}
@@ -178,5 +171,5 @@ func (b *boltRoles) askHA(ctx context.Context, a *answer) error {
 	default:
 		return unavailable{fmt.Sprintf("its JMX bean says role %q", role)}
 	}
-	return nil
+	return b.askStore(ctx, a)
 }

@@ -238,3 +238,47 @@ func TestAMemberWithAnotherDatabaseIsNotUsed(t *testing.T) {
 		r.said(1, "is another one than the cluster's")
 	})
 }
+
+// store makes a 3.x fake show the bean Kernel with the id of its store, over HTTP and Bolt.
+func (f *fakeMember) store(id string) {
+	f.set(func() {
+		f.pages["/db/manage/server/jmx/domain/org.neo4j/instance=kernel#0,name=Kernel"] = page{200, fmt.Sprintf(`[{"attributes": [{"name": "StoreLogVersion", "value": 0}, {"name": "StoreId", "value": %q}]}]`, id)}
+		f.queries[kernelBean] = func() scriptedResult {
+			return scriptedResult{fields: []string{"attributes"}, rows: [][]any{{map[string]any{"StoreId": map[string]any{"description": "", "value": id}}}}}
+		}
+	})
+}
+
+// TestAMemberWithAnotherStoreIsNotUsed is the same before 4.0, where members tell the id of their one store.
+func TestAMemberWithAnotherStoreIsNotUsed(t *testing.T) {
+	for name, fakes := range map[string]func() []*fakeMember{
+		"HA": haCluster,
+		"causal": func() []*fakeMember {
+			return []*fakeMember{causal3("s1", "LEADER", "s1"), causal3("s2", "FOLLOWER", "s1"), causal3("s3", "FOLLOWER", "s1")}
+		},
+	} {
+		for _, method := range []string{MethodHTTP, MethodBolt} {
+			fakes := fakes()
+			for _, f := range fakes {
+				f.store("7f450cfe1e4fefb5")
+			}
+			run(t, Options{Method: method}, fakes, func(r *rig) {
+				r.want(r.after(5*time.Second), "", "s1=leader s2=follower s3=follower")
+				r.cut(fakes[1], true)
+				r.after(10 * time.Second)
+				fakes[1].store(noStore)
+				r.cut(fakes[1], false)
+				r.want(r.after(10*time.Second), "", "s1=leader s2=follower s3=follower")
+				fakes[1].store("1")
+				r.want(r.after(10*time.Second), "", "s1=leader s2=unknown s3=follower")
+				r.said(1, "is another one than the cluster's")
+				fakes[1].store("7f450cfe1e4fefb5") // it has copied the cluster's
+				r.want(r.after(10*time.Second), "", "s1=leader s2=follower s3=follower")
+				r.said(1, "is the cluster's again")
+			})
+			if t.Failed() {
+				t.Fatalf("%s, asked over %v", name, method)
+			}
+		}
+	}
+}

@@ -3,8 +3,6 @@ package health
 import (
 	"context"
 	"encoding/json"
-	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/boltgate/boltgate/cluster"
@@ -55,12 +53,8 @@ func newHAInstance(get func(name string) any) haInstance {
 	return i
 }
 
-// haOverBolt reads the attributes that dbms.queryJmx returns.
-func haOverBolt(attributes map[string]any) (h haView) {
-	value := func(name string) any {
-		attribute, _ := attributes[name].(map[string]any)
-		return attribute["value"]
-	}
+// haOverBolt reads the bean's attributes that dbms.queryJmx returned.
+func haOverBolt(value func(name string) any) (h haView) {
 	h.id, _ = value("InstanceId").(string)
 	h.tx, _ = value("LastCommittedTxId").(int64)
 	list, _ := value("InstancesInCluster").([]any)
@@ -72,60 +66,38 @@ func haOverBolt(attributes map[string]any) (h haView) {
 	return h
 }
 
-// namedValue is how JMX over HTTP writes an attribute, and a field of a composite one.
-type namedValue struct {
-	Name  string          `json:"name"`
-	Value json.RawMessage `json:"value"`
-}
-
-// haOverHTTP reads the bean as /db/manage/server/jmx writes it; false: it is none.
-func haOverHTTP(body []byte) (h haView, ok bool) {
-	var beans []struct {
-		Attributes []namedValue `json:"attributes"`
+// haOverHTTP reads them as HTTP writes them; false: they are of another bean.
+func haOverHTTP(attributes map[string]json.RawMessage) (h haView, ok bool) {
+	ok = json.Unmarshal(attributes["InstanceId"], &h.id) == nil
+	if json.Unmarshal(attributes["LastCommittedTxId"], &h.tx) != nil {
+		h.tx = 0
 	}
-	if json.Unmarshal(body, &beans) != nil || len(beans) == 0 {
+	var lines []struct {
+		Value []struct {
+			Name  string `json:"name"`
+			Value any    `json:"value"`
+		} `json:"value"`
+	}
+	if list, told := attributes["InstancesInCluster"]; told && json.Unmarshal(list, &lines) != nil {
 		return h, false
 	}
-	for _, a := range beans[0].Attributes {
-		switch a.Name {
-		case "InstanceId":
-			ok = json.Unmarshal(a.Value, &h.id) == nil
-		case "LastCommittedTxId":
-			if json.Unmarshal(a.Value, &h.tx) != nil {
-				h.tx = 0
-			}
-		case "InstancesInCluster":
-			var lines []struct {
-				Value []struct {
-					Name  string `json:"name"`
-					Value any    `json:"value"`
-				} `json:"value"`
-			}
-			if json.Unmarshal(a.Value, &lines) != nil {
-				return h, false
-			}
-			for _, line := range lines {
-				fields := make(map[string]any, len(line.Value))
-				for _, f := range line.Value {
-					fields[f.Name] = f.Value
-				}
-				h.instances = append(h.instances, newHAInstance(func(name string) any { return fields[name] }))
-			}
+	for _, line := range lines {
+		fields := make(map[string]any, len(line.Value))
+		for _, f := range line.Value {
+			fields[f.Name] = f.Value
 		}
+		h.instances = append(h.instances, newHAInstance(func(name string) any { return fields[name] }))
 	}
 	return h, ok
 }
 
-// haBeanPath is the bean over HTTP.
-var haBeanPath = "/db/manage/server/jmx/domain/org.neo4j/" + url.PathEscape("instance=kernel#0,name=High Availability")
-
 // askInstances asks for the bean over HTTP. Only a broken connection is an error: a member that does not tell is none the
 // worse for it.
 func (h *httpRoles) askInstances(ctx context.Context) (v haView, ok bool, err error) {
-	r, err := h.client.get(ctx, haBeanPath)
-	if err != nil || r.status != http.StatusOK {
+	attributes, err := h.bean(ctx, "High Availability")
+	if attributes == nil {
 		return v, false, err
 	}
-	v, ok = haOverHTTP(r.body)
+	v, ok = haOverHTTP(attributes)
 	return v, ok, nil
 }

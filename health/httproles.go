@@ -39,6 +39,7 @@ type httpRoles struct {
 	edition  string       // neo4j_edition of the same
 	noStatus bool         // dbFamily: the server has no /dbms/cluster/status
 	noBean   bool         // haFamily: the server does not show its beans
+	noKernel bool         // before 4.0: the same of the bean Kernel
 	core     cluster.Role // ccFamily: Follower for a core, Replica for a read replica, Unknown while not known
 	detected int          // client.dials when the family was found out; another server may stand there after another dial
 }
@@ -58,11 +59,11 @@ func (h *httpRoles) ask(ctx context.Context, a *answer) error {
 	}
 	switch h.family {
 	case haFamily:
-		return h.askHA(ctx, a)
+		return h.withStore(ctx, a, h.askHA(ctx, a))
 	case ccFamily:
-		return h.askCausal(ctx, a)
+		return h.withStore(ctx, a, h.askCausal(ctx, a))
 	case coreFamily:
-		return h.askCore(ctx, a)
+		return h.withStore(ctx, a, h.askCore(ctx, a))
 	case dbFamily:
 		return h.askDatabases(ctx, a)
 	}
@@ -80,7 +81,7 @@ func (h *httpRoles) communityEvidence() cluster.Generation {
 
 // detect reads the discovery document and finds the family.
 func (h *httpRoles) detect(ctx context.Context, a *answer) error {
-	h.family, h.version, h.edition, h.noStatus, h.noBean, h.core = undetected, "", "", false, false, cluster.Unknown
+	h.family, h.version, h.edition, h.noStatus, h.noBean, h.noKernel, h.core = undetected, "", "", false, false, false, cluster.Unknown
 	r, err := h.client.get(ctx, "/")
 	if err != nil {
 		return err

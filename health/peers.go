@@ -115,8 +115,7 @@ func (b *boltRoles) askInstances(ctx context.Context, a *answer) ([]cluster.Serv
 	if err != nil || len(res.Rows) == 0 {
 		return nil, err
 	}
-	attributes, _ := column(res)(res.Rows[0], "attributes").(map[string]any)
-	return haOverBolt(attributes).servers(a), nil
+	return haOverBolt(beanValues(res)).servers(a), nil
 }
 
 // askPeers asks over HTTP, for servers without Bolt.
