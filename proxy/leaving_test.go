@@ -125,3 +125,49 @@ func TestAWriteLeavesAMemberThatShutsDown(t *testing.T) {
 		}
 	}
 }
+
+// TestARefusalLeavesTheConnectionInUse: work that goes elsewhere leaves the refusing member's connection clean behind. An election is the worst time for
+// a new connection, and a log-on, with every refusal.
+func TestARefusalLeavesTheConnectionInUse(t *testing.T) {
+	for _, r := range releases {
+		for _, v := range r.versions {
+			t.Run(r.server+" Bolt "+v.String(), func(t *testing.T) {
+				var asked ran
+				o := standin.Options{Generation: r.kind, ServerVersion: r.server, Seed: 1, OnQuery: asked.note}
+				inBubble(t, gateOptions{standin: o, health: slowChecks}, func(t *testing.T, g *gate) {
+					w := g.logged(v)
+					w.row(aWrite, nil, nil)
+					refuses, met := g.follower(), 0
+					for i := range 3 {
+						for _, at := range []string{"run", "pull"} {
+							for _, fail := range []string{bolt.CodeNotALeader, bolt.CodeDatabaseUnavailable} {
+								mark := fmt.Sprint(i, at, fail)
+								params := m{"mark": mark, "fail": fail, "fail_at": at, "at_member": refuses}
+								w.row("MATCH (n) RETURN n", params, m{"mode": "r"})
+								w.row("MATCH (n) RETURN n", params, nil)
+								for _, by := range asked.of(mark) {
+									if by == refuses {
+										met++
+									}
+								}
+							}
+						}
+					}
+					old := g.stale()
+					w.row(aWrite, m{"mark": "stale"}, nil)
+					if by := asked.of("stale"); len(by) < 2 || by[0] != old {
+						t.Errorf("the write was asked of %v; want it refused by %s", by, old)
+					}
+					if met == 0 && v >= bolt.V3 { // before, nobody declares a read, and what the gate takes for one stays at the leader
+						t.Errorf("no read was asked of %s first", refuses)
+					}
+					for _, member := range g.cluster.Members() {
+						if n := g.pools.Counters(member.Name); n.Broken != 0 {
+							t.Errorf("%d of %d units at %s cost their connection", n.Broken, n.Units(), member.Name)
+						}
+					}
+				})
+			})
+		}
+	}
+}

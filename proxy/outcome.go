@@ -156,6 +156,7 @@ func (s *boltSession) failure(o owed, f *bolt.Failure, size int) error {
 	s.distrust(f.Code)
 	if s.mayGoElsewhere(o, f) {
 		u.failed = true
+		a.pos += size // it is not due any more: RESET's answer is counted from behind it
 		return errAgain
 	}
 	doubt := s.noteDoubt(o, f.Code)

@@ -63,7 +63,7 @@ func (g *gate) serverOf(v bolt.Version) any {
 // follower is some member that does not lead.
 func (g *gate) follower() string {
 	for _, m := range g.cluster.Members() {
-		if m.Name != g.cluster.Leader("neo4j") {
+		if m.Name != g.cluster.Leader("") {
 			return m.Name
 		}
 	}
