@@ -36,6 +36,9 @@ func webBody(path, text string, params m) string {
 	return string(b)
 }
 
+// Forms of the Query API's answers.
+const inOnePiece, asEvents = "application/json", "application/vnd.neo4j.query.v1.1+jsonl"
+
 // message is what the first of "errors" says.
 func (a webAnswer) message() string {
 	if list, _ := a.body["errors"].([]any); len(list) > 0 {
@@ -53,19 +56,21 @@ func TestADoubtOfTheMembersOwnIsNotRetryableOverHTTP(t *testing.T) {
 		"Neo.TransientError.General.Unheard": bolt.CodeCommitFailed, deadlock: deadlock, unheard: unheard,
 	}
 	for _, r := range []struct {
-		kind        cluster.Generation
-		server      string
-		auto, begin []string
+		kind           cluster.Generation
+		server, accept string
+		auto, begin    []string
 	}{
-		{cluster.Causal, "3.5.35", []string{"/db/data/transaction/commit", "/db/data/cypher"}, []string{"/db/data/transaction"}},
-		{cluster.Causal, "4.4.48", []string{"/db/neo4j/tx/commit"}, []string{"/db/neo4j/tx"}},
-		{cluster.Autonomous, "5.26.30", []string{"/db/neo4j/tx/commit", "/db/neo4j/query/v2"}, []string{"/db/neo4j/tx", "/db/neo4j/query/v2/tx"}},
+		{cluster.Causal, "3.5.35", inOnePiece, []string{"/db/data/transaction/commit", "/db/data/cypher"}, []string{"/db/data/transaction"}},
+		{cluster.Causal, "4.4.48", inOnePiece, []string{"/db/neo4j/tx/commit"}, []string{"/db/neo4j/tx"}},
+		{cluster.Autonomous, "5.26.30", inOnePiece, []string{"/db/neo4j/tx/commit", "/db/neo4j/query/v2"}, []string{"/db/neo4j/tx", "/db/neo4j/query/v2/tx"}},
+		{cluster.Autonomous, "2026.08.1", asEvents, []string{"/db/neo4j/query/v2"}, []string{"/db/neo4j/query/v2/tx"}},
 	} {
-		t.Run(r.server, func(t *testing.T) {
+		t.Run(r.server+" "+r.accept, func(t *testing.T) {
 			var log bytes.Buffer
 			o := gateOptions{standin: standin.Options{Generation: r.kind, ServerVersion: r.server, Seed: 1}, log: slog.New(slog.NewTextHandler(&log, nil))}
 			inBubble(t, o, func(t *testing.T, g *gate) {
 				g.overMemory()
+				post := func(path, body string) webAnswer { return g.web("POST", path, body, "Accept", r.accept) }
 				leader := g.cluster.Leader("")
 				doubts, events := int64(0), []Doubt(nil)
 				g.server.OnDoubt = func(d Doubt) { events = append(events, d) }
@@ -96,17 +101,17 @@ func TestADoubtOfTheMembersOwnIsNotRetryableOverHTTP(t *testing.T) {
 							text = "CREATE (n)"
 						}
 						for _, path := range r.auto {
-							check(path+", "+size, code, false, g.web("POST", path, webBody(path, text, params)))
+							check(path+", "+size, code, false, post(path, webBody(path, text, params)))
 						}
 						for _, path := range r.begin {
-							began := g.web("POST", path, webBody(path, "CREATE (n)", m{"fail": code, "fail_at": "commit"}))
+							began := post(path, webBody(path, "CREATE (n)", m{"fail": code, "fail_at": "commit"}))
 							body := webBody(path, text, params)
 							if size == "no row" {
 								body = "{}"
 							}
-							check(path+", COMMIT, "+size, code, true, g.web("POST", began.txPath(path)+"/commit", body))
+							check(path+", COMMIT, "+size, code, true, post(began.txPath(path)+"/commit", body))
 						}
-						if a := g.web("POST", r.auto[0], webBody(r.auto[0], oneRow, nil)); a.field("member") == "" {
+						if a := post(r.auto[0], webBody(r.auto[0], oneRow, nil)); a.field("member") == "" {
 							t.Errorf("the next request: %v", a)
 						}
 					}
@@ -243,6 +248,10 @@ func TestADoubtIsFoundAtEveryCut(t *testing.T) {
 		{"Query API", "/db/neo4j/query/v2", `{"data":{"fields":["n"],"values":[[{"errors":[{"code":"CODE"}]}]]},"errors":[{"code":"CODE",` + message + `}]}`, true},
 		{"cypher", "/db/data/cypher", `{` + message + `,"exception":"X","errors":[{` + message + `,"code":"CODE"}]}`, true},
 		{"in pieces of their own", "/db/neo4j/tx/commit", `{"header":{"fields":["n"]}}` + "\n" + `{"data":["CODE"]}` + "\n" + `{"error":{"errors":[{"code":"CODE",` + message + `}]}}`, true},
+		{"events", "/db/neo4j/query/v2", `{"$event":"Header","_body":{"fields":["n"]}}` + "\n" + `{"$event":"Record","_body":[{"code":"CODE"},{"errors":[{"code":"CODE"}]}]}` + "\n" +
+			`{"$event":"Error","_body":[{"code":"CODE",` + message + `}]}`, true},
+		{"events that look so", "/db/neo4j/query/v2", `{"$event":"Header","_body":{"fields":["$event"]}}` + "\n" + `{"$event":"Record","_body":[{"$event":"Error","_body":[{"code":"CODE"}]}]}` + "\n" +
+			`{"$event":"Errors","_body":[{"code":"CODE"}]}` + "\n" + `{"_body":[{"code":"CODE"}],"$event":"Summary"}` + "\n", false},
 		{"a row that looks so", "/db/neo4j/tx/commit", `{"results":[{"columns":["a"],"data":[{"row":[{"errors":[{"code":"CODE"}]}]}]}],"errors":[]}`, false},
 		{"a notification", "/db/neo4j/tx/commit", `{"results":[{"data":[]}],"notifications":[{"code":"CODE"}],"errors":[]}`, false},
 		{"behind what proves that nothing was committed", "/db/neo4j/tx/commit", `{"results":[{"data":[]}],"errors":[{"code":"Neo.ClientError.Schema.ConstraintValidationFailed"},{"code":"CODE"}]}`, false},

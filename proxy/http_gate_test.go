@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -57,8 +58,37 @@ func (g *gate) web(method, path, body string, headers ...string) webAnswer {
 		g.t.Fatalf("%s %s: reading the body: %v", method, path, err)
 	}
 	a := webAnswer{status: resp.StatusCode, header: resp.Header, raw: string(raw)}
-	_ = json.NewDecoder(bytes.NewReader(raw)).Decode(&a.body)
+	if strings.HasSuffix(resp.Header.Get("Content-Type"), "jsonl") {
+		a.body = bodyOfEvents(raw)
+	} else {
+		_ = json.NewDecoder(bytes.NewReader(raw)).Decode(&a.body)
+	}
 	return a
+}
+
+// bodyOfEvents is what a stream of events would be in one piece.
+func bodyOfEvents(raw []byte) map[string]any {
+	body, values := map[string]any{}, []any{}
+	for d := json.NewDecoder(bytes.NewReader(raw)); ; {
+		var e struct {
+			Name string `json:"$event"`
+			Body any    `json:"_body"`
+		}
+		if d.Decode(&e) != nil {
+			return body
+		}
+		switch e.Name {
+		case "Header":
+			body["data"] = e.Body
+		case "Record":
+			values = append(values, e.Body)
+			body["data"].(map[string]any)["values"] = values
+		case "Summary":
+			maps.Copy(body, e.Body.(map[string]any))
+		case "Error":
+			body["errors"] = e.Body
+		}
+	}
 }
 
 func (g *gate) httpClient() *http.Client {

@@ -216,7 +216,7 @@ func (e *bodyEdit) begin(c byte) {
 		e.what = aURL
 	case inTx && (e.walk.at(kTransaction, kExpires) || e.walk.at(kInfo, kTransaction, kExpires)):
 		e.what = aTime
-	case inTx && e.c.w.path.query && e.walk.at(kTransaction, kID):
+	case inTx && e.c.w.path.query && (e.walk.at(kTransaction, kID) || e.walk.at(kInfo, kTransaction, kID)):
 		e.what = anID
 	case e.watch && e.walk.errorCode():
 		e.what = aCode

@@ -42,6 +42,8 @@ func TestTransactionURLsAreRewrittenAtEveryCut(t *testing.T) {
 		{"json-seq", "\x1e{\"header\":{}}\n\x1e{\"info\":{\"commit\":\"http://h/db/n/tx/1/commit\"}}\n", "\x1e{\"header\":{}}\n\x1e{\"info\":{\"commit\":\"http://gate:1/db/n/tx/core-1-1/commit\"}}\n", false},
 		{"Query API", `{"data":{"fields":["id"],"values":[[{"id":"x","transaction":{"id":"y"}}]]},"transaction":{"id":"af01","expires":"z"},"bookmarks":[]}`,
 			`{"data":{"fields":["id"],"values":[[{"id":"x","transaction":{"id":"y"}}]]},"transaction":{"id":"core-1-af01","expires":"z"},"bookmarks":[]}`, true},
+		{"events", `{"$event":"Record","_body":[{"transaction":{"id":"y"}}]}` + "\n" + `{"$event":"Summary","_body":{"transaction":{"id":"af01","expires":"z"}}}` + "\n",
+			`{"$event":"Record","_body":[{"transaction":{"id":"y"}}]}` + "\n" + `{"$event":"Summary","_body":{"transaction":{"id":"core-1-af01","expires":"z"}}}` + "\n", true},
 		{"strings that look like ends", `{"a":"\"}","b\\":["]",{"commit":1}],"c":"\\","commit":"/db/n/tx/1/commit"}`, `{"a":"\"}","b\\":["]",{"commit":1}],"c":"\\","commit":"/db/n/tx/core-1-1/commit"}`, false},
 		{"a commit that is no URL", `{"commit":"yes","x":"\u00e9"}`, `{"commit":"yes","x":"\u00e9"}`, false},
 		{"no JSON", `<html>"commit":"/db/n/tx/1/commit"</html>`, `<html>"commit":"/db/n/tx/1/commit"</html>`, false},
@@ -145,6 +147,8 @@ func TestHTTPRefusedWork(t *testing.T) {
 	post := func(text, more string) string {
 		return fmt.Sprintf("POST /db/neo4j/tx/commit HTTP/1.1\r\nHost: a\r\n%sContent-Length: %d\r\n\r\n%s", more, len(stmt(text)), stmt(text))
 	}
+	event := `{"$event":"Error","_body":[{"code":"` + bolt.CodeNotALeader + `","message":"no"}]}` + "\n"
+	header, record := `{"$event":"Header","_body":{"fields":["n"]}}`+"\n", `{"$event":"Record","_body":[1]}`+"\n"
 	chunks := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{\"\r\n7\r\nresults\r\n1b\r\n\":[],\"errors\":[{\"code\":\"Neo\r\n25\r\n.ClientError.Statement.AccessMode\"}]}\r\n0\r\n\r\n"
 	for _, c := range []struct {
 		name, request, answer string
@@ -160,6 +164,9 @@ func TestHTTPRefusedWork(t *testing.T) {
 		{"a write at a member that leads no more", post("CREATE (n)", ""), refusal(bolt.CodeNotALeader), 0, true},
 		{"a write that commits by itself", post("CALL { CREATE (n) } IN TRANSACTIONS", ""), refusal(bolt.CodeNotALeader), 0, false},
 		{"a write that a row came of", post("CREATE (n) RETURN 1", ""), late, 0, false},
+		{"a write at a member that leads no more, in an event", post("CREATE (n)", ""), ok(event), 0, true},
+		{"the same behind the header", post("CREATE (n)", ""), ok(header + event), 0, true},
+		{"the same behind a record", post("CREATE (n)", ""), ok(header + record + event), 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			refuse := answering(func(*http.Request, string) string { return c.answer })

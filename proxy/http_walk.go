@@ -23,12 +23,18 @@ const (
 	kExpires
 	kHeader
 	kMessage
+	kEvent
+	kBody
 )
 
 var jsonKeys = [...]string{
 	kCommit: "commit", kTransaction: "transaction", kInfo: "info", kID: "id", kErrors: "errors", kCode: "code", kData: "data",
-	kValues: "values", kResults: "results", kExpires: "expires", kHeader: "header", kMessage: "message",
+	kValues: "values", kResults: "results", kExpires: "expires", kHeader: "header", kMessage: "message", kEvent: "$event", kBody: "_body",
 }
+
+// events are the names of the events of which the Query API makes a stream (JSON Lines, 2025.12 and newer), each with the key under which the same
+// stands in other formats: what is looked for in an event is found as in these.
+var events = map[string]jsonKey{"Header": kHeader, "Record": kData, "Summary": kInfo, "Error": kErrors}
 
 func keyOf(b []byte) jsonKey {
 	for k := kCommit; int(k) < len(jsonKeys); k++ {
@@ -78,6 +84,8 @@ type jsonWalk struct {
 	keys      [watchedDepth + 1]jsonKey // by depth, from 1: under which key of the container
 	key       [16]byte
 	keyLen    int
+	naming    bool    // the string at hand is an event's name, which is read into key
+	event     jsonKey // by the name of the event at hand
 }
 
 // next goes on through p, to the next event or p's end, and tells how many bytes it passed.
@@ -102,8 +110,14 @@ func (w *jsonWalk) next(p []byte) (n int, ev jsonEvent) {
 				n += e + 1
 				continue
 			}
+			if w.naming {
+				w.keyLen += copy(w.key[w.keyLen:], p[n:n+m])
+			}
 			if n += m; n == len(p) {
 				return n, jsonMore
+			}
+			if w.naming {
+				w.naming, w.event = false, events[string(w.key[:w.keyLen])]
 			}
 			w.state = afterValue
 			if w.tellEnd {
@@ -148,6 +162,9 @@ func (w *jsonWalk) value(c byte) jsonEvent {
 		w.open(c == '[')
 	case '"':
 		w.state = inString
+		if w.naming = w.at(kEvent); w.naming {
+			w.keyLen = 0
+		}
 	default:
 		w.state = inScalar
 	}
@@ -174,6 +191,9 @@ func (w *jsonWalk) open(array bool) {
 	w.depth++
 	if w.depth <= watchedDepth {
 		w.keys[w.depth] = key
+	}
+	if w.depth == 1 {
+		w.event = kOther
 	}
 }
 
@@ -221,6 +241,9 @@ func (w *jsonWalk) inKeys(c byte) {
 			if w.depth <= watchedDepth {
 				w.keys[w.depth] = keyOf(w.key[:min(w.keyLen, len(w.key))])
 			}
+			if w.at(kBody) {
+				w.keys[1] = w.event
+			}
 		case '\\':
 			w.state = inKeyEscape
 			w.keyLen = len(w.key) // no key that is looked for is that long
@@ -266,8 +289,8 @@ func (w *jsonWalk) result() bool { return w.at(kResults, kElement) || w.at(kData
 // errorCode tells whether the value at hand is the code of an error.
 func (w *jsonWalk) errorCode() bool { return w.ofError(kCode) }
 
-// ofError tells whether the value at hand stands under this key of an error.
+// ofError tells whether the value at hand stands under this key of an error; data may hold what looks like one.
 func (w *jsonWalk) ofError(k jsonKey) bool {
 	d := w.depth
-	return d >= 3 && d <= watchedDepth && w.keys[d] == k && w.keys[d-1] == kElement && w.keys[d-2] == kErrors
+	return d >= 3 && d <= watchedDepth && w.keys[d] == k && w.keys[d-1] == kElement && w.keys[d-2] == kErrors && w.keys[1] != kData
 }

@@ -84,9 +84,9 @@ func (b *body) row(values []any, payload int64) {
 	b.text(`"`)
 }
 
-// rows writes all rows of a result, each between before and after, and does what the statement asked to go wrong among
-// them.
-func (b *body) rows(r *result, before, after string) *bolt.Failure {
+// rows writes all rows of a result, each between before and after and with between in the middle of two, and does what the statement asked to go
+// wrong among them.
+func (b *body) rows(r *result, before, after, between string) *bolt.Failure {
 	if r.refusal != nil {
 		return r.refusal
 	}
@@ -109,7 +109,7 @@ func (b *body) rows(r *result, before, after string) *bolt.Failure {
 			return f
 		}
 		if i > 0 {
-			b.text(",")
+			b.text(between)
 		}
 		b.text(before)
 		b.row(values, r.payload)

@@ -75,14 +75,22 @@ func (h *httpRequest) queryBegin(db string, q *queryRequest) *transaction {
 }
 
 func (h *httpRequest) queryFailure(f *bolt.Failure) {
+	status := http.StatusBadRequest
 	switch {
 	case f.Code == bolt.CodeDatabaseNotFound:
-		h.failure(http.StatusNotFound, f)
+		status = http.StatusNotFound
 	case strings.HasPrefix(f.Code, "Neo.DatabaseError"):
-		h.failure(http.StatusInternalServerError, f)
-	default:
-		h.failure(http.StatusBadRequest, f)
+		status = http.StatusInternalServerError
 	}
+	if !h.streamsEvents() {
+		h.failure(status, f)
+		return
+	}
+	h.w.Header().Set("Content-Type", h.queryType())
+	h.w.WriteHeader(status)
+	out := newBody(h)
+	out.event("Error", errorList(f))
+	out.flush()
 }
 
 func (h *httpRequest) queryOnce(db string, q *queryRequest) {
@@ -139,48 +147,32 @@ func (h *httpRequest) queryAnswer(t *transaction, tx *httpTx, q *queryRequest, c
 			return
 		}
 	}
-	h.w.Header().Set("Content-Type", "application/json")
+	h.w.Header().Set("Content-Type", h.queryType())
 	h.w.WriteHeader(http.StatusAccepted)
 	out := newBody(h)
-	out.text("{")
-	f := out.queryData(r, q)
+	data, end := out.queryData, out.queryEnd
+	if h.streamsEvents() {
+		data, end = out.queryRecords, out.querySummary
+	}
+	f := data(r)
+	summary := map[string]any{}
+	if f == nil && q.IncludeCounters && r != nil {
+		created, _ := r.stats["nodes-created"].(int64)
+		summary["counters"] = map[string]any{"containsUpdates": len(r.stats) > 0, "nodesCreated": created}
+	}
 	if f == nil && commit {
-		f = h.queryCommit(t, out)
+		f = h.queryCommit(t, out, summary)
 	}
 	if f != nil || commit {
 		h.m.dropHTTPTx(tx)
+	} else {
+		summary["transaction"] = map[string]any{"id": tx.id, "expires": time.Now().Add(h.m.c.opt.TxIdle).UTC().Format(time.RFC3339)}
 	}
-	if f != nil {
-		out.text(`"errors":`)
-		out.value(errorList(f))
-	} else if !commit {
-		out.text(`"transaction":`)
-		out.value(map[string]any{"id": tx.id, "expires": time.Now().Add(h.m.c.opt.TxIdle).UTC().Format(time.RFC3339)})
-	}
-	out.text("}")
+	end(summary, f)
 	out.flush()
 }
 
-// queryData writes "data" and "counters", with a comma behind each.
-func (b *body) queryData(r *result, q *queryRequest) *bolt.Failure {
-	if r == nil {
-		return nil
-	}
-	b.text(`"data":{"fields":`)
-	b.value(r.fields)
-	b.text(`,"values":[`)
-	f := b.rows(r, "[", "]")
-	b.text("]},")
-	if q.IncludeCounters && f == nil {
-		created, _ := r.stats["nodes-created"].(int64)
-		b.text(`"counters":`)
-		b.value(map[string]any{"containsUpdates": len(r.stats) > 0, "nodesCreated": created})
-		b.text(",")
-	}
-	return f
-}
-
-func (h *httpRequest) queryCommit(t *transaction, out *body) *bolt.Failure {
+func (h *httpRequest) queryCommit(t *transaction, out *body, summary map[string]any) *bolt.Failure {
 	if t.end.close == "commit" {
 		out.flush()
 		panic(http.ErrAbortHandler)
@@ -193,7 +185,66 @@ func (h *httpRequest) queryCommit(t *transaction, out *body) *bolt.Failure {
 		out.flush()
 		panic(http.ErrAbortHandler)
 	}
-	out.text(`"bookmarks":`)
-	out.value([]string{bookmark})
+	summary["bookmarks"] = []string{bookmark}
 	return nil
+}
+
+// queryData begins an answer in one piece: with "data", where there is a result.
+func (b *body) queryData(r *result) (f *bolt.Failure) {
+	b.text("{")
+	if r != nil {
+		b.text(`"data":{"fields":`)
+		b.value(r.fields)
+		b.text(`,"values":[`)
+		f = b.rows(r, "[", "]", ",")
+		b.text("]},")
+	}
+	return f
+}
+
+// queryEnd ends it.
+func (b *body) queryEnd(summary map[string]any, f *bolt.Failure) {
+	if f != nil {
+		summary["errors"] = errorList(f)
+	}
+	raw, _ := json.Marshal(summary)
+	b.text(strings.TrimPrefix(string(raw), "{"))
+}
+
+// streamsEvents tells whether the answer is a stream of events, one a line (2025.12+).
+func (h *httpRequest) streamsEvents() bool {
+	return strings.HasSuffix(h.queryType(), "jsonl")
+}
+
+// queryType is the media type of the answer.
+func (h *httpRequest) queryType() string {
+	if accept := h.r.Header.Get("Accept"); strings.HasSuffix(accept, "jsonl") && h.m.release().atLeast(2025, 12) {
+		return accept
+	}
+	return "application/json"
+}
+
+func (b *body) event(name string, v any) {
+	b.text(`{"$event":"`, name, `","_body":`)
+	b.value(v)
+	b.text("}\n")
+}
+
+// queryRecords begins such a stream.
+func (b *body) queryRecords(r *result) *bolt.Failure {
+	if r == nil {
+		b.event("Header", map[string]any{})
+		return nil
+	}
+	b.event("Header", map[string]any{"fields": r.fields})
+	return b.rows(r, `{"$event":"Record","_body":[`, "]}\n", "")
+}
+
+// querySummary ends it.
+func (b *body) querySummary(summary map[string]any, f *bolt.Failure) {
+	if f != nil {
+		b.event("Error", errorList(f))
+		return
+	}
+	b.event("Summary", summary)
 }

@@ -83,7 +83,7 @@ func (h *httpRequest) cypherEndpoint() {
 	out.text(`{"columns":`)
 	out.value(r.fields)
 	out.text(`,"data":[`)
-	_ = out.rows(r, "[", "]")
+	_ = out.rows(r, "[", "]", ",")
 	out.text("]}")
 	out.flush()
 }

@@ -194,7 +194,7 @@ func (a *txAPI) statements() *bolt.Failure {
 		a.out.text(`{"columns":`)
 		a.out.value(r.fields)
 		a.out.text(`,"data":[`)
-		f = a.out.rows(r, `{"row":[`, `],"meta":[]}`)
+		f = a.out.rows(r, `{"row":[`, `],"meta":[]}`, ",")
 		a.out.text("]")
 		if s.IncludeStats {
 			a.out.text(`,"stats":`)
