@@ -120,11 +120,16 @@ func (c *httpConn) readSoon(lease *pool.Lease) bool {
 	return n > 0
 }
 
-// answerMarks finds the list of bookmarks in an answer; nil when it has errors, or none.
+// answerMarks finds the list of bookmarks in an answer, which may be a stream of events; nil when it has errors, or none.
 func answerMarks(body []byte) (list []byte) {
 	s := jsonScan{b: body}
 	failed := false
-	s.members(func(key []byte) {
+	var look func(key []byte)
+	look = func(key []byte) {
+		if string(key) == "_body" && s.space() == '{' {
+			s.members(look)
+			return
+		}
 		from := s.i
 		s.skip()
 		value := bytes.TrimSpace(s.b[from:s.i])
@@ -133,9 +138,14 @@ func answerMarks(body []byte) (list []byte) {
 			list = value
 		case "errors":
 			failed = string(value) != "[]"
+		case "$event":
+			failed = string(value) == `"Error"`
 		}
-	})
-	if !s.end() || failed {
+	}
+	for !s.bad && !s.end() {
+		s.members(look)
+	}
+	if s.bad || failed {
 		return nil
 	}
 	return list

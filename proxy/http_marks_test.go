@@ -148,3 +148,20 @@ func askForMark(t *testing.T, g *gate, random *rand.Rand, mark string) (whole in
 	}
 	return whole
 }
+
+func TestAnswerMarks(t *testing.T) {
+	const header, record = `{"$event":"Header","_body":{"fields":["bookmarks"]}}` + "\n", `{"$event":"Record","_body":[{"bookmarks":["b"]}]}` + "\n"
+	for answer, want := range map[string]string{
+		`{"data":{"fields":["n"],"values":[[{"bookmarks":["b"]}]]},"bookmarks":["a"]}`: `["a"]`,
+		`{"results":[],"errors":[],"lastBookmarks":["a"]}`:                             `["a"]`,
+		`{"results":[],"errors":[{"code":"x"}],"lastBookmarks":["a"]}`:                 "",
+		`{"bookmarks":["a"]`: "",
+		header + record + `{"$event":"Summary","_body":{"queryType":"w","bookmarks":["a"]}}` + "\n": `["a"]`,
+		header + record + `{"$event":"Error","_body":[{"code":"x"}]}` + "\n":                        "",
+		header + record: "",
+	} {
+		if got := string(answerMarks([]byte(answer))); got != want {
+			t.Errorf("%s: got %s; want %s", answer, got, want)
+		}
+	}
+}
