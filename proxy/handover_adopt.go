@@ -120,7 +120,7 @@ func (s *Server) Recall(text []byte) error {
 		s.logins.recall(*p.Login)
 	}
 	if tx := p.Transaction; tx != nil {
-		s.open.keep(openTx{tx.Member, string(tx.ID)}, time.Unix(0, tx.Until))
+		s.open.keep(openTx{tx.Member, string(tx.ID)}, txState{until: time.Unix(0, tx.Until)})
 	}
 	return nil
 }
@@ -129,8 +129,8 @@ func (s *Server) Recall(text []byte) error {
 func (o *openTxs) pass() (all []passedMemory) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for tx, until := range o.until {
-		all = append(all, passedMemory{Transaction: &passedTx{tx.member, []byte(tx.id), until.UnixNano()}})
+	for tx, state := range o.known {
+		all = append(all, passedMemory{Transaction: &passedTx{tx.member, []byte(tx.id), state.until.UnixNano()}})
 	}
 	return all
 }

@@ -63,6 +63,7 @@ type httpUnit struct {
 	txID    string    // of the explicit transaction that it began, as its member knows it
 	txStays bool      // the transaction is open behind the answer,
 	txUntil time.Time // and until then, when nothing more is heard of it
+	txReads time.Time // when it, or the one that the request is in, began as a read to which its member holds it; zero: it may write
 
 	limits     *unitLimits // nil: there are none
 	places     heldPlaces  // where the limits have some
@@ -243,6 +244,7 @@ func (c *httpConn) database() string {
 // statements is what the texts of one body come to. The zero value is what is assumed of a body that cannot be read.
 type statements struct {
 	known     bool // the body was looked at
+	whole     bool // it is JSON that can be read in one way only
 	read      bool // every text is a read
 	clean     bool // the body is JSON that can be read in one way only, and no text commits by itself
 	oneMember bool
@@ -274,7 +276,7 @@ func (u *httpUnit) readTexts(r httpRoute) statements {
 	}
 	u.texts = statements{known: true, verdicts: u.verdicts, queries: u.queries, explain: u.line != nil}
 	if u.held && !u.texts.scan(u.body, r) {
-		u.texts = statements{known: true, mode: u.texts.mode, shapes: u.texts.shapes}
+		u.texts = statements{known: true, whole: u.texts.whole, mode: u.texts.mode, shapes: u.texts.shapes}
 	}
 	return u.texts
 }
@@ -317,7 +319,8 @@ func (t *statements) scan(body []byte, r httpRoute) bool {
 	if texts == 0 && !r.query {
 		t.open = 0
 	}
-	return s.end() && texts > 0
+	t.whole = s.end()
+	return t.whole && texts > 0
 }
 
 func (t *statements) readMode(s *jsonScan) {

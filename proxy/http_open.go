@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/routing"
 )
 
 // This file owns which explicit HTTP transactions are open: work that no connection shows between two of its requests. It is
-// known from members' answers, which say until when they keep one that waits for its next request (transaction.expires).
+// known from members' answers, which say until when they keep one that waits for its next request (transaction.expires). It owns, too, which of
+// them only read: that is said where one begins, and matters where it ends.
 
 const (
 	idleTx     = time.Minute // what members wait by default, where an answer does not say it in a way that makes sense
@@ -21,44 +23,61 @@ const (
 // openTxs is that list. Its zero value is empty.
 type openTxs struct {
 	mu    sync.Mutex
-	until map[openTx]time.Time // guarded by mu
+	known map[openTx]txState // guarded by mu
 }
 
 // openTx is a transaction's id at its member, which has this id in ours.
 type openTx struct{ member, id string }
 
-// keep notes that a transaction is open until then, unless more is heard of it.
-func (o *openTxs) keep(tx openTx, until time.Time) {
+// txState is what is known of one.
+type txState struct {
+	until time.Time // it is open, unless more is heard of it
+	reads time.Time // when it began as a read to which its member holds it; zero: it may write
+}
+
+// keep notes that a transaction is open.
+func (o *openTxs) keep(tx openTx, state txState) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.until == nil {
-		o.until = map[openTx]time.Time{}
+	if o.known == nil {
+		o.known = map[openTx]txState{}
 	}
-	if _, known := o.until[tx]; known || len(o.until) < maxOpenTxs {
-		o.until[openTx{tx.member, strings.Clone(tx.id)}] = until
+	if _, known := o.known[tx]; known || len(o.known) < maxOpenTxs {
+		o.known[openTx{tx.member, strings.Clone(tx.id)}] = state
 	}
+}
+
+// reads is when the transaction began as a read; zero: it may write, as far as is known.
+func (o *openTxs) reads(tx openTx, now time.Time) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	state := o.known[tx]
+	if now.After(state.until) {
+		return time.Time{}
+	}
+	return state.reads
 }
 
 func (o *openTxs) drop(tx openTx) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.until, tx)
+	delete(o.known, tx)
 }
 
 // count tells how many are open at a member; "" counts all. Those whose time is over are forgotten.
 func (o *openTxs) count(member string, now time.Time) (n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for tx, until := range o.until {
+	for tx, state := range o.known {
 		switch {
-		case now.After(until):
-			delete(o.until, tx)
+		case now.After(state.until):
+			delete(o.known, tx)
 		case member == "" || tx.member == member:
 			n++
 		}
 	}
-	if len(o.until) == 0 {
-		o.until = nil // a map does not shrink
+	if len(o.known) == 0 {
+		o.known = nil // a map does not shrink
 	}
 	return n
 }
@@ -80,7 +99,7 @@ func (c *httpConn) noteTransaction() {
 	switch {
 	case tx.id == "":
 	case u.txStays && w.ans.status < 300:
-		c.srv.open.keep(tx, u.txUntil)
+		c.srv.open.keep(tx, txState{u.txUntil, u.txReads})
 	case w.ans.status == 404, w.ans.status < 300, w.ans.status == 400 && w.path.query: // the Query API rolls back what fails
 		c.srv.open.drop(tx)
 	}
@@ -93,6 +112,39 @@ func (c *httpConn) insideTx() openTx {
 		return openTx{}
 	}
 	return openTx{w.unit.pinned.ID(), string(w.unit.memberID(w.path.id.of(w.req.target.of(c.head()))))}
+}
+
+// readsSince is when the explicit transaction which the request begins at m, or is in, began as a read to which m holds it: its COMMIT changes nothing.
+// Zero: it may write. A member that was not up all the time since may have given the id to another transaction.
+func (c *httpConn) readsSince(m *cluster.Member) time.Time {
+	switch c.w.path.kind {
+	case routeBegin:
+		if c.heldToRead(m) {
+			return time.Now()
+		}
+	case routeInside:
+		since := c.srv.open.reads(c.insideTx(), time.Now())
+		if s := c.srv.current.View().Member(m.Name); !since.IsZero() && s != nil && s.Up && !s.Since.After(since) {
+			return since
+		}
+	}
+	return time.Time{}
+}
+
+// heldToRead tells whether m is told, in the way of the request's endpoint, that what it begins is a read.
+func (c *httpConn) heldToRead(m *cluster.Member) bool {
+	w := c.w
+	u := &w.unit
+	switch {
+	case u.intent.Mode != routing.Read || !c.takesMode(m):
+		return false
+	case u.readOnly:
+		return true
+	case w.path.query:
+		t := u.readTexts(w.path)
+		return t.whole && t.mode == declaredRead || u.judged && t.open > 0
+	}
+	return u.judged || equalFold(w.req.value(c.head(), fAccessMode), "read")
 }
 
 // stays notes until when the member keeps the transaction, as the text of its answer says it.

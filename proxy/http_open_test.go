@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
 	"github.com/boltgate/boltgate/standin"
 )
@@ -128,4 +130,73 @@ func TestWhatAMemberSaysOfATransactionsTime(t *testing.T) {
 			t.Errorf("%q: got %v, want %v", text, got, want)
 		}
 	}
+}
+
+// TestALostCommitOverHTTPOfATransactionThatReads: as over Bolt nothing is in doubt where the begin declared a read, and its member holds the
+// transaction to that.
+func TestALostCommitOverHTTPOfATransactionThatReads(t *testing.T) {
+	const tx, query = "/db/neo4j/tx", "/db/neo4j/query/v2/tx"
+	read, declared := []string{"Access-Mode", "READ"}, `{"accessMode":"Read"}`
+	for _, c := range []struct {
+		name, server, path, begin string
+		headers                   []string
+		doubt                     bool
+	}{
+		{"declared", "5.26.30", tx, "", read, false},
+		{"declared", "5.26.30", query, declared, nil, false},
+		{"declared with a statement", "5.26.30", query, `{"accessMode":"Read","statement":"MATCH (n) RETURN n"}`, nil, false},
+		{"not declared", "5.26.30", tx, "", nil, true},
+		{"not declared", "5.26.30", query, "{}", nil, true},
+		{"declared to the gate alone", "5.26.30", tx, "", []string{"X-Write", "0"}, true},
+		{"declared by the other endpoint's way", "5.26.30", query, "{}", read, true},
+		{"declared twice", "5.26.30", query, `{"accessMode":"Read","accessMode":"Write"}`, nil, true},
+		{"a member that knows no mode", "4.3.23", tx, "", read, true},
+	} {
+		t.Run(fmt.Sprint(c.name, " ", c.server, " ", c.path), func(t *testing.T) {
+			o := standin.Options{ServerVersion: c.server, Seed: 1}
+			if c.server < "5" {
+				o.Generation = cluster.Causal
+			}
+			inBubble(t, gateOptions{standin: o}, func(t *testing.T, g *gate) {
+				g.overMemory()
+				for i, fault := range []m{{"close": "commit"}, {"close": "committed"}, {"fail": bolt.CodeDatabaseUnavailable, "fail_at": "commit"}} {
+					began := g.web("POST", c.path, c.begin, c.headers...)
+					url := began.txPath(c.path)
+					g.web("POST", url, webBody(url, "MATCH (n) RETURN n", fault))
+					synctest.Wait() // until the gate has noted it
+					a := g.web("POST", url+"/commit", "{}")
+					doubt := a.code() == codeCommitFailed && a.status != 503
+					if told := a.code() == codeLeaderSwitch && a.status == 503; doubt != c.doubt || told == c.doubt {
+						t.Errorf("%v: got %d %s; want it in doubt: %v", fault, a.status, a.raw, c.doubt)
+					}
+					if n := g.server.Counts().InDoubt; int(n) != map[bool]int{true: i + 1}[c.doubt] {
+						t.Errorf("%v: %d in doubt", fault, n)
+					}
+					time.Sleep(5 * time.Second) // whoever was taken for unreachable is there again
+				}
+			})
+		})
+	}
+}
+
+// TestATransactionsIDMayComeAgain: a member that was down may have given it to another one, of which this gate heard nothing.
+func TestATransactionsIDMayComeAgain(t *testing.T) {
+	inBubble(t, gateOptions{standin: standin.Options{Members: 1, Seed: 1}}, func(t *testing.T, g *gate) {
+		g.overMemory()
+		read := g.web("POST", "/db/neo4j/tx", "", "Access-Mode", "READ").txPath("/db/neo4j/tx")
+		synctest.Wait() // until the gate has noted it
+		g.kill("s1")
+		g.await(func(v *cluster.View) bool { return !v.Members[0].Up })
+		g.restart("s1")
+		g.await(func(v *cluster.View) bool { return v.Members[0].Role("neo4j") == cluster.Leader })
+		past := &gate{t: t, network: g.network, address: g.cluster.Members()[0].HTTP}
+		past.overMemory()
+		begun := past.web("POST", "/db/neo4j/tx", webBody("tx", "CREATE (n)", m{"close": "committed"}))
+		if id := strings.TrimPrefix(read, "/db/neo4j/tx/s1-"); begun.txPath("") != "/"+id {
+			t.Fatalf("the transactions are %s and %v", read, begun)
+		}
+		if a := g.web("POST", read+"/commit", ""); a.status != 502 || a.code() != codeCommitFailed {
+			t.Errorf("got %v", a)
+		}
+	})
 }

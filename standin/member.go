@@ -97,6 +97,7 @@ func (m *member) end() {
 	m.mu.Lock()
 	listeners, conns := m.listeners, m.conns
 	m.listeners, m.conns, m.httpTxs = nil, make(map[net.Conn]int64), make(map[string]*httpTx)
+	m.lastTx = 0 // a server counts from the start again
 	if m.kill != nil {
 		m.kill()
 	}
