@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/boltgate/boltgate/bolt"
 	"github.com/boltgate/boltgate/cluster"
@@ -22,15 +23,23 @@ func (c *httpConn) version() bolt.Version {
 
 // doubts tells whether a failure with this code leaves open what became of the request's commit. Where in the request it failed the answer
 // does not say, but for one thing: while no result has begun no statement has run, and nothing is committed before that. The legacy
-// endpoint says nothing at all before its commit.
+// endpoint says nothing at all before its commit. A text that commits by itself may have done a part of its work by then, whatever becomes of
+// the rest; only what a client has to mend first is no reason to do all of it again.
 func (c *httpConn) doubts(code string, begun bool) bool {
+	w := c.w
 	at := stepCommit
-	if c.w.path.kind == routeStatements {
-		if at = stepRun; begun || c.w.path.legacy {
-			at = stepPull
-		}
+	switch {
+	case !c.endsWork():
+		return false
+	case w.path.kind != routeStatements:
+	case !w.unit.readTexts(w.path).clean:
+		return !strings.HasPrefix(code, "Neo.ClientError.")
+	case begun || w.path.legacy:
+		at = stepPull
+	default:
+		at = stepRun
 	}
-	return c.endsWork() && rule(code, c.version(), at) == doubtful
+	return rule(code, c.version(), at) == doubtful
 }
 
 // endsWork tells whether the request commits a write, as far as is known: with its statements, or a transaction.

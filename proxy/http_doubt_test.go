@@ -260,7 +260,7 @@ func TestADoubtIsFoundAtEveryCut(t *testing.T) {
 		for cut := range len(answer) {
 			e := editOf("gate", false)
 			e.c.srv, e.doubtEdit = &Server{log: slog.New(slog.DiscardHandler)}, doubtEdit{watch: true, name: "s1"}
-			e.c.w.path, e.c.w.unit.post = parseRoute([]byte(c.target)), true
+			e.c.w.path, e.c.w.unit.post, e.c.w.unit.texts = parseRoute([]byte(c.target)), true, statements{known: true, clean: true}
 			got := e.append(nil, []byte(answer[:cut]))
 			got = e.flush(e.append(got, []byte(answer[cut:])))
 			want := answer
@@ -274,6 +274,49 @@ func TestADoubtIsFoundAtEveryCut(t *testing.T) {
 			if string(got) != want || (e.c.srv.counts.doubt.Load() == 1) != c.doubt {
 				t.Fatalf("%s, cut at %d: got\n%s\nwant\n%s\n(%d in doubt)", c.name, cut, got, want, e.c.srv.counts.doubt.Load())
 			}
+		}
+	}
+}
+
+// TestADoubtAboutATextThatCommitsByItself: it may have committed a part of its work before a result begins, whatever becomes of the rest.
+func TestADoubtAboutATextThatCommitsByItself(t *testing.T) {
+	const once, batches = "CREATE (n)", "LOAD CSV FROM 'x' AS row CALL (row) { CREATE (n) } IN TRANSACTIONS"
+	const ended, shutsDown = "Neo.TransientError.Transaction.Terminated", bolt.CodeDatabaseUnavailable
+	for _, c := range []struct {
+		text, code string
+		begun      bool
+		want       string
+	}{
+		{batches, ended, false, codeCommitFailed},
+		{batches, ended, true, codeCommitFailed},
+		{batches, shutsDown, false, codeCommitFailed},
+		{batches, "Neo.ClientError.Statement.SyntaxError", false, "Neo.ClientError.Statement.SyntaxError"},
+		{batches, bolt.CodeNotALeader, false, bolt.CodeNotALeader},
+		{once, ended, false, ended},
+		{once, ended, true, ended},
+	} {
+		results := ""
+		if c.begun {
+			results = `{"columns":[],"data":[]}`
+		}
+		answer := ok(`{"results":[` + results + `],"errors":[{"code":"` + c.code + `","message":"no"}]}`)
+		g := startRelay(t, nil, startScripted(t, "s1", answering(func(*http.Request, string) string { return answer })))
+		conn := g.raw()
+		send := func(more string) string {
+			body := webBody("/tx", c.text, nil)
+			conn.send("POST /db/neo4j/tx/commit HTTP/1.1\r\nHost: gate\r\n" + more + "Content-Length: " + lengthOf(body) + "\r\n\r\n" + body)
+			_, got := conn.answer("POST")
+			return got
+		}
+		if got := send(""); !strings.Contains(got, `"code":"`+c.want+`"`) {
+			t.Errorf("%s answered with %s, a result had begun: %v: got %s", c.text, c.code, c.begun, got)
+		}
+		if n := g.server.Counts().InDoubt; (n == 1) != (c.want == codeCommitFailed) {
+			t.Errorf("%s answered with %s, a result had begun: %v: %d in doubt", c.text, c.code, c.begun, n)
+		}
+		doubts := g.server.Counts().InDoubt
+		if got := send("Access-Mode: READ\r\n"); !strings.Contains(got, c.code) || g.server.Counts().InDoubt != doubts {
+			t.Errorf("%s, which its member holds to reading, answered with %s: got %s", c.text, c.code, got)
 		}
 	}
 }

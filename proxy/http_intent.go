@@ -63,7 +63,8 @@ type httpUnit struct {
 	txID    string    // of the explicit transaction that it began, as its member knows it
 	txStays bool      // the transaction is open behind the answer,
 	txUntil time.Time // and until then, when nothing more is heard of it
-	txReads time.Time // when it, or the one that the request is in, began as a read to which its member holds it; zero: it may write
+
+	readsSince time.Time // when it, or the explicit transaction that it is in, began as a read to which its member holds it; zero: it may write
 
 	limits     *unitLimits // nil: there are none
 	places     heldPlaces  // where the limits have some

@@ -99,7 +99,7 @@ func (c *httpConn) noteTransaction() {
 	switch {
 	case tx.id == "":
 	case u.txStays && w.ans.status < 300:
-		c.srv.open.keep(tx, txState{u.txUntil, u.txReads})
+		c.srv.open.keep(tx, txState{u.txUntil, u.readsSince})
 	case w.ans.status == 404, w.ans.status < 300, w.ans.status == 400 && w.path.query: // the Query API rolls back what fails
 		c.srv.open.drop(tx)
 	}
@@ -114,11 +114,11 @@ func (c *httpConn) insideTx() openTx {
 	return openTx{w.unit.pinned.ID(), string(w.unit.memberID(w.path.id.of(w.req.target.of(c.head()))))}
 }
 
-// readsSince is when the explicit transaction which the request begins at m, or is in, began as a read to which m holds it: its COMMIT changes nothing.
-// Zero: it may write. A member that was not up all the time since may have given the id to another transaction.
+// readsSince is when the request, or the explicit transaction that it is in, began as a read to which m holds it: its end changes nothing. Zero: it
+// may write. A member that was not up all the time since may have given the id to another transaction.
 func (c *httpConn) readsSince(m *cluster.Member) time.Time {
 	switch c.w.path.kind {
-	case routeBegin:
+	case routeBegin, routeStatements:
 		if c.heldToRead(m) {
 			return time.Now()
 		}
@@ -131,7 +131,7 @@ func (c *httpConn) readsSince(m *cluster.Member) time.Time {
 	return time.Time{}
 }
 
-// heldToRead tells whether m is told, in the way of the request's endpoint, that what it begins is a read.
+// heldToRead tells whether m is told, in the way of the request's endpoint, that what it does or begins is a read.
 func (c *httpConn) heldToRead(m *cluster.Member) bool {
 	w := c.w
 	u := &w.unit

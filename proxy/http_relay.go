@@ -116,7 +116,7 @@ func (c *httpConn) perform(ctx context.Context) error {
 			c.beginWrite()
 		}
 		u.startTimeout()
-		u.member, u.txReads = lease.Member.ID(), c.readsSince(lease.Member)
+		u.member, u.readsSince = lease.Member.ID(), c.readsSince(lease.Member)
 		u.line.went(lease)
 		c.noteWork(lease)
 		c.buildRequest(lease.Member)
@@ -474,7 +474,7 @@ func (c *httpConn) tellLoss(m *cluster.Member, unsent bool) error {
 // commits tells whether the request's end may be the commit of a write.
 func (c *httpConn) commits() bool {
 	w := c.w
-	return !w.unit.safe && w.unit.txReads.IsZero() && !w.unit.resendable(w.path) && (w.path.kind != routeInside || w.path.commit) && w.path.kind != routeBegin
+	return !w.unit.safe && w.unit.readsSince.IsZero() && !w.unit.resendable(w.path) && (w.path.kind != routeInside || w.path.commit) && w.path.kind != routeBegin
 }
 
 // garbage ends the lease of a member that sent what is no HTTP answer.
