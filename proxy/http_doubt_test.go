@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -275,6 +276,24 @@ func TestADoubtIsFoundAtEveryCut(t *testing.T) {
 				t.Fatalf("%s, cut at %d: got\n%s\nwant\n%s\n(%d in doubt)", c.name, cut, got, want, e.c.srv.counts.doubt.Load())
 			}
 		}
+	}
+}
+
+// TestAMessageOfAnyLengthIsReplaced, and is not held for it.
+func TestAMessageOfAnyLengthIsReplaced(t *testing.T) {
+	e := editOf("gate", false)
+	e.c.srv, e.doubtEdit = &Server{log: slog.New(slog.DiscardHandler)}, doubtEdit{watch: true, name: "s1"}
+	e.c.w.path, e.c.w.unit.post = parseRoute([]byte("/db/neo4j/tx/s1-7/commit")), true
+	var got []byte
+	for piece := range slices.Chunk([]byte(`{"errors":[{"code":"`+codeReplication+`","message":"`+strings.Repeat(`\"no\" `, maxEditedString)+`"}]}`), 100) {
+		got = e.append(got, piece)
+		if len(e.held) > 200 {
+			t.Fatalf("%d bytes are held", len(e.held))
+		}
+	}
+	want := `{"errors":[{"code":"` + codeCommitFailed + `","message":"boltgate: ` + doubtMessage("s1", codeReplication) + `"}]}`
+	if got = e.last(got); string(got) != want {
+		t.Errorf("got %.1000s", got)
 	}
 }
 

@@ -151,8 +151,8 @@ type bodyEdit struct {
 	c       *httpConn
 	member  string
 	walk    jsonWalk
-	held    []byte // the string that is being read, with its quotes
-	holding bool
+	held    []byte // the string that is being read, with its quotes; not that of a message, for which ours is written
+	holding bool   // one is being read
 	what    editedString
 	doubtEdit
 }
@@ -172,18 +172,20 @@ const (
 func (e *bodyEdit) append(dst, p []byte) []byte {
 	for len(p) > 0 {
 		n, ev := e.walk.next(p)
-		if e.holding {
+		switch {
+		case e.holding && e.what == aMessage: // ours stands in its place
+		case e.holding:
 			e.held = append(e.held, p[:n]...)
 			if len(e.held) > maxEditedString {
 				dst = e.flush(dst)
 			}
-		} else {
+		default:
 			dst = append(dst, p[:n]...)
 		}
 		p = p[n:]
 		switch ev {
 		case jsonValue:
-			e.begin(p[0])
+			dst = e.begin(dst, p[0])
 		case jsonStringEnd:
 			dst = e.end(dst)
 		}
@@ -205,10 +207,10 @@ func (e *bodyEdit) flush(dst []byte) []byte {
 }
 
 // begin looks at a value that begins with c.
-func (e *bodyEdit) begin(c byte) {
+func (e *bodyEdit) begin(dst []byte, c byte) []byte {
 	e.begun = e.begun || e.watch && e.walk.result()
 	if c != '"' || e.holding {
-		return
+		return dst
 	}
 	inTx := e.c.w.path.kind != routeStatements
 	switch {
@@ -222,15 +224,19 @@ func (e *bodyEdit) begin(c byte) {
 		e.what = aCode
 	case e.told != "" && e.walk.ofError(kMessage):
 		e.what = aMessage
+		dst = appendQuoted(dst, "boltgate: "+doubtMessage(e.name, e.told))
+		e.told = ""
 	default:
-		return
+		return dst
 	}
 	e.holding, e.walk.tellEnd = true, true
+	return dst
 }
 
 // end rewrites the string that was held.
 func (e *bodyEdit) end(dst []byte) []byte {
-	if !e.holding {
+	if !e.holding || e.what == aMessage {
+		e.holding = false
 		return dst
 	}
 	inside := e.held[1 : len(e.held)-1]
@@ -243,10 +249,6 @@ func (e *bodyEdit) end(dst []byte) []byte {
 		dst = append(dst, inside...)
 	case aCode:
 		dst = append(dst, e.code(e.c, inside)...)
-	case aMessage:
-		text := appendQuoted(nil, "boltgate: "+doubtMessage(e.name, e.told))
-		dst = append(dst, text[1:len(text)-1]...)
-		e.told = ""
 	case anID:
 		e.c.w.unit.txID = string(inside)
 		dst = append(append(append(dst, e.member...), '-'), inside...)
