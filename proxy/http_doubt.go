@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"strings"
 
 	"github.com/boltgate/boltgate/bolt"
@@ -54,11 +55,10 @@ func (c *httpConn) watches(lease *pool.Lease, n int) bool {
 	switch {
 	case !c.endsWork():
 		return false
-	case w.body.kind == noBody, w.ans.has(fContentEncoding): // though we asked for none
-		c.doubtStatus(lease.Member.Name)
-		return false
 	case w.ans.status >= 500:
 		return true
+	case w.body.kind == noBody, w.ans.has(fContentEncoding): // though we asked for none
+		return false
 	case w.body.kind == fixedBody && int64(w.aTo-w.aFrom-n) >= w.body.left:
 		return bytes.Contains(w.answer[w.aFrom+n:w.aTo], errorCodes)
 	}
@@ -66,14 +66,6 @@ func (c *httpConn) watches(lease *pool.Lease, n int) bool {
 	defer putBuffer(buf)
 	text, whole, _ := c.answerBody(buf, n)
 	return !whole || bytes.Contains(text, errorCodes)
-}
-
-// doubtStatus counts a commit that was answered with a status which says that the member failed, and with no code. It is passed on: nobody takes
-// it for a promise.
-func (c *httpConn) doubtStatus(member string) {
-	if status := c.w.ans.status; status >= 500 {
-		c.doubted(member, httpStatuses[min(status-500, len(httpStatuses)-1)])
-	}
 }
 
 // inDoubt counts a commit that its member answered with code.
@@ -92,6 +84,7 @@ type doubtEdit struct {
 	failed bool   // an error was seen
 	doubt  bool   // and leaves open what became of the commit
 	told   string // the code in whose place the present error has ours
+	first  string // the same of the answer's first error
 }
 
 // code is what stands in the place of an error's code.
@@ -105,14 +98,25 @@ func (e *doubtEdit) code(c *httpConn, code []byte) []byte {
 	if !e.doubt || !misleads(string(code)) {
 		return code
 	}
-	e.told = string(code)
+	e.told, e.first = string(code), cmp.Or(e.first, string(code))
 	c.w.unit.line.failed(codeCommitFailed)
 	return []byte(codeCommitFailed)
 }
 
-// ended is called at the answer's end.
-func (e *doubtEdit) ended(c *httpConn) {
-	if e.watch && !e.failed {
-		c.doubtStatus(e.name)
+// ended is called at the answer's end, and counts a commit that was answered with a status which says that the member failed, and with no code.
+// Where nothing of the answer has left the client is told instead: 503 means, of this gate's answers too, that nothing was done. "": it keeps the answer.
+func (e *doubtEdit) ended(c *httpConn) (instead string) {
+	status := c.w.ans.status
+	if !e.watch || status < 500 {
+		return ""
 	}
+	said := e.first
+	if !e.failed {
+		said = httpStatuses[min(status-500, len(httpStatuses)-1)]
+		c.doubted(e.name, said)
+	}
+	if said == "" {
+		return ""
+	}
+	return doubtMessage(e.name, said)
 }

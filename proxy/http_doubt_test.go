@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -171,16 +172,21 @@ func TestACommitRefusedBeforeItBeganGoesElsewhere(t *testing.T) {
 	}
 }
 
-// TestACommitAnsweredWithoutACode: a status of 500 and above that says nothing more leaves open what became of a commit; it is passed on.
+// TestACommitAnsweredWithoutACode: a status of 500 and above that says nothing more leaves open what became of a commit, and 503 would be taken for
+// a reason to try again. What is too long to be held is passed on.
 func TestACommitAnsweredWithoutACode(t *testing.T) {
 	const write, read = `{"statements":[{"statement":"CREATE (n)"}]}`, `{"statements":[{"statement":"MATCH (n) RETURN n"}]}`
+	long := "503 Oops\r\nContent-Length: " + strconv.Itoa(8*bufferSize) + "\r\n\r\n" + strings.Repeat("long", 2*bufferSize)
 	for _, c := range []struct {
 		path, body, answer string
 		doubts             int64
 	}{
 		{"/db/neo4j/tx/commit", write, "500 Oops\r\nContent-Length: 4\r\n\r\nOops", 1},
 		{"/db/neo4j/tx/commit", write, "500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nOo\r\n2\r\nps\r\n0\r\n\r\n", 1},
-		{"/db/neo4j/tx/s1-7/commit", "{}", "503 Oops\r\nContent-Length: 0\r\n\r\n", 1},
+		{"/db/neo4j/tx/s1-7/commit", "{}", "503 Oops\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", 1},
+		{"/db/neo4j/tx/s1-7/commit", "{}", "503 Oops\r\nRetry-After: 1\r\nContent-Encoding: x\r\nContent-Length: 1\r\n\r\nx", 1},
+		{"/db/neo4j/tx/s1-7/commit", "{}", "503 Oops\r\nRetry-After: 1\r\nContent-Length: 62\r\n\r\n" + `{"errors":[{"code":"Neo.TransientError.General.OutOfMemory" }]}`[:62], 1},
+		{"/db/neo4j/tx/commit", write, long, 1},
 		{"/db/neo4j/tx/s1-7", write, "503 Oops\r\nContent-Length: 0\r\n\r\n", 0},
 		{"/db/neo4j/tx/commit", read, "500 Oops\r\nContent-Length: 4\r\n\r\nOops", 0},
 		{"/db/neo4j/tx/commit", write, "404 Oops\r\nContent-Length: 4\r\n\r\nOops", 0},
@@ -189,12 +195,17 @@ func TestACommitAnsweredWithoutACode(t *testing.T) {
 		g := startRelay(t, nil, startScripted(t, "s1", answering(func(*http.Request, string) string { return "HTTP/1.1 " + c.answer })))
 		conn := g.raw()
 		conn.send("POST " + c.path + " HTTP/1.1\r\nHost: gate\r\nContent-Length: " + lengthOf(c.body) + "\r\n\r\n" + c.body)
-		if resp, body := conn.answer("POST"); !strings.HasPrefix(c.answer, resp.Status) || strings.Contains(body, codeCommitFailed) {
-			t.Errorf("%s %s: got %s %s; want %s", c.path, c.body, resp.Status, body, c.answer)
+		resp, body := conn.answer("POST")
+		told := resp.StatusCode == 502 && strings.Contains(body, codeCommitFailed) && strings.Contains(body, "s1 said") && resp.Header.Get("Retry-After") == ""
+		passed := strings.HasPrefix(c.answer, resp.Status) && !strings.Contains(body, codeCommitFailed)
+		if want := c.doubts == 1 && c.answer != long; told != want || passed == want {
+			t.Errorf("%s %s: got %s %.500s; the member said %.500s", c.path, c.body, resp.Status, body, c.answer)
 		}
 		if n := g.server.Counts().InDoubt; n != c.doubts {
-			t.Errorf("%s %s answered with %q: %d in doubt; want %d", c.path, c.body, c.answer, n, c.doubts)
+			t.Errorf("%s %s answered with %.500q: %d in doubt; want %d", c.path, c.body, c.answer, n, c.doubts)
 		}
+		conn.send("POST " + c.path + " HTTP/1.1\r\nHost: gate\r\nContent-Length: 2\r\n\r\n{}")
+		conn.answer("POST") // the connections are in order
 	}
 }
 
@@ -292,7 +303,7 @@ func TestAMessageOfAnyLengthIsReplaced(t *testing.T) {
 		}
 	}
 	want := `{"errors":[{"code":"` + codeCommitFailed + `","message":"boltgate: ` + doubtMessage("s1", codeReplication) + `"}]}`
-	if got = e.last(got); string(got) != want {
+	if got, _ = e.last(got); string(got) != want {
 		t.Errorf("got %.1000s", got)
 	}
 }

@@ -193,10 +193,9 @@ func (e *bodyEdit) append(dst, p []byte) []byte {
 	return dst
 }
 
-// last ends the body.
-func (e *bodyEdit) last(dst []byte) []byte {
-	e.ended(e.c)
-	return e.flush(dst)
+// last ends the body; instead is what is to be said of the commit in the answer's place, if that has not left.
+func (e *bodyEdit) last(dst []byte) (out []byte, instead string) {
+	return e.flush(dst), e.ended(e.c)
 }
 
 // flush gives up on the string that is held.
@@ -268,12 +267,13 @@ func (c *httpConn) deliverRewritten(lease *pool.Lease, n int, watch bool) error 
 func (c *httpConn) deliverDecoded(lease *pool.Lease, first int) error {
 	c.w.body.start(&c.w.ans)
 	same := func(dst, p []byte) []byte { return append(dst, p...) }
-	return c.deliverEdited(lease, first, same, func(dst []byte) []byte { return dst })
+	return c.deliverEdited(lease, first, same, func(dst []byte) ([]byte, string) { return dst, "" })
 }
 
 // deliverEdited passes on an answer whose body goes through edit. One that is here to its end is sent with its new length;
-// a short one is waited for; any other is sent in chunks, or until the connection closes.
-func (c *httpConn) deliverEdited(lease *pool.Lease, first int, edit func(dst, p []byte) []byte, last func(dst []byte) []byte) error {
+// a short one is waited for, and so is the beginning of one whose status says that the member failed; any other is sent in chunks, or until the
+// connection closes.
+func (c *httpConn) deliverEdited(lease *pool.Lease, first int, edit func(dst, p []byte) []byte, last func(dst []byte) (out []byte, instead string)) error {
 	w := c.w
 	head := bytes.Clone(w.answer[w.aFrom:first]) // the buffer is needed
 	plain, edited := getBulk()[:0], getBulk()[:0]
@@ -291,10 +291,18 @@ func (c *httpConn) deliverEdited(lease *pool.Lease, first int, edit func(dst, p 
 		w.aFrom += took
 		edited = edit(edited, plain)
 		over := w.body.over()
+		instead := ""
 		if over {
-			edited = last(edited)
+			edited, instead = last(edited)
 		}
-		if !whole || over {
+		if instead != "" && !begun {
+			if err := c.endLease(lease, w.aFrom == w.aTo); err != nil {
+				return err
+			}
+			return c.answerFailure(httpFailure{502, codeCommitFailed, instead})
+		}
+		waits := whole || !begun && w.ans.status >= 500 && len(edited) <= bufferSize
+		if over || !waits {
 			if err := c.sendEdited(head, edited, begun, over); err != nil {
 				return c.clientGone(lease, err)
 			}
