@@ -39,11 +39,18 @@ func (c *httpConn) remember(ctx context.Context) error {
 	if c.w.set.Causality == CausalityCluster {
 		return c.rememberNewest(ctx)
 	}
+	c.rememberOwn()
+	return nil
+}
+
+// rememberOwn makes a read see what its scope has seen through this gate.
+func (c *httpConn) rememberOwn() {
+	u := &c.w.unit
 	m := c.memory()
 	marked := c.takesBookmarks()
 	u.intent.Since = m.since(marked, u.intent.Now)
 	if !marked {
-		return nil
+		return
 	}
 	id, known := c.target()
 	for _, k := range m.all() {
@@ -56,7 +63,6 @@ func (c *httpConn) remember(ctx context.Context) error {
 			u.own = append(u.own, ownMark{bolt.Position{DB: k.db, Tx: k.tx.Load()}, bolt.BookmarkFormat(k.format.Load())})
 		}
 	}
-	return nil
 }
 
 // takesBookmarks tells whether the request can be given a bookmark, whichever member gets it: statements that commit with it, which the

@@ -15,9 +15,15 @@ import (
 // count reads theCount over HTTP and returns it, and who answered.
 func (g *gate) count(path, mark, more string, headers ...string) (n, member string) {
 	g.t.Helper()
-	body := fmt.Sprintf(`{"statements":[{"statement":%q,"parameters":{"mark":%q}}]}`, theCount, mark)
+	return g.countBy(theCount, path, mark, more, headers...)
+}
+
+// countBy is count by another text.
+func (g *gate) countBy(text, path, mark, more string, headers ...string) (n, member string) {
+	g.t.Helper()
+	body := fmt.Sprintf(`{"statements":[{"statement":%q,"parameters":{"mark":%q}}]}`, text, mark)
 	if strings.Contains(path, "query") {
-		body = fmt.Sprintf(`{%s"statement":%q,"parameters":{"mark":%q}}`, more, theCount, mark)
+		body = fmt.Sprintf(`{%s"statement":%q,"parameters":{"mark":%q}}`, more, text, mark)
 	}
 	a := g.web("POST", path, body, headers...)
 	if a.status >= 300 || strings.Contains(a.raw, "Neo.") {

@@ -45,12 +45,14 @@ func (c *httpConn) rememberNewest(ctx context.Context) error {
 	return nil
 }
 
-// toLeader sends what we took for a read to the leader, without bookmarks of ours. It stays a read, and is told to be one where members take
-// that: when that leader is lost nothing is in doubt.
+// toLeader sends what we took for a read to the leader. It stays a read, and is told to be one where members take that: when that leader is lost
+// nothing is in doubt. Told so, one that leads no more answers from what it has, which it would not for a write: with server-side routing it would
+// pass that on. So it gets the bookmarks of what the user has seen through this gate, but for those that no member knows (forgetMarks).
 func (c *httpConn) toLeader() {
 	u := &c.w.unit
 	u.moved, u.intent.AtLeader, u.because = false, true, becauseCausality
-	u.own, u.intent.Marks, u.tried = nil, nil, u.tried[:0]
+	u.own, u.intent.Marks, u.tried = u.ownRoom[:0], nil, u.tried[:0]
+	c.rememberOwn()
 	u.intent.Since = time.Time{}
 }
 

@@ -196,3 +196,23 @@ func TestAnswersAboutTheNewestBookmarkInAnyPieces(t *testing.T) {
 		}
 	}
 }
+
+// TestAReadAtALeaderThatWasSeesItsUsersWrites: a member that leads no more, and has not caught up, is told to read, and passes nothing on.
+func TestAReadAtALeaderThatWasSeesItsUsersWrites(t *testing.T) {
+	for _, path := range []string{"/db/neo4j/tx/commit", "/db/neo4j/query/v2"} {
+		o := lagging(cluster.Autonomous, "", 0)
+		o.SSR = true
+		inBubble(t, gateOptions{standin: o, health: slowChecks, frontend: func(f *Frontend) { f.Causality = CausalityCluster }}, func(t *testing.T, g *gate) {
+			g.overMemory()
+			g.mark(path, "a")
+			old := g.stale()
+			if err := g.cluster.SetLag(old, 300*time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+			g.mark(path, "a")
+			if n, member := g.countBy("USE neo4j "+theCount, path, "a", ""); n != "2" || member != old {
+				t.Errorf("%s: found %s at %s; want 2 at %s", path, n, member, old)
+			}
+		})
+	}
+}
