@@ -76,8 +76,16 @@ func (l *accessLine) went(to *pool.Lease) {
 	}
 }
 
-// again notes that the unit goes to another member.
+// again notes that the unit goes to another member from its beginning: what has come of it was not for its client.
 func (l *accessLine) again() {
+	if l != nil {
+		l.first = 0
+	}
+	l.goesOn()
+}
+
+// goesOn notes that the unit goes on at another member.
+func (l *accessLine) goesOn() {
 	if l == nil {
 		return
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/boltgate/boltgate/bolt"
+	"github.com/boltgate/boltgate/cluster"
+	"github.com/boltgate/boltgate/pool"
 	"github.com/boltgate/boltgate/standin"
 )
 
@@ -276,4 +278,24 @@ func (l *accessLog) text() string {
 	defer l.mu.Unlock()
 	defer l.raw.Reset()
 	return l.raw.String()
+}
+
+// TestAccessLinesSayWhenTheLastMemberAnswered: what a member answered before the unit went elsewhere no client has seen.
+func TestAccessLinesSayWhenTheLastMemberAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l accessLine
+		for _, takes := range []time.Duration{time.Second, 3 * time.Second} {
+			if l.again(); l.first != 0 {
+				t.Errorf("before an answer of the next member: %v", l.first)
+			}
+			l.went(&pool.Lease{Member: &cluster.Member{Name: "s1"}})
+			time.Sleep(takes)
+			if l.answered(); l.first != takes {
+				t.Errorf("got %v; want %v", l.first, takes)
+			}
+		}
+		if l.goesOn(); l.first != 3*time.Second {
+			t.Errorf("of a transaction that goes on elsewhere: %v", l.first)
+		}
+	})
 }

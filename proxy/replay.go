@@ -64,7 +64,7 @@ func (s *boltSession) replay(m *cluster.Member) error {
 	s.answers.close()
 	u.tried = append(u.tried, m)
 	for {
-		u.line.again()
+		u.line.goesOn()
 		lease, err := s.borrow(s.srv.work, u.intent, false)
 		if err != nil {
 			return s.notServed(err)
