@@ -311,3 +311,38 @@ func TestALargeResultIsStreamedOverHTTP(t *testing.T) {
 		}
 	})
 }
+
+// TestTheQueryAPIStreamsEvents where it is asked to, from 2025.12 on.
+func TestTheQueryAPIStreamsEvents(t *testing.T) {
+	const path, jsonl = "/db/neo4j/query/v2", "application/vnd.neo4j.query.v1.1+jsonl"
+	for _, version := range []string{"5.26.30", "2026.08.1"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, Options{ServerVersion: version})
+			events := func(path, body string) (status int, list []string) {
+				a := b.web("POST", "s1", path, body, "Accept", jsonl)
+				if want := map[string]string{"5.26.30": "application/json", "2026.08.1": jsonl}[version]; a.header.Get("Content-Type") != want {
+					t.Fatalf("%s: got %s; want %s", version, a.header.Get("Content-Type"), want)
+				}
+				for line := range strings.Lines(a.raw) {
+					name, rest, _ := strings.Cut(strings.TrimPrefix(line, `{"$event":"`), `","_body":`)
+					if !strings.HasSuffix(rest, "}\n") {
+						name = "not an event: " + line
+					}
+					list = append(list, name)
+				}
+				return a.status, list
+			}
+			for _, c := range []struct{ path, body, want string }{
+				{path, `{"statement":"RETURN 1","parameters":{"rows":2}}`, "202 [Header Record Record Summary]"},
+				{path, `{"statement":"RETURN 1","parameters":{"fail":"Neo.TransientError.A.B","fail_at":"commit"}}`, "202 [Header Record Error]"},
+				{path, `{"statement":"RETURN 1","parameters":{"fail":"Neo.TransientError.A.B"}}`, "400 [Error]"},
+				{path + "/tx", `{}`, "202 [Header Summary]"},
+			} {
+				status, list := events(c.path, c.body)
+				if got := fmt.Sprint(status, " ", list); version != "5.26.30" && got != c.want {
+					t.Errorf("%s %s: got %s; want %s", c.path, c.body, got, c.want)
+				}
+			}
+		})
+	}
+}
