@@ -51,10 +51,13 @@ func (h *httpRoles) withStore(ctx context.Context, a *answer, err error) error {
 		return err
 	}
 	attributes, err := h.bean(ctx, "Kernel")
+	if err != nil { // its role counts; whether the member answers in time was seen by that
+		return nil
+	}
 	id := ""
-	h.noKernel = err == nil && json.Unmarshal(attributes["StoreId"], &id) != nil
+	h.noKernel = json.Unmarshal(attributes["StoreId"], &id) != nil
 	a.storeOf(id)
-	return err
+	return nil
 }
 
 // haBean and kernelBean are the JMX bean of an HA member (HA only; elsewhere the query has no rows), and that of every member.
