@@ -95,7 +95,7 @@ func TestThePageCutsEnormousTexts(t *testing.T) {
 	id := w.gate.queries.ID([]byte("MATCH (enormous) WHERE true" + strings.Repeat(" OR n.name = n.other", 50_000)))
 	w.gate.queries.Add(id, 0, time.Hour, 1, false)
 	w.gate.slow[0].Text, w.gate.clients[2].Query = w.gate.queries.Text(id), w.gate.queries.Text(id)
-	summary := regexp.MustCompile("<summary><code>(MATCH \\(enormous[^<]*)</code>")
+	summary := regexp.MustCompile(`<summary><code>(MATCH \(enormous[^<]*)</code>`)
 	for where, page := range w.pages() {
 		if more := len(page) - len(before[where]); more > 3*2*querystats.MaxText {
 			t.Errorf("%s has become %d bytes longer", where, more)
