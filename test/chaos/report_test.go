@@ -70,11 +70,18 @@ func (r round) visible() []op {
 }
 
 // overHeld tells whether the gate held an operation for as long as it may, and said so: an election of more than failover.hold shows, as it is
-// meant to. That there was none so long is the stalls' bar.
+// meant to. That there was none so long is the stalls' bar. Who connects while no member is up is held before there is a protocol to say it in: with
+// HA members that have no master the driver hears that it was not let in, and nothing of the operation was sent.
 func overHeld(o op) bool {
 	const hold = 20 * time.Second
+	if o.done.Sub(o.begun) < hold {
+		return false
+	}
+	if _, ok := errors.AsType[*neo4j.ConnectivityError](o.err); ok {
+		return strings.Contains(o.err.Error(), "did not accept any of the requested Bolt versions")
+	}
 	failure, ok := errors.AsType[*neo4j.Neo4jError](o.err)
-	return ok && failure.Code == bolt.CodeLeaderSwitch && o.done.Sub(o.begun) >= hold
+	return ok && failure.Code == bolt.CodeLeaderSwitch
 }
 
 // passedOn tells whether an operation heard a HA master's own word that it leads no more, which the gate passes on as it is (docs/failover.md, "In
@@ -186,6 +193,9 @@ func TestWhatIsForgiven(t *testing.T) {
 		return op{begun: at, done: at.Add(d), err: &neo4j.Neo4jError{Code: code, Msg: message}}
 	}
 	held := after(20*time.Second, bolt.CodeLeaderSwitch, "")
+	refused := func(d time.Duration) op { // a ConnectivityError's cause is the driver's own
+		return op{begun: at, done: at.Add(d), err: fmt.Errorf("server did not accept any of the requested Bolt versions: %w", &neo4j.ConnectivityError{Inner: errHung})}
+	}
 	passed := after(0, bolt.CodeUnknown, "Failed to start a new lock session on master")
 	for name, test := range map[string]struct {
 		ha   bool
@@ -197,6 +207,8 @@ func TestWhatIsForgiven(t *testing.T) {
 		"the word of a HA master that leads no more": {true, passed, false},
 		"the same of anybody else":                   {false, passed, true},
 		"another UnknownError of a HA master":        {true, after(0, bolt.CodeUnknown, "a null pointer"), true},
+		"a handshake that was held as long":          {true, refused(20 * time.Second), false},
+		"a handshake that was refused":               {true, refused(time.Second), true},
 		"a broken connection":                        {true, op{err: &neo4j.ConnectivityError{}}, true},
 	} {
 		r := round{ha: test.ha, account: account{errors: []op{held, held, held, held, held, test.op}}}
