@@ -161,6 +161,9 @@ func New(w World) *Server {
 	if w.Certificates == nil {
 		w.Certificates = func() map[string]time.Time { return nil }
 	}
+	if w.Backups == nil {
+		w.Backups = func() []backup.State { return nil }
+	}
 	s := &Server{world: w, started: time.Now(), Listen: net.Listen}
 	s.state.Store(new(state))
 	s.guard.init()

@@ -5,23 +5,14 @@ import (
 
 	g "maragu.dev/gomponents"
 	h "maragu.dev/gomponents/html"
-
-	"github.com/boltgate/boltgate/backup"
 )
 
 // This file owns what API and page tell of the backup jobs that are watched.
 
-func (s *Server) backups() []backup.State {
-	if s.world.Backups == nil {
-		return nil
-	}
-	return s.world.Backups()
-}
-
 func (s *Server) backupInfos() []BackupInfo {
 	now := time.Now()
 	all := []BackupInfo{}
-	for _, b := range s.backups() {
+	for _, b := range s.world.Backups() {
 		all = append(all, BackupInfo{Job: b.Job, Last: b.Last, Due: b.Due, Overdue: b.Overdue(now), Problem: b.Problem})
 	}
 	return all

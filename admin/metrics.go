@@ -112,7 +112,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 			gauge(mCertificate, float64(ends.Unix()), of)
 		}
 	}
-	for _, b := range c.backups() {
+	for _, b := range c.world.Backups() {
 		if !b.Last.IsZero() {
 			gauge(mBackup, float64(b.Last.Unix()), b.Job)
 		}
