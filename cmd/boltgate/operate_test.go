@@ -57,15 +57,21 @@ func (d *testDaemon) awaitRoles(c *standin.Cluster) {
 	}
 }
 
-// startOperated starts a daemon with an address for operators, before a cluster of three; idle is a member that leads nothing.
-func startOperated(t *testing.T) (d *testDaemon, idle string) {
+// startOperatedWith starts a daemon with an address for operators and more configuration, before a cluster of three.
+func startOperatedWith(t *testing.T, more string) (*testDaemon, *standin.Cluster) {
 	d, c := newTestDaemonWith(t, standin.Options{Generation: cluster.Autonomous, Seed: 1})
 	address := loopback.Reserve(t)
-	d.more = "admin: {bind: \"" + address + "\"}\n"
+	d.more = "admin: {bind: \"" + address + "\"}\n" + more
 	d.write(d.address)
 	d.start()
 	d.awaitRoles(c)
 	t.Setenv("BOLTGATE_ADMIN", address)
+	return d, c
+}
+
+// startOperated starts a daemon with an address for operators, before a cluster of three; idle is a member that leads nothing.
+func startOperated(t *testing.T) (d *testDaemon, idle string) {
+	d, c := startOperatedWith(t, "")
 	for _, m := range d.members {
 		if m.Name != c.Leader("neo4j") && m.Name != c.Leader("system") {
 			idle = m.Name
@@ -141,13 +147,7 @@ func TestADrainDropsNobody(t *testing.T) {
 // TestALeaderIsDrainedAndStoppedUnseen is how a leader is taken out: the transaction that is open on it ends there, the writes that come meanwhile wait,
 // over Bolt and HTTP, and go on when the member was stopped and another one leads.
 func TestALeaderIsDrainedAndStoppedUnseen(t *testing.T) {
-	d, c := newTestDaemonWith(t, standin.Options{Generation: cluster.Autonomous, Seed: 1})
-	address := loopback.Reserve(t)
-	d.more = "admin: {bind: \"" + address + "\"}\nfailover: {hold: 5m}\n"
-	d.write(d.address)
-	d.start()
-	d.awaitRoles(c)
-	t.Setenv("BOLTGATE_ADMIN", address)
+	d, c := startOperatedWith(t, "failover: {hold: 5m}\n")
 	leader := c.Leader("neo4j")
 	inTx, waiting := d.dial(d.address), d.dial(d.address)
 	if _, err := inTx.Ask(begin); err != nil {
